@@ -1,0 +1,1 @@
+"""The development cluster: a real Kubernetes control plane and virtual nodes on one machine."""

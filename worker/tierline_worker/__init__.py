@@ -1,0 +1,1 @@
+"""The worker: a torch paged-KV continuous batcher that executes the plans of `tierline.scheduling`."""
