@@ -1,0 +1,202 @@
+"""The frames between a gateway and a worker: one multiplexed TCP connection, dialled by the gateway.
+
+A frame on the wire is a 4-byte big-endian length and a msgpack body, a tagged union of the structs below. The gateway
+speaks first with `Hello`; the worker answers `Welcome` or `Refusal`. Each iteration of the worker that produced
+something for this gateway is one `Iteration` frame: new tokens of all its requests, the worker's signals and credits.
+An idle worker sends an empty `Iteration` each `HEARTBEAT_SECONDS`; a gateway that hears nothing for `SILENCE_SECONDS`
+counts the worker as lost.
+
+Nothing is doubled: a token batch carries request id, epoch and first position, so a gateway drops batches of stale
+epochs and positions it has seen. Times are relative milliseconds, since clocks of two machines differ.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+LENGTH_BYTES = 4
+HEARTBEAT_SECONDS = 0.25
+SILENCE_SECONDS = 3.0
+
+
+class FrameError(ValueError):
+    """A frame that is too long, cut off, or not one of ours."""
+
+
+class Frame(msgspec.Struct, frozen=True, tag_field="t", array_like=False, omit_defaults=True):
+    """Base of all frames."""
+
+
+class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How to choose tokens. `temperature` 0 is greedy; randomness is keyed by (seed, position)."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+
+
+class Hello(Frame, frozen=True, tag="hello"):
+    """First frame of a gateway."""
+
+    version: int
+    gateway_id: str
+
+
+class Welcome(Frame, frozen=True, tag="welcome"):
+    """The worker's answer to `Hello`: who it is and what it can hold."""
+
+    version: int
+    worker_id: str
+    model: str
+    block_tokens: int
+    total_blocks: int
+    max_model_tokens: int
+    credits: "Credits"
+
+
+class Refusal(Frame, frozen=True, tag="refusal"):
+    """The worker will not talk (version, draining); the connection is closed after it."""
+
+    reason: str
+
+
+class Submit(Frame, frozen=True, tag="submit"):
+    """Start a request, or continue one elsewhere begun: `emitted_ids` were delivered and are never sent again.
+
+    `waited_ms` is how long ago it arrived; `ttft_slack_ms` what is left until its first token is due (negative: late).
+    """
+
+    request_id: str
+    epoch: int
+    prompt_ids: tuple[int, ...]
+    sampling: Sampling
+    emitted_ids: tuple[int, ...] = ()
+    tenant: str = ""
+    tier: str = ""
+    priority: int = 0
+    waited_ms: int = 0
+    ttft_slack_ms: int = 0
+    tpot_budget_ms: int = 0
+    preemptible: bool = True
+
+
+class Cancel(Frame, frozen=True, tag="cancel"):
+    """Stop a request and free its blocks at once."""
+
+    request_id: str
+    epoch: int
+
+
+class NackReason(StrEnum):
+    """Why a worker did not start a request."""
+
+    NO_BLOCKS = "NoBlocks"
+    NO_SLOT = "NoSlot"
+    DRAINING = "Draining"
+    TOO_LONG = "TooLong"
+    DUPLICATE = "Duplicate"
+
+
+class Nack(Frame, frozen=True, tag="nack"):
+    """The request was not started; the gateway puts it back in its place."""
+
+    request_id: str
+    epoch: int
+    reason: NackReason
+
+
+class TokenBatch(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
+    """New tokens of one request. `first_position` is the output index of `token_ids[0]`, 0 for the very first.
+
+    A batch with `finish_reason` ends the request; `error` says what broke when that is "failed".
+    """
+
+    request_id: str
+    epoch: int
+    first_position: int
+    token_ids: tuple[int, ...]
+    finish_reason: str = ""
+    error: str = ""
+
+
+class Signals(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a worker reports with each iteration."""
+
+    running_requests: int = 0
+    waiting_requests: int = 0
+    used_blocks: int = 0
+    total_blocks: int = 0
+    backlog_tokens: int = 0
+    iteration_ms: float = 0.0
+    latency_coefficients: tuple[float, ...] = ()
+    latency_residual_p95_ms: float = 0.0
+    latency_samples: int = 0
+
+
+class Credits(msgspec.Struct, frozen=True):
+    """Totals granted to this gateway since the connection began; they only grow, so order and loss do no harm."""
+
+    requests_total: int
+    blocks_total: int
+
+
+class Iteration(Frame, frozen=True, tag="iteration"):
+    """What one iteration gave this gateway, or a heartbeat when `tokens` is empty."""
+
+    number: int
+    signals: Signals
+    credits: Credits
+    tokens: tuple[TokenBatch, ...] = ()
+
+
+class Draining(Frame, frozen=True, tag="draining"):
+    """The worker will go away: send nothing new, move what will not finish within `deadline_ms`."""
+
+    deadline_ms: int
+    reason: str = ""
+
+
+GatewayFrame = Hello | Submit | Cancel
+WorkerFrame = Welcome | Refusal | Iteration | Nack | Draining
+
+_ENCODER = msgspec.msgpack.Encoder()
+_GATEWAY_DECODER = msgspec.msgpack.Decoder(GatewayFrame)
+_WORKER_DECODER = msgspec.msgpack.Decoder(WorkerFrame)
+
+
+def encode(frame: GatewayFrame | WorkerFrame) -> bytes:
+    """Return the frame as it goes on the wire, length first; raises `FrameError` when it is too long."""
+    body = _ENCODER.encode(frame)
+    if len(body) > MAX_FRAME_BYTES:
+        raise FrameError(f"frame of {len(body)} bytes is over the limit of {MAX_FRAME_BYTES}")
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+def body_length(header: bytes) -> int:
+    """Return the length of the body that follows `header`; raises `FrameError` when it is over the limit."""
+    length = int.from_bytes(header, "big")
+    if length > MAX_FRAME_BYTES:
+        raise FrameError(f"frame of {length} bytes announced, the limit is {MAX_FRAME_BYTES}")
+    return length
+
+
+def decode_gateway(body: bytes) -> GatewayFrame:
+    """Decode what a gateway sent; raises `FrameError`."""
+    try:
+        return _GATEWAY_DECODER.decode(body)
+    except msgspec.MsgspecError as error:
+        raise FrameError(f"not a gateway frame: {error}") from error
+
+
+def decode_worker(body: bytes) -> WorkerFrame:
+    """Decode what a worker sent; raises `FrameError`."""
+    try:
+        return _WORKER_DECODER.decode(body)
+    except msgspec.MsgspecError as error:
+        raise FrameError(f"not a worker frame: {error}") from error
