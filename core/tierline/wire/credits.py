@@ -26,11 +26,11 @@ class CreditAccount:
     spent_requests: int = 0
     spent_blocks: int = 0
 
-    def update(self, credits: Credits) -> None:
+    def update(self, newer: Credits) -> None:
         """Take over newer totals; older ones that arrive late change nothing."""
         self.granted = Credits(
-            max(self.granted.requests_total, credits.requests_total),
-            max(self.granted.blocks_total, credits.blocks_total),
+            max(self.granted.requests_total, newer.requests_total),
+            max(self.granted.blocks_total, newer.blocks_total),
         )
 
     @property

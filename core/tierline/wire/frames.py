@@ -166,8 +166,8 @@ GatewayFrame = Hello | Submit | Cancel
 WorkerFrame = Welcome | Refusal | Iteration | Nack | Draining
 
 _ENCODER = msgspec.msgpack.Encoder()
-_GATEWAY_DECODER = msgspec.msgpack.Decoder(GatewayFrame)
-_WORKER_DECODER = msgspec.msgpack.Decoder(WorkerFrame)
+_GATEWAY_DECODER: msgspec.msgpack.Decoder[GatewayFrame] = msgspec.msgpack.Decoder(GatewayFrame)
+_WORKER_DECODER: msgspec.msgpack.Decoder[WorkerFrame] = msgspec.msgpack.Decoder(WorkerFrame)
 
 
 def encode(frame: GatewayFrame | WorkerFrame) -> bytes:
