@@ -1,0 +1,72 @@
+{{- define "tierline.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "tierline.fullname" -}}
+{{- if contains (include "tierline.name" .) .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "tierline.name" .) | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "tierline.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: tierline
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{ include "tierline.selectorLabels" . }}
+{{- end }}
+
+{{- define "tierline.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "tierline.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- /* What the operator may do with namespaced objects; one list for the ClusterRole and the Roles. docs/rbac.md says why. */ -}}
+{{- define "tierline.namespacedRules" -}}
+- apiGroups: ["tierline.dev"]
+  resources: ["llmfleets", "workerpools", "tenantquotas"]
+  verbs: ["get", "list", "watch"]
+- apiGroups: ["tierline.dev"]
+  resources: ["llmfleets"]
+  verbs: ["patch"]
+- apiGroups: ["tierline.dev"]
+  resources: ["workerpools"]
+  verbs: ["create", "patch", "delete"]
+- apiGroups: ["tierline.dev"]
+  resources: ["workerpools/scale"]
+  verbs: ["get", "patch"]
+- apiGroups: ["tierline.dev"]
+  resources: ["llmfleets/status", "workerpools/status", "tenantquotas/status"]
+  verbs: ["get", "patch"]
+- apiGroups: ["tierline.dev"]
+  resources: ["llmfleets/finalizers", "workerpools/finalizers"]
+  verbs: ["update"]
+- apiGroups: [""]
+  resources: ["pods", "services", "serviceaccounts"]
+  verbs: ["get", "list", "watch", "create", "patch", "delete"]
+- apiGroups: [""]
+  resources: ["secrets"]
+  verbs: ["get"]
+- apiGroups: [""]
+  resources: ["events"]
+  verbs: ["create", "patch"]
+- apiGroups: ["apps"]
+  resources: ["deployments"]
+  verbs: ["get", "list", "watch", "create", "patch", "delete"]
+- apiGroups: ["rbac.authorization.k8s.io"]
+  resources: ["roles", "rolebindings"]
+  verbs: ["get", "list", "watch", "create", "patch", "delete"]
+{{- end }}
+
+{{- /* Restricted pod security, the same for every container of the chart. */ -}}
+{{- define "tierline.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: ["ALL"]
+runAsNonRoot: true
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
