@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tierline.api.decision_matrix import (
+    DECISION_MATRIX,
     BatchingMode,
     Objective,
     Overload,
@@ -18,7 +19,16 @@ from tierline.api.decision_matrix import (
     Speculation,
     SpotUse,
 )
+from tierline.api.fleet import LLMFleet
+from tierline.api.meta import Resource
 from tierline.api.problems import FieldProblem
+from tierline.api.quota import Limits, TenantQuota
+from tierline.api.tier import Admission, Preemption, SLOTier, SLOTierSpec, Targets
+
+NO_TTFT_TARGET_MS = 600_000
+"""Deadline of the first token where a tier declares none: finite, so that every request has a place by slack."""
+NO_TPOT_TARGET_MS = 10_000
+NO_TARGET_ATTAINMENT_PERCENT = 95
 
 
 @dataclass(frozen=True)
@@ -96,3 +106,164 @@ class CompiledPolicy:
     tenants: Mapping[str, TenantPolicy]
     models: Mapping[str, ModelPolicy]
     problems: tuple[FieldProblem, ...]
+
+
+def compile_policy(
+    tiers: Iterable[SLOTier], quotas: Iterable[TenantQuota], fleets: Iterable[LLMFleet]
+) -> CompiledPolicy:
+    """Compile everything declared; references that lead nowhere and names taken twice become `problems`."""
+    ordered = sorted(tiers, key=_identity)
+    known = frozenset(tier.metadata.name for tier in ordered)
+    problems: list[FieldProblem] = []
+    tier_policies = {tier.metadata.name: _tier(tier, ordered, problems) for tier in ordered}
+    tenants: dict[str, TenantPolicy] = {}
+    for quota in sorted(quotas, key=_identity):
+        _add_tenant(tenants, quota, known, problems)
+    models: dict[str, ModelPolicy] = {}
+    for fleet in sorted(fleets, key=_identity):
+        _add_model(models, fleet, known, problems)
+    return CompiledPolicy(
+        MappingProxyType(tier_policies), MappingProxyType(tenants), MappingProxyType(models), tuple(problems)
+    )
+
+
+def _identity(resource: Resource) -> tuple[str, str]:
+    return resource.metadata.namespace, resource.metadata.name
+
+
+def _title(resource: Resource) -> str:
+    return f"{resource.kind_name} {'/'.join(part for part in _identity(resource) if part)}"
+
+
+def _tier(tier: SLOTier, tiers: list[SLOTier], problems: list[FieldProblem]) -> TierPolicy:
+    spec, row = tier.spec, DECISION_MATRIX[tier.spec.objective]
+    admission, preemption = spec.admission or Admission(), spec.preemption or Preemption()
+    degrade_to, problem = _degrade_target(tier, tiers)
+    if problem:
+        problems.append(problem)
+    max_queue_ms = admission.max_queue_milliseconds
+    return TierPolicy(
+        name=tier.metadata.name,
+        priority=spec.priority,
+        ttft_deadline_ms=_ttft_deadline_ms(spec),
+        tpot_budget_ms=_tpot_budget_ms(spec),
+        deadline_ms=_deadline_ms(spec),
+        attainment_percent=spec.attainment_percent or _default_attainment_percent(spec),
+        overload="Reject" if problem else admission.overload or row.overload,
+        max_queue_ms=row.max_queue_ms if max_queue_ms is None else max_queue_ms,
+        degrade_to=degrade_to,
+        preemptible=(preemption.preemptible or row.preemptible) == "Allow",
+        objective=spec.objective,
+        granularity=preemption.granularity or row.granularity,
+        save=preemption.save or row.save,
+        batching=(spec.batching.mode if spec.batching else None) or row.batching,
+        speculation=spec.speculation or row.speculation,
+        spot=spec.spot or row.spot,
+    )
+
+
+def _degrade_target(tier: SLOTier, tiers: list[SLOTier]) -> tuple[str | None, FieldProblem | None]:
+    """Return the tier that takes what `tier` turns away; none, and a problem, when there is no end to the chain."""
+    target = _degrade_to_ref(tier)
+    by_name = {other.metadata.name: other for other in tiers}
+    if target is None:
+        return None, None
+    if target not in by_name:
+        return None, _unknown_tier(tier, "spec.admission.degradeToRef", target)
+    seen, step = {tier.metadata.name}, target
+    while step not in seen:
+        seen.add(step)
+        following = _degrade_to_ref(by_name[step]) if step in by_name else None
+        if following is None:
+            return target, None
+        step = following
+    message = f"leads back to {step!r}: let one tier of the circle reject or defer"
+    return None, FieldProblem("spec.admission.degradeToRef", message, _title(tier))
+
+
+def _degrade_to_ref(tier: SLOTier) -> str | None:
+    return tier.spec.admission.degrade_to_ref if tier.spec.admission else None
+
+
+def _ttft_deadline_ms(spec: SLOTierSpec) -> int:
+    targets = (spec.targets or Targets()).ttft_milliseconds
+    declared = targets.at(spec.deadline_percentile) if targets else None
+    return declared or _deadline_ms(spec) or NO_TTFT_TARGET_MS
+
+
+def _tpot_budget_ms(spec: SLOTierSpec) -> int:
+    targets = (spec.targets or Targets()).tpot_milliseconds
+    return (targets.at(spec.deadline_percentile) if targets else None) or NO_TPOT_TARGET_MS
+
+
+def _deadline_ms(spec: SLOTierSpec) -> int | None:
+    seconds = (spec.targets or Targets()).deadline_seconds
+    return None if seconds is None else seconds * 1000
+
+
+def _default_attainment_percent(spec: SLOTierSpec) -> int:
+    """A deadline at a percentile is meant to be met by that share of requests."""
+    if spec.deadline_percentile is not None:
+        return int(spec.deadline_percentile.removeprefix("P"))
+    targets = spec.targets or Targets()
+    loosest = [group.tightest_percent() for group in (targets.ttft_milliseconds, targets.tpot_milliseconds) if group]
+    return min(loosest, default=NO_TARGET_ATTAINMENT_PERCENT)
+
+
+def _add_tenant(
+    tenants: dict[str, TenantPolicy], quota: TenantQuota, known: frozenset[str], problems: list[FieldProblem]
+) -> None:
+    spec = quota.spec
+    if spec.tenant in tenants:
+        taken = f"{spec.tenant!r} is declared in namespace {tenants[spec.tenant].namespace!r} already: use another id"
+        problems.append(FieldProblem("spec.tenant", taken, _title(quota)))
+        return
+    limits = spec.limits or Limits()
+    namespace = quota.metadata.namespace
+    tenants[spec.tenant] = TenantPolicy(
+        namespace=namespace,
+        tenant=spec.tenant,
+        billing_tier=spec.billing_tier,
+        weight=spec.weight,
+        tiers=_known_tiers(quota, spec.tier_refs, known, problems),
+        default_tier=spec.default_tier,
+        api_key_refs=tuple(SecretKeyRef(namespace, ref.name, ref.key) for ref in spec.api_key_secret_refs),
+        tokens_per_minute=limits.tokens_per_minute,
+        requests_per_minute=limits.requests_per_minute,
+        max_concurrent_requests=limits.max_concurrent_requests,
+        max_service_difference_tokens=spec.max_service_difference_tokens,
+        cache_sharing=spec.cache_sharing,
+    )
+
+
+def _add_model(
+    models: dict[str, ModelPolicy], fleet: LLMFleet, known: frozenset[str], problems: list[FieldProblem]
+) -> None:
+    if fleet.served_name in models:
+        taken = (
+            f"{fleet.served_name!r} is served by fleet {models[fleet.served_name].fleet!r} already: use another name"
+        )
+        problems.append(FieldProblem("spec.model.servedName", taken, _title(fleet)))
+        return
+    models[fleet.served_name] = ModelPolicy(
+        fleet_namespace=fleet.metadata.namespace,
+        fleet=fleet.metadata.name,
+        served_name=fleet.served_name,
+        source=fleet.spec.model.source,
+        tiers=_known_tiers(fleet, fleet.spec.tier_refs, known, problems),
+    )
+
+
+def _known_tiers(
+    resource: Resource, refs: tuple[str, ...], known: frozenset[str], problems: list[FieldProblem]
+) -> tuple[str, ...]:
+    for index, ref in enumerate(refs):
+        if ref not in known:
+            problems.append(_unknown_tier(resource, f"spec.tierRefs[{index}]", ref))
+    return tuple(ref for ref in refs if ref in known)
+
+
+def _unknown_tier(resource: Resource, path: str, name: str) -> FieldProblem:
+    return FieldProblem(
+        path, f"names SLOTier {name!r}, which does not exist: create it or change the name", _title(resource)
+    )

@@ -1,0 +1,14 @@
+"""The kinds that Tierline serves."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from tierline.api.fleet import LLMFleet
+from tierline.api.meta import Resource
+from tierline.api.pool import WorkerPool
+from tierline.api.quota import TenantQuota
+from tierline.api.tier import SLOTier
+
+KINDS: Mapping[str, type[Resource]] = MappingProxyType(
+    {model.kind_name: model for model in (LLMFleet, SLOTier, TenantQuota, WorkerPool)}
+)
