@@ -1,0 +1,66 @@
+"""Chat messages rendered into a prompt by the model's own Jinja template."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import jinja2
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+
+class ChatTemplateError(ValueError):
+    """The template is broken, or it refuses these messages (an odd order of roles, for instance)."""
+
+
+class ChatTemplate:
+    """A compiled chat template.
+
+    Templates come with model files, so they are foreign code and run sandboxed. The environment offers what the
+    Hugging Face convention promises to templates: `raise_exception`, `strftime_now`, `tojson`, loop controls.
+    """
+
+    def __init__(self, source: str, bos_token: str = "", eos_token: str = "") -> None:
+        """Compile `source`; raises `ChatTemplateError` when it is no valid Jinja."""
+        self.source = source
+        self._special = {"bos_token": bos_token, "eos_token": eos_token}
+        try:
+            self._template = _environment().from_string(source)
+        except jinja2.TemplateError as error:
+            raise ChatTemplateError(f"the model's chat template is not valid Jinja: {error}") from error
+
+    def render(self, messages: Sequence[Mapping[str, object]], add_generation_prompt: bool = True) -> str:
+        """Return the prompt text; raises `ChatTemplateError` with the template's own words."""
+        try:
+            return self._template.render(
+                messages=list(messages), add_generation_prompt=add_generation_prompt, **self._special
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+            raise ChatTemplateError(f"the model's chat template refuses these messages: {error}") from error
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    # Prompts are plain text for a model, never HTML: escaping would change what the model reads.
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[loopcontrols],
+        autoescape=False,
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+def _to_json(value: object, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now(UTC).strftime(form)

@@ -1,0 +1,42 @@
+"""A model's tokenizer, exactly the one it was trained with, wherever its files come from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tokenizers
+
+from tierline.text.chat import ChatTemplate
+
+
+class TokenizerError(ValueError):
+    """The model's files hold no tokenizer that we can build; the message names the file and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenizer:
+    """Token ids of a text and the text of token ids.
+
+    `eos_ids` end an answer. `context_tokens` is the model's trained window (prompt and answer together), 0 when the
+    files do not say. `chat_template` is None for base models.
+    """
+
+    backend: tokenizers.Tokenizer
+    eos_ids: frozenset[int]
+    context_tokens: int
+    chat_template: ChatTemplate | None
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Encode a plain prompt, with the special tokens that the model expects around it (such as BOS)."""
+        return tuple(self.backend.encode(text, add_special_tokens=True).ids)
+
+    def encode_rendered(self, text: str) -> tuple[int, ...]:
+        """Encode the output of a chat template, which already wrote every special token it wants."""
+        return tuple(self.backend.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text, without special tokens; bytes that are no UTF-8 become U+FFFD."""
+        return self.backend.decode(list(token_ids), skip_special_tokens=True)
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self.backend.get_vocab_size(with_added_tokens=True)
