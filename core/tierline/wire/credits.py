@@ -18,6 +18,14 @@ def blocks_for(tokens: int, block_tokens: int) -> int:
     return -(-tokens // block_tokens)
 
 
+def submit_cost_blocks(context_tokens: int, block_tokens: int) -> int:
+    """Return what a submit costs in blocks, the same on both sides: its known tokens (prompt and emitted) and one more.
+
+    Not its longest possible answer: most answers are much shorter, and a worker that runs out of blocks preempts.
+    """
+    return blocks_for(context_tokens + 1, block_tokens)
+
+
 @dataclass(slots=True)
 class CreditAccount:
     """A gateway's side: what it may still dispatch to one worker."""
