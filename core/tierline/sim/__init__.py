@@ -1,0 +1,1 @@
+"""Runs of the shipped policies without a cluster: workloads, clocks, faults."""
