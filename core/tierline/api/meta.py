@@ -6,8 +6,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from tierline.api.block import Block
+from tierline.api.crd_shape import Shape
 from tierline.api.fields import INT64_MAX, Counter, ListOf
 
+MESSAGE_LIMIT = 4096
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 
@@ -35,7 +37,7 @@ class Condition(Block):
     reason: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Z][A-Za-z0-9]*$")] = Field(
         description="reason for the status, one CamelCase word for programs."
     )
-    message: Annotated[str, Field(max_length=4096)] = Field(description="message is a sentence for humans.")
+    message: Annotated[str, Field(max_length=MESSAGE_LIMIT)] = Field(description="message is a sentence for humans.")
     last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"}, max_length=64)] = Field(
         description="lastTransitionTime is when the status last changed, in RFC 3339 form."
     )
@@ -62,7 +64,8 @@ class ReplicaCount(Block):
 
 
 class Resource(Block):
-    """The frame of a resource; `kind` names it where problems are told."""
+    """The frame of a resource: its kind's name, how it appears to kubectl, and its metadata."""
 
     kind_name: ClassVar[str]
+    shape: ClassVar[Shape]
     metadata: ObjectMeta
