@@ -11,6 +11,40 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tierline.wire.credits import blocks_for
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """What one engine can hold; raises `ValueError` naming the field when the limits contradict each other.
+
+    There are `max_running_requests` slots, and a request holds one from `submit` to its end, also while it waits or is
+    parked. `max_batched_tokens` is the most an iteration computes; as running requests decode first, one token each,
+    it may not be below the number of slots.
+    """
+
+    max_running_requests: int
+    max_batched_tokens: int
+    max_model_tokens: int
+    block_tokens: int
+    total_blocks: int
+    max_partial_prefills: int = 2
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: set it to 1 or more")
+        if self.max_batched_tokens < self.max_running_requests:
+            raise ValueError(
+                f"max_batched_tokens is {self.max_batched_tokens}, below max_running_requests "
+                f"({self.max_running_requests}): raise the first or lower the second"
+            )
+
+    @property
+    def blocks_per_request(self) -> int:
+        """The longest row of a block table."""
+        return blocks_for(self.max_model_tokens, self.block_tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
@@ -42,7 +76,10 @@ class EngineRequest:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that got a slot with this plan: the executor loads its known tokens into `tokens[slot]`."""
+    """A request that is computed for the first time: the executor loads its known tokens into `tokens[slot]`.
+
+    A preempted request keeps its slot and with it its tokens, so it is not announced again when it resumes.
+    """
 
     request_id: str
     slot: int
@@ -85,7 +122,10 @@ class IterationResult:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A request that ended with a result: its slot is free from the next plan on."""
+    """A request that ended with a result, `reason` "stop" or "length". Its last row is among the delivered ones.
+
+    Its slot is used again only after every iteration that computes on it has been committed.
+    """
 
     request_id: str
     slot: int

@@ -1,0 +1,196 @@
+"""What the next iteration computes: one token budget, decodes first, then running chunks, then new prompts.
+
+Stall-free batching after Sarathi-Serve (Agrawal et al., OSDI 2024): a decode is never delayed by a prompt. Its static
+budget is replaced by the latency model: chunks are as long as the tightest time-per-token budget of the batch allows.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tierline.scheduling.latency import BatchFeatures, LatencyModel
+from tierline.scheduling.memory import MemoryManager
+from tierline.scheduling.plans import Admitted, EngineLimits
+from tierline.scheduling.preemption import Preemptor
+from tierline.scheduling.slots import Phase, SlotTable
+from tierline.wire.credits import blocks_for
+
+BYPASS_LIMIT = 64
+"""So many admissions may pass a waiting request whose blocks are not there; then blocks are kept for it."""
+
+INFEASIBLE_STRETCH = 1.25
+"""Where decodes alone break the tightest budget, prompts may still lengthen the iteration by this factor."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """An iteration in the making. `chunk_budget_ms` is the time that is left for prompts, `chunks` are rows
+    (slot, start, count, complete), `partial` counts prompts that stay unfinished."""
+
+    iteration: int
+    decodes: NDArray[np.int64]
+    decode_starts: NDArray[np.int64]
+    tokens_left: int
+    chunk_budget_ms: float
+    chunks: list[tuple[int, int, int, bool]] = field(default_factory=list)
+    updates: list[NDArray[np.int32]] = field(default_factory=list)
+    admitted: list[Admitted] = field(default_factory=list)
+    attention_pairs: float = 0.0
+    partial: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return not len(self.decodes) and not self.chunks
+
+    @property
+    def features(self) -> BatchFeatures:
+        return BatchFeatures(
+            float(sum(count for _, _, count, _ in self.chunks)),
+            self.attention_pairs,
+            float(len(self.decodes)),
+            float(self.decode_starts.sum()) + len(self.decodes),
+        )
+
+
+class BatchPlanner:
+    """Composes batches from the slots; moves requests between WAITING, RUNNING and PARKED and gives them blocks."""
+
+    def __init__(
+        self,
+        limits: EngineLimits,
+        slots: SlotTable,
+        memory: MemoryManager,
+        preemptor: Preemptor,
+        latency: LatencyModel,
+    ) -> None:
+        self._limits = limits
+        self._slots = slots
+        self._memory = memory
+        self._preemptor = preemptor
+        self._latency = latency
+
+    def compose(self, iteration: int) -> Batch:
+        """Return the batch of `iteration`; it may be empty while blocks cool."""
+        batch = self._decodes(iteration)
+        if batch.tokens_left:
+            self._running_chunks(batch)
+            self._new_prompts(batch)
+        return batch
+
+    def _decodes(self, iteration: int) -> Batch:
+        slots = self._slots
+        ready = (slots.phase == Phase.RUNNING) & (slots.known - slots.computed == 1) & (slots.known < slots.max_total)
+        decodes, updates = self._grow(np.flatnonzero(ready))
+        starts = slots.computed[decodes]
+        slots.computed[decodes] += 1
+        slots.known[decodes] += 1
+        slots.last_planned[decodes] = iteration
+        left = self._limits.max_batched_tokens - len(decodes)
+        return Batch(iteration, decodes, starts, left, self._chunk_budget_ms(decodes, starts), updates=updates)
+
+    def _grow(self, decodes: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.int32]]]:
+        """Give a block to each decode that begins one; returns the decodes that can go on and the table's changes."""
+        slots, memory = self._slots, self._memory
+        starved = decodes[memory.owned[decodes] * self._limits.block_tokens <= slots.computed[decodes]]
+        if not len(starved):
+            return decodes, []
+        fed = starved
+        if len(starved) > memory.free:
+            fed = self._preemptor.make_room(starved)
+            going = (slots.phase[decodes] == Phase.RUNNING) & ~np.isin(decodes, np.setdiff1d(starved, fed))
+            decodes = decodes[going]
+        return decodes, [memory.append_one_each(fed)]
+
+    def _chunk_budget_ms(self, decodes: NDArray[np.int64], starts: NDArray[np.int64]) -> float:
+        tightest_ms = float(self._slots.tpot_ms[decodes].min(initial=np.inf))
+        if tightest_ms == np.inf:
+            return tightest_ms
+        alone = BatchFeatures(0.0, 0.0, float(len(decodes)), float(starts.sum()) + len(decodes))
+        alone_ms = self._latency.coefficients.predict_ms(alone)
+        return max(tightest_ms / (1 + self._latency.margin), alone_ms * INFEASIBLE_STRETCH) - alone_ms
+
+    def _running_chunks(self, batch: Batch) -> None:
+        slots = self._slots
+        left = slots.known - slots.computed
+        for slot in self._in_order(np.flatnonzero((slots.phase == Phase.RUNNING) & (left > 1))):
+            self._add_chunk(batch, slot, self._chunk_tokens(batch, slot))
+
+    def _new_prompts(self, batch: Batch) -> None:
+        slots = self._slots
+        skipped: list[int] = []
+        promised = 0
+        for slot in self._in_order(np.flatnonzero((slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED))):
+            count = self._chunk_tokens(batch, slot)
+            if not count:
+                break
+            if count < slots.known[slot] and batch.partial >= self._limits.max_partial_prefills:
+                continue
+            if self._blocks_are_there(slot, promised):
+                self._admit(batch, slot, count)
+                slots.bypassed[skipped] += 1
+                continue
+            promised += self._promise(slot)
+            skipped.append(slot)
+            if slots.bypassed[slot] >= BYPASS_LIMIT:
+                break
+
+    def _blocks_are_there(self, slot: int, promised: int) -> bool:
+        """Say whether `slot` can start; when a lower priority must yield for it and can at once, it is parked here."""
+        if not self._preemptor.may_reserve(slot):
+            return False
+        missing = self._needed_blocks(slot) + promised - self._memory.free
+        if missing <= 0:
+            return True
+        self._preemptor.claim(slot, missing)
+        return self._needed_blocks(slot) + promised <= self._memory.free
+
+    def _promise(self, slot: int) -> int:
+        """Return how many blocks later candidates must leave to `slot`: all it needs, once enough are cooling."""
+        needed = self._needed_blocks(slot)
+        return needed if needed <= self._memory.free + self._memory.cooling else 0
+
+    def _needed_blocks(self, slot: int) -> int:
+        """Blocks of the whole context, and some air for those who run, else an admission ends in a preemption."""
+        running = int(np.count_nonzero(self._slots.phase == Phase.RUNNING))
+        air = min(running, self._limits.total_blocks // 32)
+        return blocks_for(int(self._slots.known[slot]), self._limits.block_tokens) + air
+
+    def _admit(self, batch: Batch, slot: int, count: int) -> None:
+        slots = self._slots
+        slots.phase[slot] = Phase.RUNNING
+        slots.bypassed[slot] = 0
+        batch.updates.append(self._memory.append(slot, blocks_for(int(slots.known[slot]), self._limits.block_tokens)))
+        if not slots.announced[slot]:
+            slots.announced[slot] = True
+            batch.admitted.append(Admitted(slots.request(slot).request_id, slot))
+        self._add_chunk(batch, slot, count)
+
+    def _in_order(self, candidates: NDArray[np.int64]) -> list[int]:
+        """Highest priority, then earliest deadline (at one moment the order of slacks), then first come."""
+        slots = self._slots
+        order = np.lexsort((slots.arrival[candidates], slots.deadline_ms[candidates], -slots.priority[candidates]))
+        return [int(slot) for slot in candidates[order]]
+
+    def _chunk_tokens(self, batch: Batch, slot: int) -> int:
+        """Return how many tokens of `slot` this batch takes; its first prompt gets a block's worth in any case."""
+        start = int(self._slots.computed[slot])
+        allowed = self._latency.coefficients.chunk_tokens(batch.chunk_budget_ms, start)
+        if not batch.chunks:
+            allowed = max(allowed, self._limits.block_tokens)
+        return min(int(self._slots.known[slot]) - start, batch.tokens_left, allowed)
+
+    def _add_chunk(self, batch: Batch, slot: int, count: int) -> None:
+        slots = self._slots
+        start, known = int(slots.computed[slot]), int(slots.known[slot])
+        complete = start + count == known
+        batch.partial += not complete
+        if not count:
+            return
+        batch.chunks.append((slot, start, count, complete))
+        batch.tokens_left -= count
+        batch.chunk_budget_ms -= self._latency.coefficients.chunk_ms(count, start)
+        batch.attention_pairs += count * (start + count / 2)
+        slots.computed[slot] += count
+        slots.known[slot] += complete
+        slots.last_planned[slot] = batch.iteration

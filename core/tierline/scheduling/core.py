@@ -1,0 +1,196 @@
+"""The worker's scheduling core: requests in, batch plans out, results back in.
+
+It does no I/O and knows no token values. `plan` may be called one step ahead, with one iteration in flight, so that
+the device never waits for planning; what an iteration in flight still computes on is not given to others before it is
+committed.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tierline.scheduling.batching import Batch, BatchPlanner
+from tierline.scheduling.latency import BatchFeatures, LatencyModel
+from tierline.scheduling.memory import MemoryManager
+from tierline.scheduling.plans import BatchPlan, Committed, EngineLimits, EngineRequest, Finished, IterationResult
+from tierline.scheduling.preemption import Preemptor
+from tierline.scheduling.slots import Phase, SlotTable
+from tierline.wire.credits import blocks_for
+from tierline.wire.frames import NackReason, Signals
+
+MAX_IN_FLIGHT = 2
+"""Plans that may await their result: the one on the device and the one made ahead of it."""
+
+_NO_UPDATES = np.empty((0, 3), np.int32)
+
+
+class InvalidEngineRequest(ValueError):
+    """A request whose numbers contradict each other; the message names the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A plan without its result yet."""
+
+    plan: BatchPlan
+    features: BatchFeatures
+
+
+class SchedulerCore:
+    """Schedules the requests of one engine."""
+
+    def __init__(self, limits: EngineLimits, latency: LatencyModel) -> None:
+        self.limits = limits
+        self.latency = latency
+        self.slots = SlotTable(limits)
+        self.memory = MemoryManager(limits)
+        self.preemptor = Preemptor(self.slots, self.memory)
+        self.in_flight: deque[InFlight] = deque()
+        self.iteration = 0
+        self.draining = False
+        self._planner = BatchPlanner(limits, self.slots, self.memory, self.preemptor, latency)
+        self._last_iteration_ms = 0.0
+
+    def submit(self, request: EngineRequest) -> NackReason | None:
+        """Take a request, or say why not. Raises `InvalidEngineRequest` when nothing could be computed for it.
+
+        A request that could never run, because the model's window or the whole pool is too small, is `TooLong`.
+        """
+        _check(request)
+        if self.draining:
+            return NackReason.DRAINING
+        if request.request_id in self.slots.slot_of:
+            return NackReason.DUPLICATE
+        if self._can_never_fit(request):
+            return NackReason.TOO_LONG
+        if not self.slots.free:
+            return NackReason.NO_SLOT
+        self.slots.add(request)
+        return None
+
+    def cancel(self, request_id: str) -> bool:
+        """End a request without a result; False when it is not (or no longer) here. Its id is free at once."""
+        slot = self.slots.slot_of.get(request_id)
+        if slot is None:
+            return False
+        self._release(slot)
+        return True
+
+    def plan(self, now_ms: float) -> BatchPlan | None:
+        """Return the next iteration's work, or None when nothing can run now.
+
+        With no iteration in flight and a request here it is never None. `now_ms` is the clock of the requests'
+        deadlines. Deadlines order at one moment as slacks do, so today's order does not depend on it.
+        """
+        assert len(self.in_flight) < MAX_IN_FLIGHT, "commit the oldest plan first"
+        if not self.slots.slot_of:
+            return None
+        batch = self._planner.compose(self.iteration + 1)
+        if batch.empty:
+            return None
+        self.iteration += 1
+        plan = self._plan_of(batch)
+        self.in_flight.append(InFlight(plan, batch.features))
+        return plan
+
+    def commit(self, result: IterationResult) -> Committed:
+        """Take the result of the oldest plan in flight: learn its duration, end what ended, free what cooled."""
+        flight = self.in_flight.popleft()
+        plan = flight.plan
+        assert result.iteration == plan.iteration, f"result of {result.iteration}, expected {plan.iteration}"
+        self.latency.observe(flight.features, result.elapsed_ms)
+        self._last_iteration_ms = result.elapsed_ms
+        delivered = np.flatnonzero(plan.samples & (self.slots.phase[plan.slots] != Phase.ENDED))
+        self.memory.committed(plan.iteration)
+        finished = self._deliver(plan.slots[delivered], result.stopped[delivered])
+        self._vacate(plan)
+        return Committed(tuple(delivered.tolist()), finished)
+
+    def drain(self) -> None:
+        """Refuse new requests from now on; those here run to their end."""
+        self.draining = True
+
+    @property
+    def empty(self) -> bool:
+        """True when no request is here and no iteration is in flight."""
+        return not self.slots.slot_of and not self.in_flight
+
+    @property
+    def free_requests(self) -> int:
+        """How many more requests `submit` would take now."""
+        return 0 if self.draining else self.slots.free
+
+    @property
+    def free_blocks(self) -> int:
+        """Blocks that neither belong to a request nor will be needed for the context of one that waits."""
+        slots = self.slots
+        waiting = (slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED)
+        promised = -(-slots.known[waiting] // self.limits.block_tokens)
+        return max(self.memory.total - self.memory.used - int(promised.sum()), 0)
+
+    def signals(self) -> Signals:
+        """Return what the worker reports with each iteration."""
+        slots = self.slots
+        running = int(np.count_nonzero(slots.phase == Phase.RUNNING))
+        left = slots.known - slots.computed
+        held = (slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED)
+        return Signals(
+            running_requests=running,
+            waiting_requests=len(slots.slot_of) - running,
+            used_blocks=self.memory.used,
+            total_blocks=self.memory.total,
+            backlog_tokens=int(left[held & (left > 1)].sum()),
+            iteration_ms=self._last_iteration_ms,
+            latency_coefficients=tuple(self.latency.coefficients),
+            latency_residual_p95_ms=self.latency.residual_p95_ms,
+            latency_samples=self.latency.samples,
+        )
+
+    def _can_never_fit(self, request: EngineRequest) -> bool:
+        needed = blocks_for(request.max_total_tokens - 1, self.limits.block_tokens)
+        return request.max_total_tokens > self.limits.max_model_tokens or needed > self.memory.total
+
+    def _plan_of(self, batch: Batch) -> BatchPlan:
+        decodes = len(batch.decodes)
+        chunks = np.array(batch.chunks, np.int32).reshape(-1, 4)
+        slots = np.concatenate((batch.decodes, chunks[:, 0]), dtype=np.int32)
+        starts = np.concatenate((batch.decode_starts, chunks[:, 1]), dtype=np.int32)
+        counts = np.concatenate((np.ones(decodes, np.int32), chunks[:, 2]), dtype=np.int32)
+        samples = np.concatenate((np.ones(decodes, np.bool_), chunks[:, 3] != 0))
+        updates = np.concatenate(batch.updates) if batch.updates else _NO_UPDATES
+        return BatchPlan(batch.iteration, slots, starts, counts, samples, updates, decodes, tuple(batch.admitted))
+
+    def _deliver(self, slots: NDArray[np.int32], stopped: NDArray[np.bool_]) -> tuple[Finished, ...]:
+        self.slots.confirmed[slots] += 1
+        complete = self.slots.confirmed[slots] >= self.slots.max_total[slots]
+        finished = []
+        for index in np.flatnonzero(stopped | complete).tolist():
+            slot = int(slots[index])
+            request_id = self.slots.request(slot).request_id
+            finished.append(Finished(request_id, slot, "stop" if stopped[index] else "length"))
+            self._release(slot)
+        return tuple(finished)
+
+    def _release(self, slot: int) -> None:
+        barrier = int(self.slots.last_planned[slot])
+        self.memory.release(slot, barrier)
+        self.slots.end(slot)
+        if not self.in_flight or barrier < self.in_flight[0].plan.iteration:
+            self.slots.vacate(slot)
+
+    def _vacate(self, plan: BatchPlan) -> None:
+        ended = plan.slots[self.slots.phase[plan.slots] == Phase.ENDED]
+        for slot in ended[self.slots.last_planned[ended] <= plan.iteration].tolist():
+            self.slots.vacate(slot)
+
+
+def _check(request: EngineRequest) -> None:
+    if request.prompt_tokens < 1:
+        raise InvalidEngineRequest(f"prompt_tokens is {request.prompt_tokens}: a prompt has at least one token")
+    if not 0 <= request.emitted_tokens < request.max_output_tokens:
+        raise InvalidEngineRequest(
+            f"emitted_tokens is {request.emitted_tokens} of max_output_tokens {request.max_output_tokens}: "
+            "nothing is left to generate"
+        )

@@ -1,0 +1,153 @@
+"""How long an iteration takes, learned while it runs.
+
+    t = a + b*P + c*sum(chunk*(context + chunk/2)) + d*N_decode + e*KV_read        (milliseconds)
+
+P are prefill tokens, N_decode decoding rows, KV_read the sum of their contexts. The coefficients start from a roofline
+and follow the device by recursive least squares with exponential forgetting (Haykin, Adaptive Filter Theory, ch. 10)
+on the relative error, so that a 2 ms decode counts as much as a 200 ms prefill; they never become negative.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORGETTING = 0.995
+OUTLIER_RELATIVE_ERROR = 0.4
+OUTLIERS_IN_A_ROW = 4
+WARM_SAMPLES = 50
+RESIDUAL_WINDOW = 256
+COLD_MARGIN = 0.25
+MAX_MARGIN = 0.5
+_PRIOR_VARIANCE = 1e6
+_MAX_TRACE = 1e9
+_SMALLEST_PRIOR_MS = 1e-12
+_UNBOUNDED_TOKENS = 2**31
+
+
+class BatchFeatures(NamedTuple):
+    """What the duration of an iteration depends on; `attention_pairs` is sum(chunk*(context + chunk/2))."""
+
+    prefill_tokens: float
+    attention_pairs: float
+    decodes: float
+    kv_read_tokens: float
+
+
+class Coefficients(NamedTuple):
+    """Milliseconds: per iteration, per prefill token, per attention pair, per decoding row, per KV token read."""
+
+    iteration_ms: float
+    prefill_token_ms: float
+    attention_pair_ms: float
+    decode_ms: float
+    kv_token_ms: float
+
+    def predict_ms(self, features: BatchFeatures) -> float:
+        """Return the duration of an iteration with these features."""
+        return (
+            self.iteration_ms
+            + self.prefill_token_ms * features.prefill_tokens
+            + self.attention_pair_ms * features.attention_pairs
+            + self.decode_ms * features.decodes
+            + self.kv_token_ms * features.kv_read_tokens
+        )
+
+    def chunk_ms(self, tokens: int, context_tokens: int) -> float:
+        """Return what a chunk of `tokens` after `context_tokens` adds to an iteration."""
+        pairs = tokens * (context_tokens + tokens / 2)
+        return self.prefill_token_ms * tokens + self.attention_pair_ms * pairs
+
+    def chunk_tokens(self, budget_ms: float, context_tokens: int) -> int:
+        """Return the longest chunk after `context_tokens` that adds at most `budget_ms` (a huge number if free)."""
+        if budget_ms <= 0:
+            return 0
+        if budget_ms == math.inf:
+            return _UNBOUNDED_TOKENS
+        linear = self.prefill_token_ms + self.attention_pair_ms * context_tokens
+        root = linear + math.sqrt(linear * linear + 2 * self.attention_pair_ms * budget_ms)
+        return int(min(2 * budget_ms / root, _UNBOUNDED_TOKENS)) if root > 0 else _UNBOUNDED_TOKENS
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """A device and a model, for coefficients before the first measurement. FLOP/s and byte/s are peaks."""
+
+    parameters: float
+    weight_bytes: float
+    kv_bytes_per_token: float
+    layers: int
+    hidden: int
+    flops_per_second: float
+    bytes_per_second: float
+    overhead_ms: float = 2.0
+
+    def coefficients(self) -> Coefficients:
+        """Return the cold start: weights are read once an iteration; GEMMs reach 0.6, attention 0.4 of the peak."""
+        return Coefficients(
+            self.overhead_ms + 1e3 * self.weight_bytes / self.bytes_per_second,
+            1e3 * 2 * self.parameters / (0.6 * self.flops_per_second),
+            1e3 * 4 * self.hidden * self.layers / (0.4 * self.flops_per_second),
+            0.02,
+            1e3 * self.kv_bytes_per_token / (0.7 * self.bytes_per_second),
+        )
+
+
+class LatencyModel:
+    """The coefficients of one engine, updated with each committed iteration."""
+
+    def __init__(self, prior: Coefficients) -> None:
+        self._prior = np.maximum(np.array(prior, np.float64), _SMALLEST_PRIOR_MS)
+        self._factors = np.ones(5)
+        self._covariance: NDArray[np.float64] = np.eye(5) * _PRIOR_VARIANCE
+        self._relative_errors: deque[float] = deque(maxlen=RESIDUAL_WINDOW)
+        self._errors_ms: deque[float] = deque(maxlen=RESIDUAL_WINDOW)
+        self._outliers = 0
+        self._margin = COLD_MARGIN
+        self.coefficients = Coefficients(*self._prior.tolist())
+        self.samples = 0
+
+    def observe(self, features: BatchFeatures, elapsed_ms: float) -> None:
+        """Learn from one iteration; a lone outlier (a pause of the collector, a graph capture) is only counted."""
+        if not (elapsed_ms > 0 and math.isfinite(elapsed_ms)):
+            return
+        error_ms = elapsed_ms - self.coefficients.predict_ms(features)
+        self.samples += 1
+        self._errors_ms.append(abs(error_ms))
+        self._relative_errors.append(abs(error_ms) / elapsed_ms)
+        if self.samples % 16 == 0:
+            self._margin = min(float(np.percentile(self._relative_errors, 95)), MAX_MARGIN)
+        if self._is_outlier(error_ms / elapsed_ms):
+            return
+        self._update(np.array((1.0, *features)) * self._prior / elapsed_ms, error_ms / elapsed_ms)
+
+    @property
+    def margin(self) -> float:
+        """What to plan with: predicted time times (1 + margin) holds for 95 % of iterations."""
+        return self._margin
+
+    @property
+    def residual_p95_ms(self) -> float:
+        """95th percentile of the last predictions' absolute error, 0 before the first."""
+        return float(np.percentile(self._errors_ms, 95)) if self._errors_ms else 0.0
+
+    def _is_outlier(self, relative_error: float) -> bool:
+        if self.samples <= WARM_SAMPLES or abs(relative_error) <= OUTLIER_RELATIVE_ERROR:
+            self._outliers = 0
+            return False
+        self._outliers += 1
+        return self._outliers <= OUTLIERS_IN_A_ROW
+
+    def _update(self, row: NDArray[np.float64], relative_error: float) -> None:
+        projected = self._covariance @ row
+        gain = projected / (FORGETTING + row @ projected)
+        self._factors = np.maximum(self._factors + gain * relative_error, 0.0)
+        covariance = self._covariance - np.outer(gain, projected)
+        # Without excitation forgetting lets the covariance grow without bound.
+        if np.trace(covariance) < _MAX_TRACE:
+            covariance /= FORGETTING
+        self._covariance = covariance
+        self.coefficients = Coefficients(*(self._factors * self._prior).tolist())

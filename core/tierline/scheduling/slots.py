@@ -1,0 +1,97 @@
+"""The requests of one engine as rows of arrays, one row a slot.
+
+Building objects for hundreds of requests each iteration costs more than the iteration's whole planning budget, so the
+state is kept in arrays, and only what changes leaves as a delta.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+from tierline.scheduling.plans import EngineLimits, EngineRequest
+from tierline.wire.credits import blocks_for
+
+
+class Phase(IntEnum):
+    """What a slot is doing. ENDED: its request is gone, but an iteration in flight still computes on it."""
+
+    FREE = 0
+    WAITING = 1
+    RUNNING = 2
+    PARKED = 3
+    ENDED = 4
+
+
+class SlotTable:
+    """Array state, indexed by slot.
+
+    `known` counts tokens that exist or are being sampled by an iteration in flight; `confirmed` only those whose
+    sampling was committed. `computed` counts positions whose KV exists or is being computed. `full_blocks` is what the
+    request owns at the most; `last_planned` is the newest iteration with a row of this slot.
+    """
+
+    def __init__(self, limits: EngineLimits) -> None:
+        slots = limits.max_running_requests
+        self._block_tokens = limits.block_tokens
+        self.phase = np.full(slots, Phase.FREE, np.int8)
+        self.known = np.zeros(slots, np.int64)
+        self.confirmed = np.zeros(slots, np.int64)
+        self.computed = np.zeros(slots, np.int64)
+        self.max_total = np.zeros(slots, np.int64)
+        self.full_blocks = np.zeros(slots, np.int64)
+        self.priority = np.zeros(slots, np.int64)
+        self.arrival = np.zeros(slots, np.int64)
+        self.deadline_ms = np.zeros(slots, np.float64)
+        self.tpot_ms = np.zeros(slots, np.float64)
+        self.preemptible = np.zeros(slots, np.bool_)
+        self.announced = np.zeros(slots, np.bool_)
+        self.bypassed = np.zeros(slots, np.int64)
+        self.last_planned = np.zeros(slots, np.int64)
+        self.requests: list[EngineRequest | None] = [None] * slots
+        self.slot_of: dict[str, int] = {}
+        self._free = list(range(slots - 1, -1, -1))
+        self._arrivals = 0
+
+    @property
+    def free(self) -> int:
+        """Slots that a new request can take now."""
+        return len(self._free)
+
+    def request(self, slot: int) -> EngineRequest:
+        """Return the request that holds `slot`."""
+        request = self.requests[slot]
+        assert request is not None, f"slot {slot} is free"
+        return request
+
+    def add(self, request: EngineRequest) -> int:
+        """Put a new request into a free slot and return the slot."""
+        slot = self._free.pop()
+        self._arrivals += 1
+        self.requests[slot] = request
+        self.slot_of[request.request_id] = slot
+        self.phase[slot] = Phase.WAITING
+        self.known[slot] = self.confirmed[slot] = request.context_tokens
+        self.computed[slot] = 0
+        self.max_total[slot] = request.max_total_tokens
+        # The last token's KV is never computed, nothing follows it.
+        self.full_blocks[slot] = blocks_for(request.max_total_tokens - 1, self._block_tokens)
+        self.priority[slot] = request.priority
+        self.arrival[slot] = self._arrivals
+        self.deadline_ms[slot] = request.ttft_deadline_ms
+        self.tpot_ms[slot] = request.tpot_budget_ms
+        self.preemptible[slot] = request.preemptible
+        self.announced[slot] = False
+        self.bypassed[slot] = 0
+        self.last_planned[slot] = 0
+        return slot
+
+    def end(self, slot: int) -> None:
+        """Forget the request of `slot`; `vacate` makes the slot usable again."""
+        del self.slot_of[self.request(slot).request_id]
+        self.requests[slot] = None
+        self.phase[slot] = Phase.ENDED
+
+    def vacate(self, slot: int) -> None:
+        assert self.phase[slot] == Phase.ENDED, f"slot {slot} is in use"
+        self.phase[slot] = Phase.FREE
+        self._free.append(slot)
