@@ -1,0 +1,74 @@
+"""Does a live object still say everything that was applied to it?
+
+The comparison is one-sided: what the server or other controllers added is theirs. Lists that Kubernetes merges by
+key are compared by key; every other list belongs to its applier as a whole.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from tierline.api.names import GROUP
+from tierline.fleet.observed import Manifest
+from tierline.fleet.revision import revision_of
+
+ANNOTATION_APPLIED = f"{GROUP}/applied"
+"""Revision of the manifest last applied: tells a field that was taken out of it from one that somebody added."""
+
+_MERGED_BY = {
+    "containers": "name",
+    "env": "name",
+    "ports": "name",
+    "volumes": "name",
+    "volumeMounts": "name",
+    "ownerReferences": "uid",
+}
+_QUANTITIES = frozenset({"limits", "requests"})
+_SUFFIXES = {
+    "m": Decimal("0.001"),
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate(("k", "M", "G", "T", "P"), start=1)},
+    **{suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi"), start=1)},
+}
+
+
+def stamped(manifest: Manifest) -> dict[str, Any]:
+    """Return `manifest` with its own revision as an annotation."""
+    metadata = manifest["metadata"]
+    annotations = {**metadata.get("annotations", {}), ANNOTATION_APPLIED: revision_of(manifest)}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
+
+
+def has_drifted(live: Manifest | None, wanted: Manifest) -> bool:
+    """Say whether `wanted` has to be applied: `live` is missing or no longer says all of it."""
+    return live is None or not _covers(live, wanted, field="")
+
+
+def _covers(live: Any, wanted: Any, field: str) -> bool:
+    if isinstance(wanted, Mapping):
+        return isinstance(live, Mapping) and all(
+            _covers(live.get(key), value, field if field in _QUANTITIES else key) for key, value in wanted.items()
+        )
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        return isinstance(live, Sequence) and _covers_list(live, wanted, field)
+    if field in _QUANTITIES:
+        return _amount(live) == _amount(wanted)
+    return bool(live == wanted)
+
+
+def _covers_list(live: Sequence[Any], wanted: Sequence[Any], field: str) -> bool:
+    key = _MERGED_BY.get(field)
+    if key is None or not all(isinstance(item, Mapping) and key in item for item in (*live, *wanted)):
+        return len(live) == len(wanted) and all(
+            _covers(mine, theirs, "") for mine, theirs in zip(live, wanted, strict=True)
+        )
+    by_key = {item[key]: item for item in live}
+    return all(_covers(by_key.get(item[key]), item, "") for item in wanted)
+
+
+def _amount(quantity: Any) -> Decimal | str:
+    text = str(quantity)
+    suffix = next((it for it in sorted(_SUFFIXES, key=len, reverse=True) if text.endswith(it)), "")
+    try:
+        return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))
+    except InvalidOperation:
+        return text

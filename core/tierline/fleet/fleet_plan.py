@@ -1,0 +1,209 @@
+"""What a fleet needs in the cluster: its pools, its gateway, and the statements in its status.
+
+Nothing that runs is stopped because of what cannot be understood: with an invalid spec nothing is written but the
+status, and while a tier is missing existing pools are left exactly as they are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tierline.api.names import (
+    API_VERSION,
+    LABEL_COMPONENT,
+    LABEL_FLEET,
+    LABEL_MANAGED_BY,
+    MANAGED_BY,
+    label_value,
+)
+from tierline.fleet.drift import has_drifted, stamped
+from tierline.fleet.gateway_objects import gateway_name, gateway_objects
+from tierline.fleet.observed import Manifest, ObjectIdentity, Reference
+from tierline.fleet.wanted import Images, WantedFleet, WantedPool
+from tierline.fleet.worker_pod import owner_reference
+
+COMPONENT_POOL = "pool"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildKey:
+    """A child by kind and name; it lives in the fleet's namespace."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FleetObservation:
+    """A fleet and everything in its namespace that it may own, as live objects.
+
+    `wanted` is None when the spec cannot be used; `problems` then says what to put right. `known_tiers` are the
+    tiers that exist. `secret_names` hold the API keys of the namespace's tenants.
+    """
+
+    fleet: ObjectIdentity
+    wanted: WantedFleet | None
+    images: Images
+    known_tiers: frozenset[str] = frozenset()
+    problems: tuple[str, ...] = ()
+    secret_names: tuple[str, ...] = ()
+    children: Mapping[ChildKey, Manifest] = field(default_factory=dict)
+
+    @property
+    def missing_tiers(self) -> tuple[tuple[int, str], ...]:
+        """Index and name of every reference that leads nowhere."""
+        refs = self.wanted.tier_refs if self.wanted else ()
+        return tuple((index, name) for index, name in enumerate(refs) if name not in self.known_tiers)
+
+    @property
+    def pools(self) -> dict[str, Manifest]:
+        """The fleet's own pools that are here to stay, by name."""
+        return {
+            key.name: live
+            for key, live in self.children.items()
+            if key.kind == "WorkerPool" and owns(self.fleet, live) and "deletionTimestamp" not in live["metadata"]
+        }
+
+    def leaving(self, key: ChildKey) -> bool:
+        """Say whether a child of that name is being deleted: its successor has to wait."""
+        return "deletionTimestamp" in self.children.get(key, {}).get("metadata", {})
+
+    def taken(self) -> tuple[ChildKey, ...]:
+        """Children's names that belong to somebody else."""
+        return tuple(key for key in wanted_keys(self) if key in self.children and self._is_foreign(self.children[key]))
+
+    def _is_foreign(self, live: Manifest) -> bool:
+        controllers = [it for it in live["metadata"].get("ownerReferences", ()) if it.get("controller")]
+        return any(it["uid"] != self.fleet.uid for it in controllers)
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePool:
+    """Write a pool's replicas, through its `scale` subresource."""
+
+    name: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """What to write, in this order: `creates` (only if absent), `applies`, `scales`, `deletes`."""
+
+    creates: tuple[Manifest, ...] = ()
+    applies: tuple[Manifest, ...] = ()
+    scales: tuple[ScalePool, ...] = ()
+    deletes: tuple[Reference, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.creates or self.applies or self.scales or self.deletes)
+
+
+def plan_fleet(seen: FleetObservation) -> FleetPlan:
+    """Return the writes that bring the fleet's children to what its spec says."""
+    if seen.fleet.deleting or seen.wanted is None or seen.taken():
+        return FleetPlan()
+    if seen.missing_tiers and not seen.pools:
+        return FleetPlan()
+    applied = _pools_to_apply(seen, seen.wanted)
+    gateway = gateway_objects(seen.fleet, seen.wanted.gateway_replicas, seen.secret_names, seen.images)
+    candidates = (*applied, *(stamped(it) for it in gateway))
+    return FleetPlan(
+        creates=tuple(_new_pool(seen.fleet, pool) for pool in seen.wanted.pools if _is_new(seen, pool)),
+        applies=tuple(it for it in candidates if _needs_apply(seen, it)),
+        scales=_scales(seen, seen.wanted),
+        deletes=_deletes(seen, seen.wanted),
+    )
+
+
+def wanted_keys(seen: FleetObservation) -> tuple[ChildKey, ...]:
+    """Every child that the fleet should have."""
+    if seen.wanted is None:
+        return ()
+    gateway = ("ServiceAccount", "Role", "RoleBinding", "Service", "Deployment")
+    return (
+        *(ChildKey("WorkerPool", pool.name) for pool in seen.wanted.pools),
+        *(ChildKey(kind, gateway_name(seen.fleet.name)) for kind in gateway),
+    )
+
+
+def owns(owner: ObjectIdentity, live: Manifest) -> bool:
+    return any(it["uid"] == owner.uid for it in live["metadata"].get("ownerReferences", ()))
+
+
+def _is_new(seen: FleetObservation, pool: WantedPool) -> bool:
+    return ChildKey("WorkerPool", pool.name) not in seen.children
+
+
+def _needs_apply(seen: FleetObservation, manifest: Manifest) -> bool:
+    key = _key_of(manifest)
+    return not seen.leaving(key) and has_drifted(seen.children.get(key), manifest)
+
+
+def _key_of(manifest: Manifest) -> ChildKey:
+    return ChildKey(manifest["kind"], manifest["metadata"]["name"])
+
+
+def _pools_to_apply(seen: FleetObservation, wanted: WantedFleet) -> tuple[Manifest, ...]:
+    # A missing tier says nothing about spot: placing by what is left of the tiers would move workers for no reason.
+    held = seen.pools if seen.missing_tiers else {}
+    return tuple(stamped(_pool_manifest(seen.fleet, pool)) for pool in wanted.pools if pool.name not in held)
+
+
+def _pool_manifest(fleet: ObjectIdentity, pool: WantedPool) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "WorkerPool",
+        "metadata": {
+            "name": pool.name,
+            "namespace": fleet.namespace,
+            "labels": {
+                LABEL_MANAGED_BY: MANAGED_BY,
+                LABEL_FLEET: label_value(fleet.name),
+                LABEL_COMPONENT: COMPONENT_POOL,
+            },
+            "ownerReferences": [owner_reference(fleet)],
+        },
+        "spec": pool.spec,
+    }
+
+
+def _new_pool(fleet: ObjectIdentity, pool: WantedPool) -> dict[str, Any]:
+    """Return the least that the server accepts, with the first replicas: these are written once and never applied.
+
+    What is applied later is owned by the applier, and replicas must stay free for autoscalers.
+    """
+    whole = _pool_manifest(fleet, pool)
+    first = {
+        "fleetRef": fleet.name,
+        "role": pool.spec["role"],
+        "replicas": pool.min_replicas,
+        "model": {"source": pool.spec["model"]["source"]},
+    }
+    return {**whole, "spec": first}
+
+
+def _scales(seen: FleetObservation, wanted: WantedFleet) -> tuple[ScalePool, ...]:
+    if not wanted.scales:
+        return ()
+    return tuple(
+        ScalePool(pool.name, bounded)
+        for pool in wanted.pools
+        if pool.name in seen.pools
+        for bounded in [_bounded(pool, seen.pools[pool.name])]
+        if bounded != seen.pools[pool.name]["spec"].get("replicas", 0)
+    )
+
+
+def _bounded(pool: WantedPool, live: Manifest) -> int:
+    replicas = int(live["spec"].get("replicas", 0))
+    return min(max(replicas, pool.min_replicas), pool.max_replicas)
+
+
+def _deletes(seen: FleetObservation, wanted: WantedFleet) -> tuple[Reference, ...]:
+    names = {pool.name for pool in wanted.pools}
+    return tuple(
+        Reference("WorkerPool", seen.fleet.namespace, name, live["metadata"]["uid"])
+        for name, live in seen.pools.items()
+        if name not in names
+    )

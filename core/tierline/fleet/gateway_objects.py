@@ -1,0 +1,143 @@
+"""The objects of a fleet's front door: Deployment, Service, and the account with the rights of a gateway."""
+
+from typing import Any
+
+from tierline.api.names import (
+    GATEWAY_ADMIN_PORT,
+    GATEWAY_HTTP_PORT,
+    GROUP,
+    LABEL_COMPONENT,
+    LABEL_FLEET,
+    LABEL_MANAGED_BY,
+    LABEL_PART_OF,
+    MANAGED_BY,
+    label_value,
+)
+from tierline.fleet.observed import ObjectIdentity
+from tierline.fleet.wanted import Images
+from tierline.fleet.worker_pod import field_env, http_probe, owner_reference, restricted_security
+
+COMPONENT_GATEWAY = "gateway"
+SERVICE_PORT = 80
+GATEWAY_GRACE_SECONDS = 60
+"""Time for a gateway to finish its open streams; new ones go to its successor."""
+
+_DOWNWARD_ENV: tuple[tuple[str, str], ...] = (
+    ("POD_NAME", "metadata.name"),
+    ("POD_NAMESPACE", "metadata.namespace"),
+    ("POD_IP", "status.podIP"),
+)
+
+
+def gateway_name(fleet: str) -> str:
+    return f"{fleet}-gateway"
+
+
+def gateway_objects(
+    fleet: ObjectIdentity, replicas: int, secret_names: tuple[str, ...], images: Images
+) -> tuple[dict[str, Any], ...]:
+    """Return the objects in the order in which they are applied; `secret_names` hold the tenants' API keys."""
+    return (
+        _object(fleet, "v1", "ServiceAccount", {"automountServiceAccountToken": True}),
+        _object(fleet, "rbac.authorization.k8s.io/v1", "Role", {"rules": _rules(secret_names)}),
+        _object(fleet, "rbac.authorization.k8s.io/v1", "RoleBinding", _binding(fleet)),
+        _object(fleet, "v1", "Service", {"spec": _service_spec(fleet)}),
+        _object(fleet, "apps/v1", "Deployment", {"spec": _deployment_spec(fleet, replicas, images)}),
+    )
+
+
+def fleet_labels(fleet: str, component: str) -> dict[str, str]:
+    return {
+        LABEL_MANAGED_BY: MANAGED_BY,
+        LABEL_PART_OF: MANAGED_BY,
+        LABEL_COMPONENT: component,
+        LABEL_FLEET: label_value(fleet),
+    }
+
+
+def _object(fleet: ObjectIdentity, api_version: str, kind: str, content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": gateway_name(fleet.name),
+            "namespace": fleet.namespace,
+            "labels": fleet_labels(fleet.name, COMPONENT_GATEWAY),
+            "ownerReferences": [owner_reference(fleet)],
+        },
+        **content,
+    }
+
+
+def _rules(secret_names: tuple[str, ...]) -> list[dict[str, Any]]:
+    read = ["get", "list", "watch"]
+    rules: list[dict[str, Any]] = [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": read},
+        {"apiGroups": [GROUP], "resources": ["llmfleets", "tenantquotas"], "verbs": read},
+    ]
+    if secret_names:
+        # A rule without resourceNames would open every Secret of the namespace.
+        names = sorted(set(secret_names))
+        rules.append({"apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["get"]})
+    return rules
+
+
+def _binding(fleet: ObjectIdentity) -> dict[str, Any]:
+    name = gateway_name(fleet.name)
+    return {
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": fleet.namespace}],
+    }
+
+
+def _selector(fleet: ObjectIdentity) -> dict[str, str]:
+    return {LABEL_FLEET: label_value(fleet.name), LABEL_COMPONENT: COMPONENT_GATEWAY}
+
+
+def _service_spec(fleet: ObjectIdentity) -> dict[str, Any]:
+    return {
+        "type": "ClusterIP",
+        "selector": _selector(fleet),
+        "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": "http", "protocol": "TCP"}],
+    }
+
+
+def _deployment_spec(fleet: ObjectIdentity, replicas: int, images: Images) -> dict[str, Any]:
+    return {
+        "replicas": replicas,
+        "selector": {"matchLabels": _selector(fleet)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "template": {
+            "metadata": {
+                "labels": fleet_labels(fleet.name, COMPONENT_GATEWAY),
+                "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": str(GATEWAY_ADMIN_PORT)},
+            },
+            "spec": {
+                "serviceAccountName": gateway_name(fleet.name),
+                "terminationGracePeriodSeconds": GATEWAY_GRACE_SECONDS,
+                "containers": [_container(fleet, images)],
+            },
+        },
+    }
+
+
+def _container(fleet: ObjectIdentity, images: Images) -> dict[str, Any]:
+    fixed = {
+        "TIERLINE_FLEET": fleet.name,
+        "TIERLINE_HTTP_PORT": str(GATEWAY_HTTP_PORT),
+        "TIERLINE_ADMIN_PORT": str(GATEWAY_ADMIN_PORT),
+    }
+    return {
+        "name": "gateway",
+        "image": images.gateway,
+        "command": ["tierline-gateway"],
+        "env": [*({"name": name, "value": value} for name, value in fixed.items()), *field_env(_DOWNWARD_ENV)],
+        "ports": [
+            {"name": "http", "containerPort": GATEWAY_HTTP_PORT, "protocol": "TCP"},
+            {"name": "admin", "containerPort": GATEWAY_ADMIN_PORT, "protocol": "TCP"},
+        ],
+        "startupProbe": http_probe("/livez", "admin", 1, 300),
+        "readinessProbe": http_probe("/readyz", "admin", 1, 3),
+        "livenessProbe": http_probe("/livez", "admin", 10, 3),
+        "securityContext": restricted_security(),
+    }

@@ -1,0 +1,70 @@
+"""What users want, as the planners take it: plain dataclasses, already checked, with every default filled in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+
+class Capacity(Enum):
+    """Which price class of node a worker may run on."""
+
+    ANY = "Any"
+    PREFER_SPOT = "PreferSpot"
+    ON_DEMAND = "OnDemand"
+    SPOT = "Spot"
+
+
+class ZoneSpread(Enum):
+    """How strictly the workers of a pool are spread over zones; the value is Kubernetes' word for it."""
+
+    IGNORED = ""
+    PREFERRED = "ScheduleAnyway"
+    REQUIRED = "DoNotSchedule"
+
+
+@dataclass(frozen=True, slots=True)
+class WantedWorker:
+    """One worker of a pool, whichever replica it is. Quantities are Kubernetes quantities as text.
+
+    `environment` holds the engine's settings as the worker process reads them.
+    """
+
+    environment: Mapping[str, str]
+    role: str
+    cpu: str | None
+    memory: str | None
+    gpus: int
+    accelerator: str | None
+    capacity: Capacity
+    zone_spread: ZoneSpread
+    drain_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantedPool:
+    """One pool of a fleet; `spec` is the WorkerPool's spec as JSON, without the replicas."""
+
+    name: str
+    min_replicas: int
+    max_replicas: int
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedFleet:
+    """A fleet's desired state. `scales` is False where replicas belong to somebody else (`scaling.mode: External`)."""
+
+    tier_refs: tuple[str, ...]
+    pools: tuple[WantedPool, ...]
+    gateway_replicas: int
+    scales: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Images and cluster-wide settings that the operator puts into pods; `priority_class` is empty where none is."""
+
+    worker: str
+    gateway: str
+    priority_class: str = ""

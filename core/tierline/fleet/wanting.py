@@ -1,0 +1,111 @@
+"""From resources as declared to what the planners take."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tierline.api.block import Block
+from tierline.api.decision_matrix import DECISION_MATRIX, SpotUse
+from tierline.api.fleet import LLMFleet, Pool
+from tierline.api.pool import WorkerPool
+from tierline.api.serving import Engine, Placement, SpotPlacement, SpotPolicy
+from tierline.api.serving import ZoneSpread as DeclaredSpread
+from tierline.api.tier import SLOTier
+from tierline.fleet.wanted import Capacity, WantedFleet, WantedPool, WantedWorker, ZoneSpread
+
+_CAPACITY: Mapping[SpotPolicy, Capacity] = {
+    "OnDemandOnly": Capacity.ON_DEMAND,
+    "PreferSpot": Capacity.PREFER_SPOT,
+    "SpotOnly": Capacity.SPOT,
+}
+_FOLLOWED: Mapping[frozenset[SpotUse], SpotPolicy] = {
+    frozenset({"Avoid"}): "OnDemandOnly",
+    frozenset({"Only"}): "SpotOnly",
+}
+_SPREAD: Mapping[DeclaredSpread, ZoneSpread] = {
+    "Required": ZoneSpread.REQUIRED,
+    "Preferred": ZoneSpread.PREFERRED,
+    "Ignored": ZoneSpread.IGNORED,
+}
+
+
+def wanted_fleet(fleet: LLMFleet, tiers: Iterable[SLOTier]) -> WantedFleet:
+    """Return what `fleet` asks for; `tiers` are those of its tiers that exist."""
+    placement = _placement(fleet.spec.placement, {spot_use(tier) for tier in tiers})
+    return WantedFleet(
+        tier_refs=fleet.spec.tier_refs,
+        pools=tuple(_wanted_pool(fleet, pool, placement) for pool in fleet.spec.pools),
+        gateway_replicas=fleet.spec.gateway.replicas,
+        scales=fleet.spec.scaling.mode == "Tierline",
+    )
+
+
+def wanted_worker(pool: WorkerPool) -> WantedWorker:
+    """Return what every worker of `pool` asks for."""
+    spec = pool.spec
+    spot = spec.placement.spot
+    return WantedWorker(
+        environment={
+            "TIERLINE_MODEL_SOURCE": spec.model.source,
+            "TIERLINE_MODEL_NAME": spec.model.served_name or spec.fleet_ref,
+            "TIERLINE_MODEL_DTYPE": spec.model.dtype,
+            **_engine_environment(spec.engine),
+        },
+        role=spec.role,
+        cpu=spec.resources.cpu,
+        memory=spec.resources.memory,
+        gpus=spec.resources.gpu,
+        accelerator=spec.accelerator,
+        capacity=_CAPACITY[spot.policy] if spot else Capacity.ANY,
+        zone_spread=_SPREAD[spot.zone_spread] if spot else ZoneSpread.PREFERRED,
+        drain_seconds=spec.drain_seconds,
+    )
+
+
+def spot_use(tier: SLOTier) -> SpotUse:
+    """Return whether the tier's requests may run on spot capacity, by its own word or by its objective."""
+    return tier.spec.spot or DECISION_MATRIX[tier.spec.objective].spot
+
+
+def _wanted_pool(fleet: LLMFleet, pool: Pool, placement: Placement) -> WantedPool:
+    model = fleet.spec.model.model_copy(update={"served_name": fleet.served_name})
+    spec: dict[str, Any] = {
+        "fleetRef": fleet.metadata.name,
+        "role": pool.role,
+        "engine": _plain(pool.engine),
+        "resources": _plain(pool.resources),
+        "model": _plain(model),
+        "drainSeconds": fleet.spec.drain_seconds,
+        "placement": _plain(placement),
+    }
+    if pool.accelerator:
+        spec["accelerator"] = pool.accelerator
+    return WantedPool(
+        name=f"{fleet.metadata.name}-{pool.name}",
+        min_replicas=pool.replicas.min,
+        max_replicas=pool.replicas.max,
+        spec=spec,
+    )
+
+
+def _placement(declared: Placement, uses: set[SpotUse]) -> Placement:
+    """A fleet that says nothing about spot follows its tiers, where these agree."""
+    if declared.spot is not None:
+        return declared
+    policy = _FOLLOWED.get(frozenset(uses))
+    return declared.model_copy(update={"spot": SpotPlacement(policy=policy)}) if policy else declared
+
+
+def _engine_environment(engine: Engine) -> dict[str, str]:
+    return {
+        "TIERLINE_KV_CACHE_BLOCKS": str(engine.kv_cache_blocks),
+        "TIERLINE_BLOCK_TOKENS": str(engine.block_tokens),
+        "TIERLINE_MAX_RUNNING_REQUESTS": str(engine.max_running_requests),
+        "TIERLINE_MAX_BATCHED_TOKENS": str(engine.max_batched_tokens),
+        "TIERLINE_MAX_MODEL_TOKENS": str(engine.max_model_tokens),
+        "TIERLINE_THREADS": str(engine.threads),
+        "OMP_NUM_THREADS": str(engine.threads),
+    }
+
+
+def _plain(block: Block) -> Any:
+    return block.model_dump(mode="json", by_alias=True, exclude_none=True)
