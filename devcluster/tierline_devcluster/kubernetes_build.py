@@ -22,10 +22,9 @@ READY_PROGRAMS = ("etcd", "prometheus", "promtool")
 _PACKAGES = ("etcd-server", "prometheus", "golang-github-modern-go-reflect2-dev")
 _REFLECT2 = "github.com/modern-go/reflect2"
 _OPENAPI = "pkg/generated/openapi"
-_VERSION_PACKAGES = (
-    "k8s.io/component-base/version",
-    "k8s.io/kubernetes/vendor/k8s.io/component-base/version",
-)
+# The programs say the first one's version with --version, the API says the second one's at /version.
+_VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+_IMPORT_PREFIXES = ("", "k8s.io/kubernetes/vendor/")
 _GO_PACKAGE = re.compile(r"golang-(\d+\.\d+)-go$")
 
 
@@ -77,7 +76,8 @@ def version_flags() -> str:
     """Return the linker flags that tell the programs their version; without them Helm sees v0.0.0."""
     major, minor, _ = KUBERNETES_RELEASE.split(".")
     values = {"gitVersion": f"v{KUBERNETES_RELEASE}", "gitMajor": major, "gitMinor": minor}
-    settings = [f"-X {package}.{key}={value}" for package in _VERSION_PACKAGES for key, value in values.items()]
+    packages = [f"{prefix}{package}" for package in _VERSION_PACKAGES for prefix in _IMPORT_PREFIXES]
+    settings = [f"-X {package}.{key}={value}" for package in packages for key, value in values.items()]
     return " ".join(["-s", "-w", *settings])
 
 
