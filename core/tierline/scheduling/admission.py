@@ -1,0 +1,88 @@
+"""Whether a request is taken in, and what to tell a client that is not.
+
+A request that would only expire in the queue is refused at once, with the time after which a new try makes sense:
+early rejection keeps the queue short for those who can still be served (Mooncake, FAST 2025, does so for whole
+clusters). The wait is predicted from how fast the queue was served while it was not empty.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tierline.scheduling.quota import TenantUsage
+
+_SMOOTHING = 0.1
+
+
+class Verdict(StrEnum):
+    """Accept; Saturated and Quota are temporary (429), NoCapacity says that nothing could ever serve it now (503)."""
+
+    ACCEPT = "Accept"
+    SATURATED = "Saturated"
+    QUOTA = "QuotaExceeded"
+    NO_CAPACITY = "NoCapacity"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict in words for the client; `retry_after_ms` is 0 for accepted requests."""
+
+    verdict: Verdict
+    reason: str = ""
+    retry_after_ms: float = 0.0
+
+    @property
+    def accepted(self) -> bool:
+        return self.verdict is Verdict.ACCEPT
+
+
+class ServiceRate:
+    """How long the queue takes per request while it has a backlog; None before anything was seen."""
+
+    def __init__(self) -> None:
+        self.interval_ms: float | None = None
+        self._last_ms: float | None = None
+
+    def served(self, now_ms: float) -> None:
+        """Note one dispatch."""
+        if self._last_ms is not None:
+            interval = now_ms - self._last_ms
+            known = self.interval_ms
+            self.interval_ms = interval if known is None else known + _SMOOTHING * (interval - known)
+        self._last_ms = now_ms
+
+    def drained(self) -> None:
+        """The queue is empty: the pause until the next dispatch says nothing about speed."""
+        self._last_ms = None
+
+    def predicted_wait_ms(self, ahead: int) -> float:
+        """Return the wait behind `ahead` requests; 0 while nothing is known, as a cold start must not refuse."""
+        return 0.0 if self.interval_ms is None else ahead * self.interval_ms
+
+
+class AdmissionController:
+    """Decides at arrival; quotas first, since a tenant over its quota must not learn how full the fleet is."""
+
+    def __init__(self, rate: ServiceRate) -> None:
+        self._rate = rate
+
+    def decide(
+        self, usage: TenantUsage, prompt_tokens: int, ahead: int, max_queue_ms: float, now_ms: float
+    ) -> Decision:
+        """Return the decision for a request that finds `ahead` others before it."""
+        breach = usage.breach(prompt_tokens, now_ms)
+        if breach is not None:
+            reason = f"spec.limits.{breach.limit} of the tenant's quota ({breach.allowed}) is used up"
+            return Decision(Verdict.QUOTA, reason, breach.retry_after_ms)
+        wait_ms = self._rate.predicted_wait_ms(ahead)
+        if wait_ms > max_queue_ms:
+            reason = f"the queue would take {wait_ms / 1000:.1f} s, the tier allows {max_queue_ms / 1000:.1f} s"
+            return Decision(Verdict.SATURATED, reason, wait_ms - max_queue_ms)
+        return Decision(Verdict.ACCEPT)
+
+    def overdue(self, capacity_exists: bool, waited_ms: float, ahead: int) -> Decision:
+        """Return what to tell a request whose time in the queue is over."""
+        waited = f"waited {waited_ms / 1000:.1f} s, as long as the tier allows"
+        if not capacity_exists:
+            return Decision(Verdict.NO_CAPACITY, f"{waited}; no worker of the fleet is ready", 5000.0)
+        retry_ms = max(self._rate.predicted_wait_ms(ahead), 1000.0)
+        return Decision(Verdict.SATURATED, f"{waited}; all workers are full", retry_ms)

@@ -1,0 +1,188 @@
+"""The one queue of requests that no worker has started yet, and who is served next.
+
+Order: tier priority; in it streams that lost their worker; then tenants whose service counter is at most the lowest
+counter plus their allowed difference; then the least slack to the first token's deadline. Counters follow the Virtual
+Token Counter (Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024): a tenant that becomes active is
+lifted to the lowest active counter, so idling earns no credit. Unlike VTC the choice among tenants within the bound is
+by deadline, which widens VTC's bound by the allowed difference.
+
+Binding is late: a request stays here until `fits` says that some worker can take it now. One that does not fit lets
+others pass until its deadline; from then on it holds the line, so it cannot starve. Lower priorities get one dispatch
+in `GUARD_EVERY` once they are late, whatever waits above them.
+"""
+
+from bisect import insort
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+PROMPT_WEIGHT = 1.0
+OUTPUT_WEIGHT = 2.0
+DEFAULT_SERVICE_DIFFERENCE_TOKENS = 8192
+GUARD_EVERY = 16
+LOOKAHEAD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRequest:
+    """What the queue must know of a request; times are on the caller's clock.
+
+    `context_tokens` is what a worker has to hold before the first new token. `resumed` marks a stream that was already
+    delivering; its client sees a gap, so it goes first in its tier. `expires_ms` is when waiting longer is pointless.
+    """
+
+    request_id: str
+    tenant: str
+    tier: str
+    priority: int
+    context_tokens: int
+    arrival_ms: float
+    deadline_ms: float
+    expires_ms: float
+    weight: int = 1
+    service_difference_tokens: int = DEFAULT_SERVICE_DIFFERENCE_TOKENS
+    resumed: bool = False
+
+    @property
+    def order(self) -> tuple[bool, float, float, str]:
+        """Place within one tenant and priority."""
+        return (not self.resumed, self.deadline_ms, self.arrival_ms, self.request_id)
+
+
+@dataclass(slots=True)
+class _Line:
+    """The waiting requests of one tenant in one priority, best first."""
+
+    requests: list[QueuedRequest] = field(default_factory=list)
+
+
+class QueueManager:
+    """Holds waiting requests and says which one goes next; pure state, no clock of its own."""
+
+    def __init__(self, guard_every: int = GUARD_EVERY) -> None:
+        self._guard_every = guard_every
+        self._bands: dict[int, dict[str, _Line]] = {}
+        self._by_id: dict[str, QueuedRequest] = {}
+        self._waiting_of: dict[str, int] = {}
+        self._counters: dict[str, float] = {}
+        self._last_left = 0.0
+        self._since_guard = 0
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._by_id
+
+    def waiting(self) -> Iterator[QueuedRequest]:
+        """Every waiting request, in no order."""
+        return iter(self._by_id.values())
+
+    def counter(self, tenant: str) -> float:
+        """Return the tenant's service so far in weighted tokens; only differences mean anything."""
+        return self._counters.get(tenant, 0.0)
+
+    def push(self, request: QueuedRequest) -> None:
+        """Take a new request, or one that comes back (nacked or moved); it finds its place by its own fields."""
+        assert request.request_id not in self._by_id, f"{request.request_id} waits already"
+        if not self._waiting_of.get(request.tenant):
+            self._lift(request.tenant)
+        self._by_id[request.request_id] = request
+        self._waiting_of[request.tenant] = self._waiting_of.get(request.tenant, 0) + 1
+        line = self._bands.setdefault(request.priority, {}).setdefault(request.tenant, _Line())
+        insort(line.requests, request, key=lambda queued: queued.order)
+
+    def remove(self, request_id: str) -> QueuedRequest | None:
+        """Take a request out without serving it; None when it does not wait."""
+        request = self._by_id.pop(request_id, None)
+        if request is not None:
+            self._unlink(request)
+        return request
+
+    def take(self, request: QueuedRequest) -> None:
+        """Serve a request that `next` named: it leaves the queue and its tenant pays for the prompt.
+
+        A resumed stream paid when it was served first, and recomputation is never charged.
+        """
+        if self._bands and request.priority < max(self._bands):
+            self._since_guard = 0
+        else:
+            self._since_guard += 1
+        self.remove(request.request_id)
+        if not request.resumed:
+            self._charge(request.tenant, PROMPT_WEIGHT * request.context_tokens / request.weight)
+
+    def refund(self, request: QueuedRequest) -> None:
+        """Undo the charge of `take`, for a request that its worker did not start."""
+        if not request.resumed:
+            self._charge(request.tenant, -PROMPT_WEIGHT * request.context_tokens / request.weight)
+
+    def charge_output(self, tenant: str, tokens: int, weight: int) -> None:
+        """Charge generated tokens, as they come."""
+        self._charge(tenant, OUTPUT_WEIGHT * tokens / weight)
+
+    def expired(self, now_ms: float) -> tuple[QueuedRequest, ...]:
+        """Requests whose waiting is over; the caller removes and refuses them."""
+        return tuple(request for request in self._by_id.values() if request.expires_ms <= now_ms)
+
+    def ahead_of(self, priority: int) -> int:
+        """How many waiting requests a new one of `priority` would find before it, at the worst."""
+        return sum(
+            len(line.requests) for band, lines in self._bands.items() if band >= priority for line in lines.values()
+        )
+
+    def next(self, now_ms: float, fits: Callable[[QueuedRequest], bool]) -> QueuedRequest | None:
+        """Return the request to serve now, or None when none fits or a late one that does not fit holds the line."""
+        guarded = self._guarded(now_ms)
+        if guarded is not None and fits(guarded):
+            return guarded
+        for priority in sorted(self._bands, reverse=True):
+            for request in self._in_order(self._bands[priority]):
+                if fits(request):
+                    return request
+                if request.deadline_ms <= now_ms:
+                    return None
+        return None
+
+    def _guarded(self, now_ms: float) -> QueuedRequest | None:
+        if self._since_guard < self._guard_every or len(self._bands) < 2:
+            return None
+        top = max(self._bands)
+        late = [request for request in self._by_id.values() if request.priority < top and request.deadline_ms <= now_ms]
+        return min(late, key=lambda request: request.deadline_ms, default=None)
+
+    def _in_order(self, band: dict[str, _Line]) -> Iterator[QueuedRequest]:
+        resumed = [request for line in band.values() for request in line.requests[:LOOKAHEAD] if request.resumed]
+        yield from sorted(resumed, key=lambda request: request.order)
+        lowest = min(self.counter(tenant) for tenant in band)
+        heads = [line.requests[0] for line in band.values()]
+        for head in sorted(heads, key=lambda head: self._rank(head, lowest)):
+            for request in band[head.tenant].requests[:LOOKAHEAD]:
+                if not request.resumed:
+                    yield request
+
+    def _rank(self, head: QueuedRequest, lowest: float) -> tuple[bool, float, float, str]:
+        counter = self.counter(head.tenant)
+        over = counter > lowest + head.service_difference_tokens
+        # Tenants over their bound are still served when nobody else can use the capacity.
+        return (over, counter if over else head.deadline_ms, head.arrival_ms, head.request_id)
+
+    def _lift(self, tenant: str) -> None:
+        active = [self.counter(other) for other, count in self._waiting_of.items() if count]
+        floor = min(active) if active else self._last_left
+        self._counters[tenant] = max(self.counter(tenant), floor)
+
+    def _charge(self, tenant: str, tokens: float) -> None:
+        self._counters[tenant] = self.counter(tenant) + tokens
+
+    def _unlink(self, request: QueuedRequest) -> None:
+        band = self._bands[request.priority]
+        line = band[request.tenant]
+        line.requests.remove(request)
+        if not line.requests:
+            del band[request.tenant]
+        if not band:
+            del self._bands[request.priority]
+        self._waiting_of[request.tenant] -= 1
+        if not self._waiting_of[request.tenant]:
+            del self._waiting_of[request.tenant]
+            self._last_left = self.counter(request.tenant)
