@@ -1,0 +1,151 @@
+"""Attention over the paged arena on a CPU.
+
+Decodes are grouped by context length; a group's pages are gathered in one copy per layer and attended with two batched
+matrix products, in which the query heads of a key/value head are rows of one product (measured 2.5 times faster than
+fused attention in bfloat16 at 16 x 400 tokens, equal in float32). Each prefill chunk is attended by itself.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from tierline_worker.batch import FlatBatch, Ints
+from tierline_worker.kv_arena import KVArena
+
+_MAX_PADDING = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class _DecodeGroup:
+    """Decodes of similar context: flat token indices, page rows [2·rows·kv_heads·width] and mask [rows, 1, 1, keys]."""
+
+    tokens: torch.Tensor
+    pages: torch.Tensor
+    mask: torch.Tensor
+
+    @property
+    def rows(self) -> int:
+        return self.mask.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A prefill chunk: its flat tokens, context, and for one with earlier context its page rows and mask."""
+
+    first: int
+    last: int
+    context: int
+    pages: torch.Tensor
+    mask: torch.Tensor | None
+
+
+class CPUAttention:
+    """An `AttentionBackend` on torch operators; `scratch` is one growing buffer that gathers reuse."""
+
+    def __init__(self, arena: KVArena) -> None:
+        self._arena = arena
+        self._token_rows = [arena.token_rows(layer) for layer in range(arena.layers)]
+        self._head_pages = [arena.head_pages(layer) for layer in range(arena.layers)]
+        self._scratch = torch.empty(0, dtype=arena.pages.dtype)
+
+    def prepare(self, batch: FlatBatch) -> "_CPUPrepared":
+        groups = tuple(self._group(batch, rows) for rows in _similar_lengths(batch, self._arena.block_tokens))
+        chunks = tuple(self._chunk(batch, row) for row in range(batch.decodes, len(batch.counts)))
+        return _CPUPrepared(self, self._places(batch), groups, chunks)
+
+    def store(self, layer: int, places: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Write key and value [tokens, kv_heads, head_dim] to the arena rows `places` [2·tokens·kv_heads]."""
+        both = torch.cat((key, value)).view(-1, self._arena.head_dim)
+        self._token_rows[layer].index_copy_(0, places, both)
+
+    def gather(self, layer: int, pages: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values [rows, kv_heads, tokens, head_dim] of page rows; valid until the next gather."""
+        width = self._arena.block_tokens * self._arena.head_dim
+        needed = pages.numel() * width
+        if self._scratch.numel() < needed:
+            self._scratch = torch.empty(needed * 2, dtype=self._scratch.dtype)
+        buffer = self._scratch[:needed].view(-1, width)
+        torch.index_select(self._head_pages[layer], 0, pages, out=buffer)
+        shaped = buffer.view(2, rows, self._arena.kv_heads, -1, self._arena.head_dim)
+        return shaped[0], shaped[1]
+
+    def _places(self, batch: FlatBatch) -> torch.Tensor:
+        arena = self._arena
+        per_block = arena.layers * 2 * arena.kv_heads
+        heads = np.arange(arena.kv_heads)
+        keys = (batch.blocks[:, None] * per_block + heads) * arena.block_tokens + batch.offsets[:, None]
+        return torch.from_numpy(np.concatenate((keys, keys + arena.kv_heads * arena.block_tokens)).reshape(-1))
+
+    def _group(self, batch: FlatBatch, rows: Ints) -> _DecodeGroup:
+        contexts = batch.contexts[rows]
+        width = -(-int(contexts.max()) // self._arena.block_tokens)
+        pages = self._arena.page_rows(torch.from_numpy(batch.tables[rows, :width]))
+        hidden = np.arange(width * self._arena.block_tokens) >= contexts[:, None]
+        mask = torch.zeros(hidden.shape, dtype=self._arena.pages.dtype)
+        mask.masked_fill_(torch.from_numpy(hidden), float("-inf"))
+        return _DecodeGroup(torch.from_numpy(batch.first[rows]), pages.view(-1), mask[:, None, None, :])
+
+    def _chunk(self, batch: FlatBatch, row: int) -> _Chunk:
+        first, count, start = int(batch.first[row]), int(batch.counts[row]), int(batch.starts[row])
+        context = start + count
+        width = -(-context // self._arena.block_tokens)
+        pages = self._arena.page_rows(torch.from_numpy(batch.tables[row : row + 1, :width])).view(-1)
+        mask = torch.ones(count, context, dtype=torch.bool).tril(start) if start else None
+        return _Chunk(first, first + count, context, pages, mask)
+
+
+@dataclass(frozen=True, slots=True)
+class _CPUPrepared:
+    """The indices of one iteration."""
+
+    backend: CPUAttention
+    places: torch.Tensor
+    groups: tuple[_DecodeGroup, ...]
+    chunks: tuple[_Chunk, ...]
+
+    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        self.backend.store(layer, self.places, key, value)
+        out = torch.empty_like(query, memory_format=torch.contiguous_format)
+        for group in self.groups:
+            out[group.tokens] = self._decode(layer, group, query)
+        for chunk in self.chunks:
+            out[chunk.first : chunk.last] = self._prefill(layer, chunk, query, key, value)
+        return out
+
+    def _decode(self, layer: int, group: _DecodeGroup, query: torch.Tensor) -> torch.Tensor:
+        keys, values = self.backend.gather(layer, group.pages, group.rows)
+        heads = query[group.tokens].view(group.rows, keys.shape[1], -1, keys.shape[-1]) * keys.shape[-1] ** -0.5
+        scores = torch.matmul(heads, keys.transpose(-1, -2)).add_(group.mask)
+        weights = torch.softmax(scores, dim=-1)
+        return torch.matmul(weights, values).view(group.rows, *query.shape[1:])
+
+    def _prefill(
+        self, layer: int, chunk: _Chunk, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
+        tokens = slice(chunk.first, chunk.last)
+        if chunk.mask is None:
+            keys, values = key[tokens].transpose(0, 1)[None], value[tokens].transpose(0, 1)[None]
+        else:
+            gathered = self.backend.gather(layer, chunk.pages, 1)
+            keys, values = gathered[0][:, :, : chunk.context], gathered[1][:, :, : chunk.context]
+        heads = query[tokens].transpose(0, 1)[None]
+        out = functional.scaled_dot_product_attention(
+            heads, keys, values, attn_mask=chunk.mask, is_causal=chunk.mask is None, enable_gqa=True
+        )
+        return out[0].transpose(0, 1)
+
+
+def _similar_lengths(batch: FlatBatch, block_tokens: int) -> list[Ints]:
+    """Split the decodes into groups of similar block counts, longest first, with at most a quarter of padding."""
+    blocks = -(-batch.contexts[: batch.decodes] // block_tokens)
+    order = np.argsort(-blocks, kind="stable")
+    groups: list[Ints] = []
+    begin, used = 0, 0
+    for end, row in enumerate(order):
+        width, used = int(blocks[order[begin]]), used + int(blocks[row])
+        if width * (end - begin + 1) > used * _MAX_PADDING:
+            groups.append(order[begin:end])
+            begin, used = end, int(blocks[row])
+    return [*groups, order[begin:]] if len(order) else []

@@ -1,0 +1,72 @@
+"""Executes plans: keeps the slots, runs the model over the flat batch, samples and reports."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tierline.scheduling.plans import BatchPlan
+from tierline_worker.attention.backend import AttentionBackend
+from tierline_worker.batch import flatten
+from tierline_worker.model.llama import LlamaModel
+from tierline_worker.sampling import choose_tokens
+from tierline_worker.slots import SlotLoad, SlotTable
+
+
+class NotFinite(ArithmeticError):
+    """The model's output for a request holds NaN or infinity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Per row of the plan: its new token (-1 where the plan samples none) and whether that ends the request."""
+
+    tokens: NDArray[np.int64]
+    stopped: NDArray[np.bool_]
+
+
+class Executor:
+    """One model on one device. `apply` takes a plan's deltas once; `compute` may be repeated for the same rows.
+
+    Repeating is harmless since a row writes the same KV to the same places; that is how the engine finds out which
+    request of a failed batch was at fault.
+    """
+
+    def __init__(self, model: LlamaModel, attention: AttentionBackend, slots: SlotTable, block_tokens: int) -> None:
+        self._model = model
+        self._attention = attention
+        self._slots = slots
+        self._block_tokens = block_tokens
+
+    def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> None:
+        """Take over newly admitted requests and changes of the block table."""
+        for load in loads:
+            self._slots.load(load)
+        self._slots.update_blocks(plan)
+
+    def compute(self, plan: BatchPlan) -> Sampled:
+        """Run the plan's rows and write each sampled token to its position; raises what torch raises, `NotFinite`."""
+        batch = flatten(plan, self._slots.blocks, self._block_tokens)
+        rows = np.flatnonzero(plan.samples)
+        with torch.inference_mode():
+            logits = self._model.forward(
+                torch.from_numpy(self._slots.tokens[batch.slots, batch.positions]),
+                torch.from_numpy(batch.positions),
+                self._attention.prepare(batch),
+                torch.from_numpy(batch.last[rows]),
+            )
+            if not torch.isfinite(logits.sum()):
+                raise NotFinite("the model's output is not finite")
+            return self._sample(plan, rows, logits)
+
+    def _sample(self, plan: BatchPlan, rows: NDArray[np.intp], logits: torch.Tensor) -> Sampled:
+        slots = plan.slots[rows].astype(np.int64)
+        positions = (plan.starts + plan.counts)[rows].astype(np.int64)
+        chosen = choose_tokens(logits, self._slots.sampling_rows(slots, positions))
+        self._slots.tokens[slots, positions] = chosen
+        sampled = Sampled(np.full(len(plan.slots), -1), np.zeros(len(plan.slots), dtype=np.bool_))
+        sampled.tokens[rows] = chosen
+        sampled.stopped[rows] = self._slots.stops(slots, chosen)
+        return sampled

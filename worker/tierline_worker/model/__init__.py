@@ -1,0 +1,1 @@
+"""Models: reading checkpoints and the forward pass of the Llama architecture."""

@@ -1,0 +1,18 @@
+"""What every kind of model file offers to the loader: a configuration and tensors by name."""
+
+from typing import Protocol
+
+import torch
+
+from tierline_worker.model.config import LlamaConfig
+
+
+class Checkpoint(Protocol):
+    """A model on disk. Tensor names are those of Hugging Face checkpoints, whatever the file calls them."""
+
+    @property
+    def config(self) -> LlamaConfig: ...
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Return one tensor in the layout of a Hugging Face checkpoint; raises `ModelError` when it is not there."""
+        ...

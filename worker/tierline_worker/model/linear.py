@@ -1,0 +1,30 @@
+"""A bias-free linear layer whose weight is stored in the order that the CPU's matrix kernels read fastest."""
+
+import torch
+from torch.nn import functional
+
+
+class Linear:
+    """`y = x · weightᵀ` for `x` [tokens, in] and `weight` [out, in].
+
+    On CPUs with oneDNN the weight is reordered once; measured on one AVX-512 core this halves the time of decode
+    steps in float32 and bfloat16, and of prefill chunks in float32.
+    """
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        self._packed = _can_pack(weight)
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, None) if self._packed else weight
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if self._packed:
+            product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, None, "none", [], "")
+            return product
+        return functional.linear(x, self._weight)
+
+
+def _can_pack(weight: torch.Tensor) -> bool:
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    if weight.dtype is torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return weight.dtype is torch.float32

@@ -1,0 +1,67 @@
+"""The Llama forward pass over a flat batch of tokens: no padding, any mix of prefill chunks and decodes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from tierline_worker.attention.backend import PreparedAttention
+from tierline_worker.model.config import LlamaConfig
+from tierline_worker.model.linear import Linear
+from tierline_worker.model.rope import Rope
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaLayer:
+    """Weights of one layer; query, key and value rows are one matrix, gate and up rows another."""
+
+    attention_norm: torch.Tensor
+    qkv: Linear
+    output: Linear
+    mlp_norm: torch.Tensor
+    gate_up: Linear
+    down: Linear
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaModel:
+    """All weights and the forward pass."""
+
+    config: LlamaConfig
+    dtype: torch.dtype
+    embedding: torch.Tensor
+    layers: tuple[LlamaLayer, ...]
+    norm: torch.Tensor
+    head: Linear
+    rope: Rope
+
+    def forward(
+        self, token_ids: torch.Tensor, positions: torch.Tensor, attention: PreparedAttention, rows: torch.Tensor
+    ) -> torch.Tensor:
+        """Return logits [len(rows), vocab] in float32 of the flat positions `rows`.
+
+        `token_ids` and `positions` are int64 [tokens]; `attention` holds the batch's shape and writes its KV.
+        """
+        hidden = self.embedding[token_ids]
+        rope = self.rope.at(positions)
+        for index, layer in enumerate(self.layers):
+            hidden += self._attend(layer, index, hidden, rope, attention)
+            hidden += self._mlp(layer, hidden)
+        return self.head(self._normed(hidden[rows], self.norm)).float()
+
+    def _attend(
+        self, layer: LlamaLayer, index: int, hidden: torch.Tensor, rope: Rope, attention: PreparedAttention
+    ) -> torch.Tensor:
+        config = self.config
+        heads = layer.qkv(self._normed(hidden, layer.attention_norm)).view(hidden.shape[0], -1, config.head_dim)
+        rotated = rope.rotate(heads[:, : config.heads + config.kv_heads])
+        query, key = rotated[:, : config.heads], rotated[:, config.heads :]
+        value = heads[:, config.heads + config.kv_heads :]
+        return layer.output(attention.attend(index, query, key, value).view(hidden.shape[0], -1))
+
+    def _mlp(self, layer: LlamaLayer, hidden: torch.Tensor) -> torch.Tensor:
+        gate, up = layer.gate_up(self._normed(hidden, layer.mlp_norm)).chunk(2, dim=-1)
+        return layer.down(functional.silu(gate) * up)
+
+    def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return functional.rms_norm(x, (self.config.hidden_size,), weight, self.config.rms_epsilon)
