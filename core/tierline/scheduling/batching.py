@@ -1,4 +1,4 @@
-"""What the next iteration computes: one token budget, decodes first, then running chunks, then new prompts.
+"""What the next iteration computes: one token budget, decodes first, then begun prompts, then new ones.
 
 Stall-free batching after Sarathi-Serve (Agrawal et al., OSDI 2024): a decode is never delayed by a prompt. Its static
 budget is replaced by the latency model: chunks are as long as the tightest time-per-token budget of the batch allows.
@@ -74,8 +74,7 @@ class BatchPlanner:
         """Return the batch of `iteration`; it may be empty while blocks cool."""
         batch = self._decodes(iteration)
         if batch.tokens_left:
-            self._running_chunks(batch)
-            self._new_prompts(batch)
+            self._prompts(batch)
         return batch
 
     def _decodes(self, iteration: int) -> Batch:
@@ -110,30 +109,47 @@ class BatchPlanner:
         alone_ms = self._latency.coefficients.predict_ms(alone)
         return max(tightest_ms / (1 + self._latency.margin), alone_ms * INFEASIBLE_STRETCH) - alone_ms
 
-    def _running_chunks(self, batch: Batch) -> None:
-        slots = self._slots
-        left = slots.known - slots.computed
-        for slot in self._in_order(np.flatnonzero((slots.phase == Phase.RUNNING) & (left > 1))):
-            self._add_chunk(batch, slot, self._chunk_tokens(batch, slot))
-
-    def _new_prompts(self, batch: Batch) -> None:
-        slots = self._slots
+    def _prompts(self, batch: Batch) -> None:
         skipped: list[int] = []
         promised = 0
-        for slot in self._in_order(np.flatnonzero((slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED))):
+        for slot, running in self._prompts_in_order():
             count = self._chunk_tokens(batch, slot)
             if not count:
                 break
-            if count < slots.known[slot] and batch.partial >= self._limits.max_partial_prefills:
+            if running:
+                self._continue(batch, slot, count)
+                continue
+            if count < self._slots.known[slot] and batch.partial >= self._limits.max_partial_prefills:
                 continue
             if self._blocks_are_there(slot, promised):
                 self._admit(batch, slot, count)
-                slots.bypassed[skipped] += 1
+                self._slots.bypassed[skipped] += 1
                 continue
             promised += self._promise(slot)
             skipped.append(slot)
-            if slots.bypassed[slot] >= BYPASS_LIMIT:
+            if self._slots.bypassed[slot] >= BYPASS_LIMIT:
                 break
+
+    def _prompts_in_order(self) -> list[tuple[int, bool]]:
+        """Prompts with whether they run: by priority, then begun ones, then by deadline, then first come.
+
+        At one moment deadlines order as slacks do. A parked request waits until its last row is committed, so that
+        its new blocks cannot mix with what is in flight.
+        """
+        slots = self._slots
+        running = (slots.phase == Phase.RUNNING) & (slots.known - slots.computed > 1)
+        resumable = (slots.phase == Phase.PARKED) & (slots.last_planned <= self._memory.committed_iteration)
+        candidates = np.flatnonzero(running | resumable | (slots.phase == Phase.WAITING))
+        if not len(candidates):
+            return []
+        keys = (slots.arrival, slots.deadline_ms, ~running, -slots.priority)
+        ordered = candidates[np.lexsort(tuple(key[candidates] for key in keys))]
+        return list(zip(ordered.tolist(), running[ordered].tolist(), strict=True))
+
+    def _continue(self, batch: Batch, slot: int, count: int) -> None:
+        # A higher priority may have parked it since the order was made.
+        if self._slots.phase[slot] == Phase.RUNNING:
+            self._add_chunk(batch, slot, count)
 
     def _blocks_are_there(self, slot: int, promised: int) -> bool:
         """Say whether `slot` can start; when a lower priority must yield for it and can at once, it is parked here."""
@@ -166,12 +182,6 @@ class BatchPlanner:
             batch.admitted.append(Admitted(slots.request(slot).request_id, slot))
         self._add_chunk(batch, slot, count)
 
-    def _in_order(self, candidates: NDArray[np.int64]) -> list[int]:
-        """Highest priority, then earliest deadline (at one moment the order of slacks), then first come."""
-        slots = self._slots
-        order = np.lexsort((slots.arrival[candidates], slots.deadline_ms[candidates], -slots.priority[candidates]))
-        return [int(slot) for slot in candidates[order]]
-
     def _chunk_tokens(self, batch: Batch, slot: int) -> int:
         """Return how many tokens of `slot` this batch takes; its first prompt gets a block's worth in any case."""
         start = int(self._slots.computed[slot])
@@ -185,8 +195,6 @@ class BatchPlanner:
         start, known = int(slots.computed[slot]), int(slots.known[slot])
         complete = start + count == known
         batch.partial += not complete
-        if not count:
-            return
         batch.chunks.append((slot, start, count, complete))
         batch.tokens_left -= count
         batch.chunk_budget_ms -= self._latency.coefficients.chunk_ms(count, start)

@@ -41,7 +41,7 @@ class InFlight:
 class SchedulerCore:
     """Schedules the requests of one engine."""
 
-    def __init__(self, limits: EngineLimits, latency: LatencyModel) -> None:
+    def __init__(self, limits: EngineLimits, latency: LatencyModel, planner: type[BatchPlanner] = BatchPlanner) -> None:
         self.limits = limits
         self.latency = latency
         self.slots = SlotTable(limits)
@@ -50,7 +50,7 @@ class SchedulerCore:
         self.in_flight: deque[InFlight] = deque()
         self.iteration = 0
         self.draining = False
-        self._planner = BatchPlanner(limits, self.slots, self.memory, self.preemptor, latency)
+        self._planner = planner(limits, self.slots, self.memory, self.preemptor, latency)
         self._last_iteration_ms = 0.0
 
     def submit(self, request: EngineRequest) -> NackReason | None:

@@ -25,7 +25,7 @@ class MemoryManager:
         self._stack = np.arange(limits.total_blocks - 1, -1, -1, dtype=np.int32)
         self._top = limits.total_blocks
         self._cooling: list[tuple[int, NDArray[np.int32]]] = []
-        self._committed = 0
+        self.committed_iteration = 0
 
     @property
     def free(self) -> int:
@@ -77,7 +77,7 @@ class MemoryManager:
         count = int(self.owned[slot])
         blocks = self.table[slot, :count].copy()
         self.owned[slot] = 0
-        if barrier <= self._committed:
+        if barrier <= self.committed_iteration:
             self._push(blocks)
         elif count:
             self.holder[blocks] = COOLING
@@ -85,7 +85,7 @@ class MemoryManager:
 
     def committed(self, iteration: int) -> None:
         """Free the blocks that waited for `iteration`."""
-        self._committed = iteration
+        self.committed_iteration = iteration
         if not self._cooling:
             return
         for barrier, blocks in self._cooling:
