@@ -6,7 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tierline_devcluster.caching import appearing_whole, exclusive
+from tierline.artifacts.locking import file_lock
+from tierline_devcluster.caching import appearing_whole
 from tierline_devcluster.errors import DevclusterError
 from tierline_devcluster.kubernetes_build import KUBERNETES_RELEASE, build_control_plane
 from tierline_devcluster.progress import Reporter
@@ -41,7 +42,7 @@ def obtain_binaries(cache: Path, reporter: Reporter) -> Binaries:
     if assets:
         return _described(Path(assets), cache)
     folder = cached_folder(cache)
-    with exclusive(cache / "kubernetes" / ".build.lock"):
+    with file_lock(cache / "kubernetes" / ".build.lock"):
         if not folder.is_dir():
             with appearing_whole(folder) as scratch:
                 build_control_plane(scratch, reporter)

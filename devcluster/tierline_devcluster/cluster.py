@@ -10,8 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from tierline.artifacts import default_cache_dir
+from tierline.artifacts.locking import file_lock
+from tierline.artifacts.resolve import ENV_CACHE_DIR
 from tierline_devcluster.binaries import Binaries, obtain_binaries
-from tierline_devcluster.caching import CACHE_ENV, cache_root, exclusive
 from tierline_devcluster.certificates import KUBELET_CLIENT_NAME, create_certificates
 from tierline_devcluster.components import Component, Plan
 from tierline_devcluster.control_plane import (
@@ -50,7 +52,7 @@ class ClusterOptions:
     prometheus: bool = True
     detach: bool = False
     runs_processes: bool = True
-    cache_dir: Path = field(default_factory=cache_root)
+    cache_dir: Path = field(default_factory=lambda: default_cache_dir(os.environ).absolute())
 
     @property
     def state(self) -> StateDir:
@@ -130,7 +132,7 @@ def start(options: ClusterOptions, progress: Reporter | None = None) -> RunningC
     state = options.state
     _check_socket_path(state)
     binaries = obtain_binaries(options.cache_dir, reporter)
-    with exclusive(state.lock):
+    with file_lock(state.lock):
         _take_over(state)
         with step(reporter, "make certificates"):
             blueprint = _draw(state, binaries)
@@ -150,7 +152,7 @@ def _check_socket_path(state: StateDir) -> None:
     path = str(state.control_socket)
     if len(path) > _SOCKET_PATH_LIMIT:
         raise DevclusterError(
-            f"state directory {state.root} is too long for a Unix socket; set {CACHE_ENV} to a shorter path"
+            f"state directory {state.root} is too long for a Unix socket; set {ENV_CACHE_DIR} to a shorter path"
         )
 
 
@@ -229,7 +231,7 @@ def _agent(options: ClusterOptions, blueprint: Blueprint, discovery_port: int, k
 def _agent_environment(options: ClusterOptions) -> dict[str, str]:
     programs = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath)
-    return {**os.environ, "PATH": f"{programs}{os.pathsep}{path}", CACHE_ENV: str(options.cache_dir)}
+    return {**os.environ, "PATH": f"{programs}{os.pathsep}{path}", ENV_CACHE_DIR: str(options.cache_dir)}
 
 
 def _await_nodes(blueprint: Blueprint, names: set[str]) -> None:
