@@ -12,7 +12,8 @@ DUPLICATE = "duplicate_items"
 """Type of the validation error for a list that names one thing twice."""
 
 INT32_MAX = 2**31 - 1
-INT64_MAX = 2**63 - 1
+SAFE_INT_MAX = 2**53 - 1
+"""Largest bound that the API server, which keeps bounds as floating point, stores exactly."""
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"

@@ -88,13 +88,13 @@ class LLMFleetSpec(Block):
     """The fleet as declared."""
 
     model: Model = Field(description="model is the model that is served.")
-    tier_refs: Annotated[tuple[ObjectName, ...], ListOf(), Field(min_length=1, max_length=32)] = Field(
+    tier_refs: Annotated[tuple[ObjectName, ...], Field(min_length=1, max_length=32), ListOf()] = Field(
         description="tierRefs are the names of the SLOTiers that the fleet serves."
     )
     workload: ExpectedWorkload | None = Field(
         default=None, description="workload is the expected traffic, so that feasibility is known before it comes."
     )
-    pools: Annotated[tuple[Pool, ...], ListOf(("name",)), Field(min_length=1, max_length=16)] = Field(
+    pools: Annotated[tuple[Pool, ...], Field(min_length=1, max_length=16), ListOf(("name",))] = Field(
         description="pools are the groups of equal workers."
     )
     disaggregation: Disaggregation = Field(
@@ -147,7 +147,7 @@ class LLMFleetStatus(Status):
     ready_replicas: Counter = Field(
         default=0, description="readyReplicas is the number of workers that serve in all pools."
     )
-    pools: Annotated[tuple[PoolSummary, ...], ListOf(("name",)), Field(max_length=16)] = Field(
+    pools: Annotated[tuple[PoolSummary, ...], Field(max_length=16), ListOf(("name",))] = Field(
         default=(), description="pools sum up each pool."
     )
     gateway: ReplicaCount | None = Field(default=None, description="gateway sums up the front door.")

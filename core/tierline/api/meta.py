@@ -1,16 +1,27 @@
 """What every resource has: metadata, and a status with conditions."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from tierline.api.block import Block
 from tierline.api.crd_shape import Shape
-from tierline.api.fields import INT64_MAX, Counter, ListOf
+from tierline.api.fields import SAFE_INT_MAX, Counter, ListOf
 
 MESSAGE_LIMIT = 4096
 ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+def _rfc3339(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time zone is missing")
+    return text
+
+
+Moment = Annotated[str, AfterValidator(_rfc3339), Field(json_schema_extra={"format": "date-time"}, max_length=64)]
+"""A moment in RFC 3339 form, kept as its text."""
 
 
 class ObjectMeta(Block):
@@ -38,10 +49,10 @@ class Condition(Block):
         description="reason for the status, one CamelCase word for programs."
     )
     message: Annotated[str, Field(max_length=MESSAGE_LIMIT)] = Field(description="message is a sentence for humans.")
-    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"}, max_length=64)] = Field(
+    last_transition_time: Moment = Field(
         description="lastTransitionTime is when the status last changed, in RFC 3339 form."
     )
-    observed_generation: Annotated[int, Field(ge=0, le=INT64_MAX)] = Field(
+    observed_generation: Annotated[int, Field(ge=0, le=SAFE_INT_MAX)] = Field(
         default=0, description="observedGeneration is the generation of the spec that this condition speaks of."
     )
 
@@ -49,10 +60,10 @@ class Condition(Block):
 class Status(Block):
     """What Tierline observed; written only when its meaning changes."""
 
-    observed_generation: Annotated[int, Field(ge=0, le=INT64_MAX)] = Field(
+    observed_generation: Annotated[int, Field(ge=0, le=SAFE_INT_MAX)] = Field(
         default=0, description="observedGeneration is the generation of the spec that this status speaks of."
     )
-    conditions: Annotated[tuple[Condition, ...], ListOf(("type",)), Field(max_length=16)] = Field(
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListOf(("type",))] = Field(
         default=(), description="conditions sum up the state; Ready is the one that says whether all is well."
     )
 

@@ -52,13 +52,24 @@ def _title(kind_model: type[Resource], obj: Mapping[str, Any]) -> str:
 
 
 def _problems(error: ValidationError) -> Iterator[FieldProblem]:
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    for detail in details:
+        if _follows_from_another(detail, details):
+            continue
         path = _path(detail["loc"])
         if detail["type"] == RULES_BROKEN:
             for field, message in detail["ctx"]["broken"]:
                 yield FieldProblem(_join(path, field), message.rstrip("."))
         else:
             yield FieldProblem(path or "the object", _message(detail).rstrip("."))
+
+
+def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """A list whose entries are wrong is also reported as too short, since wrong entries do not count."""
+    loc = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in details
+    )
 
 
 def _message(detail: ErrorDetails) -> str:

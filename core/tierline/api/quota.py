@@ -6,7 +6,7 @@ from pydantic import Field
 
 from tierline.api.block import Block, Rule
 from tierline.api.crd_shape import AGE, READY, REASON, Column, Shape
-from tierline.api.fields import INT64_MAX, SECRET_KEY, Counter, Identifier, ListOf, ObjectName, Percent, Positive
+from tierline.api.fields import SAFE_INT_MAX, SECRET_KEY, Counter, Identifier, ListOf, ObjectName, Percent, Positive
 from tierline.api.meta import Resource, Status
 
 CacheSharing = Literal["Isolated", "Namespace"]
@@ -24,7 +24,7 @@ class ApiKeySecretRef(Block):
 class Limits(Block):
     """Hard limits; what is left out is unlimited."""
 
-    tokens_per_minute: Annotated[int, Field(ge=1, le=INT64_MAX)] | None = Field(
+    tokens_per_minute: Annotated[int, Field(ge=1, le=SAFE_INT_MAX)] | None = Field(
         default=None, description="tokensPerMinute is the most prompt and output tokens, per minute."
     )
     requests_per_minute: Positive | None = Field(
@@ -58,17 +58,17 @@ class TenantQuotaSpec(Block):
     weight: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1, description="weight is the tenant's share of service relative to the other tenants; 1 by default."
     )
-    tier_refs: Annotated[tuple[ObjectName, ...], ListOf(), Field(min_length=1, max_length=32)] = Field(
+    tier_refs: Annotated[tuple[ObjectName, ...], Field(min_length=1, max_length=32), ListOf()] = Field(
         description="tierRefs are the names of the SLOTiers that the tenant may use."
     )
     default_tier_ref: ObjectName | None = Field(
         default=None, description="defaultTierRef is the SLOTier of requests that name none."
     )
     api_key_secret_refs: Annotated[
-        tuple[ApiKeySecretRef, ...], ListOf(("name", "key")), Field(min_length=1, max_length=32)
+        tuple[ApiKeySecretRef, ...], Field(min_length=1, max_length=32), ListOf(("name", "key"))
     ] = Field(description="apiKeySecretRefs are the Secrets that hold the tenant's API keys.")
     limits: Limits | None = Field(default=None, description="limits are what the tenant may use at most.")
-    max_service_difference_tokens: Annotated[int, Field(ge=1, le=INT64_MAX)] | None = Field(
+    max_service_difference_tokens: Annotated[int, Field(ge=1, le=SAFE_INT_MAX)] | None = Field(
         default=None,
         description="maxServiceDifferenceTokens is how far the tenant's weighted service may run ahead, in tokens.",
     )
@@ -77,7 +77,7 @@ class TenantQuotaSpec(Block):
         description="cacheSharing says who may reuse the tenant's cached prefixes: itself, or its whole namespace.",
     )
     budget: Budget | None = Field(default=None, description="budget is what the tenant may spend.")
-    adapter_refs: Annotated[tuple[ObjectName, ...], ListOf(), Field(max_length=64)] = Field(
+    adapter_refs: Annotated[tuple[ObjectName, ...], Field(max_length=64), ListOf()] = Field(
         default=(), description="adapterRefs are the names of the LoRAAdapters that the tenant may use."
     )
 

@@ -105,7 +105,7 @@ class Engine(Block):
         ),
         Rule(
             field="maxBatchedTokens",
-            message="must not be less than maxRunningRequests: every running request decodes one token an iteration.",
+            message="must not be less than maxRunningRequests: each running request decodes one token a step.",
             cel=(
                 f"{or_default('maxBatchedTokens', DEFAULT_MAX_BATCHED_TOKENS)}"
                 f" >= {or_default('maxRunningRequests', DEFAULT_MAX_RUNNING_REQUESTS)}"

