@@ -25,7 +25,9 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `kubeconfig` is an administrator's; `serving_cert`, `serving_key` and `client_ca` are for the kubelet API that
     `kubectl logs` and `exec` reach on `kubelet_port`; `control_socket` is a Unix socket that takes faults;
-    `runs_processes=False` makes nodes that report pods as running without starting anything.
+    `lease_seconds` is the time between two signs of life. A crashed container is restarted after
+    `restart_backoff_seconds`, doubling up to the limit. `runs_processes=False` makes nodes that report pods as
+    running without starting anything.
     """
 
     kubeconfig: str
@@ -39,7 +41,9 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     discovery_port: int
     nodes: tuple[NodeSpec, ...]
     cache_dir: str
-    lease_seconds: float = 2.0
+    lease_seconds: float = 1.0
+    restart_backoff_seconds: float = 1.0
+    restart_backoff_limit_seconds: float = 30.0
     runs_processes: bool = True
 
     def save(self, path: Path) -> None:

@@ -1,0 +1,108 @@
+"""The pods of all nodes of the agent: from watch events to runners."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tierline_devcluster.agent.addresses import AddressPool
+from tierline_devcluster.agent.podrunner import Host, PodRunner
+from tierline_devcluster.agent.podspec import Json, Pod, parse_pod
+from tierline_devcluster.agent.podstate import Backoff, PodState, refused
+from tierline_devcluster.agent.recovery import recovered
+from tierline_devcluster.agent.status import is_terminal
+from tierline_devcluster.agent.subset import unsupported_fields, wants_token
+
+_LOG = logging.getLogger(__name__)
+UNSUPPORTED = "UnsupportedPodSpec"
+
+
+@dataclass(slots=True)
+class PodKeeper:
+    """Starts a runner for each pod bound to a live node of this agent, and tells it when its pod has to go."""
+
+    host: Host
+    addresses: AddressPool
+    backoff: Backoff
+    live_nodes: set[str]
+    runners: dict[str, PodRunner] = field(default_factory=dict)
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _refusals: dict[str, int] = field(default_factory=dict)
+
+    def present(self, obj: Json) -> None:
+        """Take note of a pod as the API has it now."""
+        if obj["spec"].get("nodeName") not in self.live_nodes:
+            return
+        meta = obj["metadata"]
+        if meta["uid"] not in self._tasks:
+            self._tasks[meta["uid"]] = asyncio.create_task(self._keep(obj))
+        runner = self.runners.get(meta["uid"])
+        if runner is not None and meta.get("deletionTimestamp"):
+            runner.stop(float(meta.get("deletionGracePeriodSeconds") or 0))
+
+    def gone(self, obj: Json) -> None:
+        """Take note that a pod's object is gone: nobody waits for its processes any more."""
+        uid = obj["metadata"]["uid"]
+        if (runner := self.runners.get(uid)) is not None:
+            runner.stop(0.0, removed=True)
+        elif (task := self._tasks.get(uid)) is not None:
+            task.cancel()
+
+    def of_node(self, node: str) -> Iterable[PodRunner]:
+        return tuple(each for each in self.runners.values() if each.pod.spec.node_name == node)
+
+    def find(self, namespace: str, name: str) -> PodRunner | None:
+        """Return the runner of a pod by name, for logs and exec."""
+        for runner in self.runners.values():
+            meta = runner.pod.metadata
+            if (meta.namespace, meta.name) == (namespace, name):
+                return runner
+        return None
+
+    async def silence(self, runners: Iterable[PodRunner], grace_s: float = 0.0) -> None:
+        """End pods without a word to the API, and wait until their processes are gone."""
+        chosen = list(runners)
+        for runner in chosen:
+            runner.fall_silent(grace_s)
+        tasks = [self._tasks[each.pod.uid] for each in chosen if each.pod.uid in self._tasks]
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _keep(self, obj: Json) -> None:
+        uid = obj["metadata"]["uid"]
+        try:
+            runner = await self._runner(obj)
+            self.runners[uid] = runner
+            if obj["metadata"].get("deletionTimestamp"):
+                runner.stop(float(obj["metadata"].get("deletionGracePeriodSeconds") or 0))
+            try:
+                await runner.run()
+            finally:
+                self.addresses.give_back(runner.pod_ip)
+        except Exception:
+            _LOG.exception("%s: its runner broke", obj["metadata"]["name"])
+            raise
+        finally:
+            self.runners.pop(uid, None)
+            self._tasks.pop(uid, None)
+
+    async def _runner(self, obj: Json) -> PodRunner:
+        pod = parse_pod(obj)
+        status = obj.get("status", {})
+        problems = () if is_terminal(status.get("phase", "")) else unsupported_fields(obj)
+        if problems:
+            return PodRunner(pod, await self._refuse(pod, obj, "; ".join(problems)), "", self.host, identity=False)
+        state = recovered(pod, status, self.backoff, time.time())
+        address = self.addresses.take(status.get("podIP", ""))
+        return PodRunner(pod, state, address, self.host, identity=wants_token(obj))
+
+    async def _refuse(self, pod: Pod, obj: Json, message: str) -> PodState:
+        """Say why at once; fail the pod after a growing pause, since its owner makes the next one without any."""
+        self.host.events.warn(pod, UNSUPPORTED, message)
+        owners = obj["metadata"].get("ownerReferences", [])
+        owner = owners[0]["uid"] if owners else pod.uid
+        self._refusals[owner] = refusals = self._refusals.get(owner, 0) + 1
+        if refusals > 1:
+            await asyncio.sleep(self.backoff.pause_s(refusals - 1))
+        return refused(pod, UNSUPPORTED, message, time.time())
