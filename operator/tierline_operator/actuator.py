@@ -1,0 +1,143 @@
+"""Writes to the API server. Every answer is noted in the stores before the next plan is made."""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tierline.api.names import ANNOTATION_EVACUATE_BY, FIELD_MANAGER, STATUS_FIELD_MANAGER
+from tierline.fleet.observed import Manifest, ObjectIdentity, Reference
+from tierline.fleet.pool_plan import Evacuation, PodRemoval
+from tierline.fleet.verdicts import Notice
+from tierline_operator.cluster import APPLY, MERGE_PATCH, ApiError, Call, Cluster
+from tierline_operator.kinds import BY_KIND, EVENT, NODE, POD, WORKER_POOL, ResourceKind
+from tierline_operator.metrics import Metrics
+from tierline_operator.stores import Stores
+
+log = logging.getLogger(__name__)
+
+EVENT_MESSAGE_LIMIT = 1000
+
+
+class Actuator:
+    """Carries out single steps of plans. All of them may be repeated; deletes hit only the object that was meant."""
+
+    def __init__(self, cluster: Cluster, stores: Stores, metrics: Metrics, identity: str) -> None:
+        self._cluster = cluster
+        self._stores = stores
+        self._metrics = metrics
+        self._identity = identity
+
+    async def apply(self, manifest: Manifest) -> None:
+        """Make the object say what the manifest says; what others added stays."""
+        kind, metadata = BY_KIND[manifest["kind"]], manifest["metadata"]
+        path = kind.path(metadata["namespace"], metadata["name"])
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        await self._write(kind, Call("PATCH", path, query, manifest, APPLY))
+
+    async def create(self, manifest: Manifest) -> None:
+        """Create the object; one of that name that is there already is left alone."""
+        kind, metadata = BY_KIND[manifest["kind"]], manifest["metadata"]
+        try:
+            await self._write(
+                kind, Call("POST", kind.path(metadata["namespace"]), {"fieldManager": FIELD_MANAGER}, manifest)
+            )
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            log.info("%s %s is there already", kind.kind, metadata["name"])
+
+    async def scale(self, namespace: str, pool: str, replicas: int) -> None:
+        """Write a pool's replicas through its `scale` subresource."""
+        path = WORKER_POOL.path(namespace, pool, "scale")
+        body = {"spec": {"replicas": replicas}}
+        await self._write(WORKER_POOL, Call("PATCH", path, body=body, content_type=MERGE_PATCH))
+
+    async def delete(self, reference: Reference, grace_seconds: int | None = None) -> None:
+        """Delete exactly the referenced object; one that is gone already is fine."""
+        kind = BY_KIND[reference.kind]
+        body: dict[str, Any] = {"preconditions": {"uid": reference.uid}, "propagationPolicy": "Background"}
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
+        try:
+            await self._write(kind, Call("DELETE", kind.path(reference.namespace, reference.name), body=body))
+        except ApiError as error:
+            if error.status not in {404, 409}:
+                raise
+
+    async def remove_pod(self, namespace: str, removal: PodRemoval) -> None:
+        """Delete a worker; without waiting for its node only when the server confirms that the node is gone."""
+        log.info("removing worker %s/%s: %s", namespace, removal.name, removal.why)
+        lost = bool(removal.lost_node) and await self._is_gone(removal.lost_node)
+        if removal.lost_node and not lost:
+            return
+        await self.delete(Reference(POD.kind, namespace, removal.name, removal.uid), 0 if lost else None)
+
+    async def publish_deadline(self, namespace: str, evacuation: Evacuation) -> None:
+        """Annotate a worker with the time by which its streams must have left, or take that back."""
+        deadline = None if evacuation.deadline_ms is None else str(evacuation.deadline_ms)
+        body = {"metadata": {"uid": evacuation.uid, "annotations": {ANNOTATION_EVACUATE_BY: deadline}}}
+        try:
+            path = POD.path(namespace, evacuation.name)
+            await self._write(POD, Call("PATCH", path, body=body, content_type=MERGE_PATCH))
+        except ApiError as error:
+            if error.status not in {404, 409}:
+                raise
+
+    async def write_status(
+        self, owner: ObjectIdentity, live: Manifest, status: Mapping[str, Any], fenced: bool = False
+    ) -> None:
+        """Write a status whose meaning has changed. `fenced` refuses (409) when our view of the object is old."""
+        if live.get("status") == status:
+            return
+        kind = BY_KIND[owner.kind]
+        metadata: dict[str, Any] = {"name": owner.name, "uid": owner.uid}
+        if kind.namespaced:
+            metadata["namespace"] = owner.namespace
+        if fenced:
+            metadata["resourceVersion"] = live["metadata"]["resourceVersion"]
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "status": status}
+        query = {"fieldManager": STATUS_FIELD_MANAGER, "force": "true"}
+        path = kind.path(owner.namespace, owner.name, "status")
+        await self._write(kind, Call("PATCH", path, query, body, APPLY))
+
+    async def post_event(self, owner: ObjectIdentity, notice: Notice) -> None:
+        """Post an Event; losing one is not worth failing for."""
+        kind, now = BY_KIND[owner.kind], datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{owner.name}.", "namespace": owner.namespace or "default"},
+            "involvedObject": {
+                "apiVersion": kind.api_version,
+                "kind": kind.kind,
+                "name": owner.name,
+                "uid": owner.uid,
+                **({"namespace": owner.namespace} if owner.namespace else {}),
+            },
+            "type": notice.type,
+            "reason": notice.reason,
+            "message": notice.message[:EVENT_MESSAGE_LIMIT],
+            "source": {"component": FIELD_MANAGER},
+            "reportingComponent": FIELD_MANAGER,
+            "reportingInstance": self._identity,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            await self._write(EVENT, Call("POST", EVENT.path(owner.namespace or "default"), body=body))
+        except ApiError as error:
+            log.warning("no Event for %s %s: %s", owner.kind, owner.name, error)
+
+    async def _is_gone(self, node: str) -> bool:
+        try:
+            await self._cluster.request(Call("GET", NODE.path(name=node)))
+        except ApiError as error:
+            return error.status == 404
+        return False
+
+    async def _write(self, kind: ResourceKind, call: Call) -> None:
+        answer = await self._cluster.request(call)
+        self._metrics.writes.labels(call.method.lower(), kind.kind).inc()
+        self._stores.note(answer)

@@ -1,0 +1,162 @@
+"""The API server as JSON over one client: requests, lists in pages, watches, and a login that survives rotation."""
+
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import kopf
+from kubernetes.aio import client, config
+
+log = logging.getLogger(__name__)
+
+APPLY = "application/apply-patch+yaml"
+MERGE_PATCH = "application/merge-patch+json"
+PLAIN = "application/json"
+
+REQUEST_SECONDS = 30.0
+PAGE_SIZE = 500
+WATCH_SECONDS = 300
+SILENCE_SECONDS = 90.0
+"""A watch that says nothing for so long is dead: the server sends a bookmark about once a minute."""
+
+
+class ApiError(Exception):
+    """An answer of the API server other than success; `reason` is its machine-readable word for it."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether asking again the same way is in vain: the request itself is at fault."""
+        return self.status in {400, 403, 413, 422}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to the API server; empty values of `query` are left out."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    content_type: str = PLAIN
+
+
+class Cluster:
+    """One connection pool to the API server. Create it inside the running loop; `close` it at the end.
+
+    `kubeconfig` is used instead of the pod's own account, which is the default inside a cluster.
+    """
+
+    def __init__(self, kubeconfig: str | None = None) -> None:
+        self._kubeconfig = kubeconfig or os.environ.get("KUBECONFIG")
+        self._client: client.ApiClient | None = None
+
+    async def login(self) -> kopf.ConnectionInfo:
+        """Read the credentials again, use them from now on, and return them in kopf's form.
+
+        Requests under way are not disturbed: only the token changes.
+        """
+        settings = client.Configuration()
+        if os.environ.get("KUBERNETES_SERVICE_HOST") and not self._kubeconfig:
+            config.load_incluster_config(client_configuration=settings)
+        else:
+            await config.load_kube_config(config_file=self._kubeconfig, client_configuration=settings)
+        if self._client is None:
+            self._client = client.ApiClient(settings)
+        self._client.configuration.api_key = settings.api_key
+        return _connection_info(settings)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def request(self, call: Call) -> dict[str, Any]:
+        """Return the answer's JSON; raises `ApiError`, `aiohttp.ClientError` or `TimeoutError`."""
+        try:
+            return await self._once(call)
+        except ApiError as error:
+            if error.status != 401:
+                raise
+        await self.login()
+        return await self._once(call)
+
+    async def list_all(self, path: str, query: Mapping[str, str]) -> tuple[list[dict[str, Any]], str]:
+        """Return every object and the version of the list, read in pages."""
+        items: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            page = await self.request(Call("GET", path, {**query, "limit": str(PAGE_SIZE), "continue": token}))
+            items.extend(page.get("items") or ())
+            token = page["metadata"].get("continue", "")
+            if not token:
+                return items, page["metadata"]["resourceVersion"]
+
+    async def watch(self, path: str, query: Mapping[str, str], version: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield watch events after `version` until the server ends the stream; raises as `request` does."""
+        asked = {
+            **query,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS)
+        async with self._open(Call("GET", path, asked), timeout) as response:
+            if response.status >= 400:
+                raise _error(response.status, await response.read())
+            async for line in response.content:
+                if line.strip():
+                    yield json.loads(line)
+
+    async def _once(self, call: Call) -> dict[str, Any]:
+        async with self._open(call, aiohttp.ClientTimeout(total=REQUEST_SECONDS)) as response:
+            text = await response.read()
+            if response.status >= 400:
+                raise _error(response.status, text)
+            answer: dict[str, Any] = json.loads(text)
+            return answer
+
+    @asynccontextmanager
+    async def _open(self, call: Call, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._client is None:
+            await self.login()
+        api: Any = self._client
+        given = [(name, value) for name, value in call.query.items() if value]
+        _, url, headers, _, _ = await api.param_serialize(
+            call.method, call.path, query_params=given, header_params={}, auth_settings=["BearerToken"]
+        )
+        headers |= {"Content-Type": call.content_type, "Accept": PLAIN}
+        answer = await api.call_api(call.method, url, headers, call.body, _request_timeout=timeout)
+        async with answer.response as response:
+            yield response
+
+
+def _error(status: int, text: bytes) -> ApiError:
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = {}
+    message = told.get("message") or text.decode(errors="replace")[:500] or f"HTTP {status}"
+    return ApiError(status, told.get("reason", ""), message)
+
+
+def _connection_info(settings: client.Configuration) -> kopf.ConnectionInfo:
+    scheme, _, token = (settings.api_key.get("BearerToken") or "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=settings.host,
+        ca_path=settings.ssl_ca_cert,
+        insecure=not settings.verify_ssl,
+        scheme=scheme if token else None,
+        token=token or None,
+        certificate_path=settings.cert_file,
+        private_key_path=settings.key_file,
+    )

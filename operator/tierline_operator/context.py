@@ -1,0 +1,39 @@
+"""Everything that the loops of one leadership share."""
+
+from dataclasses import dataclass
+
+from tierline_operator.actuator import Actuator
+from tierline_operator.cluster import Cluster
+from tierline_operator.looping import Looper
+from tierline_operator.metrics import Metrics
+from tierline_operator.policy_status import PolicyStatus
+from tierline_operator.reconciling import Reconciler
+from tierline_operator.settings import Settings
+from tierline_operator.stores import Stores
+from tierline_operator.wakes import Wakes
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of a leading operator, wired together."""
+
+    settings: Settings
+    cluster: Cluster
+    stores: Stores
+    reconciler: Reconciler
+    policy: PolicyStatus
+    looper: Looper
+
+    @classmethod
+    def build(cls, settings: Settings, cluster: Cluster, metrics: Metrics) -> "Context":
+        wakes = Wakes()
+        stores = Stores(cluster, settings.namespaces, wakes)
+        actuator = Actuator(cluster, stores, metrics, settings.identity)
+        return cls(
+            settings=settings,
+            cluster=cluster,
+            stores=stores,
+            reconciler=Reconciler(stores, actuator, settings.images),
+            policy=PolicyStatus(stores, actuator),
+            looper=Looper(wakes, metrics, settings.resync_seconds),
+        )

@@ -1,0 +1,88 @@
+"""Conditions of tiers and quotas, written by one loop. These kinds get no finalizer: nothing hangs on them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from tierline.api.meta import Resource
+from tierline.api.parsing import parse
+from tierline.api.problems import InvalidResource
+from tierline.api.quota import TenantQuota
+from tierline.api.tier import SLOTier
+from tierline.fleet.observed import Manifest, ObjectIdentity
+from tierline.fleet.reading import read_identity
+from tierline.fleet.verdicts import Verdict, conditions_of, notices_of
+from tierline_operator.actuator import Actuator
+from tierline_operator.kinds import SLO_TIER, TENANT_QUOTA
+from tierline_operator.observing import valid_tiers
+from tierline_operator.reconciling import Clock, epoch_ms
+from tierline_operator.stores import Stores
+
+R = TypeVar("R", bound=Resource)
+
+
+class PolicyStatus:
+    """Tells every tier and every quota whether it can be used."""
+
+    def __init__(self, stores: Stores, actuator: Actuator, clock: Clock = epoch_ms) -> None:
+        self._stores = stores
+        self._actuator = actuator
+        self._clock = clock
+
+    async def look(self) -> None:
+        """Write the conditions that have changed their meaning."""
+        known = frozenset(valid_tiers(self._stores))
+        for live in self._stores[SLO_TIER].all():
+            await self._tell(live, tier_verdicts(live, known))
+        for live in self._stores[TENANT_QUOTA].all():
+            await self._tell(live, quota_verdicts(live, known))
+
+    async def _tell(self, live: Manifest, verdicts: tuple[Verdict, ...]) -> None:
+        owner = read_identity(live)
+        if owner.deleting:
+            return
+        await self._actuator.write_status(owner, live, _status(owner, verdicts, self._clock()))
+        for notice in notices_of(owner, verdicts):
+            await self._actuator.post_event(owner, notice)
+
+
+def tier_verdicts(live: Manifest, known: frozenset[str]) -> tuple[Verdict, ...]:
+    """Return a tier's conditions; `known` are the tiers that can be used."""
+    tier, refused = _parsed(SLOTier, live)
+    if tier is None:
+        return refused
+    target = tier.spec.admission.degrade_to_ref if tier.spec.admission else None
+    refs = (("spec.admission.degradeToRef", target),) if target else ()
+    return _judged(refs, known)
+
+
+def quota_verdicts(live: Manifest, known: frozenset[str]) -> tuple[Verdict, ...]:
+    """Return a quota's conditions; `known` are the tiers that can be used."""
+    quota, refused = _parsed(TenantQuota, live)
+    if quota is None:
+        return refused
+    return _judged(((f"spec.tierRefs[{index}]", name) for index, name in enumerate(quota.spec.tier_refs)), known)
+
+
+def _parsed(model: type[R], live: Manifest) -> tuple[R | None, tuple[Verdict, ...]]:
+    try:
+        return parse(model, live), ()
+    except InvalidResource as invalid:
+        message = "; ".join(str(problem).rstrip(".") for problem in invalid.problems) + "."
+        accepted = Verdict("Accepted", False, "InvalidSpec", message)
+        return None, (accepted, Verdict("Ready", False, accepted.reason, accepted.message, is_news=False))
+
+
+def _judged(refs: Iterable[tuple[str, str]], known: frozenset[str]) -> tuple[Verdict, ...]:
+    accepted = Verdict("Accepted", True, "Valid", "The spec is valid.")
+    lost = [f"{path} names the tier {name!r}" for path, name in refs if name not in known]
+    if not lost:
+        resolved = Verdict("TiersResolved", True, "AllFound", "Every tier that is named exists.")
+        return (accepted, resolved, Verdict("Ready", True, "Valid", "It is in force.", is_news=False))
+    existing = ", ".join(sorted(known)) or "none"
+    message = f"{'; '.join(lost)}, which does not exist: create it, or name one that exists ({existing})."
+    resolved = Verdict("TiersResolved", False, "TierNotFound", message)
+    return (accepted, resolved, Verdict("Ready", False, resolved.reason, message, is_news=False))
+
+
+def _status(owner: ObjectIdentity, verdicts: tuple[Verdict, ...], now_ms: int) -> Mapping[str, Any]:
+    return {"observedGeneration": owner.generation, "conditions": conditions_of(owner, verdicts, now_ms)}

@@ -1,0 +1,68 @@
+"""The operator's settings, read once from its environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tierline.api.names import OPERATOR_HTTP_PORT
+from tierline.fleet.wanted import Images
+
+LEASE_NAME = "tierline-operator"
+
+
+class WrongSetting(ValueError):
+    """An environment variable that cannot be used; the message names it and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`namespaces` are the ones to work in; none means all of them. `identity` names this replica in the Lease."""
+
+    identity: str
+    namespace: str
+    images: Images
+    namespaces: tuple[str, ...] = ()
+    http_port: int = OPERATOR_HTTP_PORT
+    http_host: str = "0.0.0.0"  # noqa: S104 - a pod's probes and scrapers come from outside it
+    elects_leader: bool = True
+    log_level: str = "INFO"
+    resync_seconds: float = 60.0
+    lease_seconds: float = 15.0
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """Raises `WrongSetting` for what is missing or malformed."""
+        watched = env.get("TIERLINE_WATCH_NAMESPACES", "")
+        return cls(
+            identity=_required(env, "POD_NAME"),
+            namespace=_required(env, "POD_NAMESPACE"),
+            images=Images(
+                worker=_required(env, "TIERLINE_WORKER_IMAGE"),
+                gateway=_required(env, "TIERLINE_GATEWAY_IMAGE"),
+                priority_class=env.get("TIERLINE_WORKER_PRIORITY_CLASS", ""),
+            ),
+            namespaces=tuple(name.strip() for name in watched.split(",") if name.strip()),
+            http_port=_port(env, "TIERLINE_HTTP_PORT", OPERATOR_HTTP_PORT),
+            http_host=env.get("TIERLINE_BIND_HOST", "0.0.0.0"),  # noqa: S104
+            elects_leader=_switch(env, "TIERLINE_LEADER_ELECTION"),
+            log_level=env.get("TIERLINE_LOG_LEVEL", "info").upper(),
+        )
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    if not env.get(name):
+        raise WrongSetting(f"{name} is not set: give it in the operator's environment (the Helm chart does).")
+    return env[name]
+
+
+def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, str(default))
+    if not text.isdigit() or not 0 <= int(text) < 65536:
+        raise WrongSetting(f"{name} must be a port number, not {text!r}.")
+    return int(text)
+
+
+def _switch(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name, "true").lower()
+    if text not in {"true", "false"}:
+        raise WrongSetting(f"{name} must be true or false, not {text!r}.")
+    return text == "true"

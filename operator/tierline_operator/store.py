@@ -1,0 +1,94 @@
+"""All objects of one kind as the API server last told of them: the truth that plans are made from.
+
+Three sources feed it: a list replaces everything (what vanished during a gap in the watch vanishes here too), watch
+events follow, and the answers to our own writes are noted at once, so that a plan never repeats a write that it has
+just made. Older news never overwrites newer: versions are compared.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+Object = Mapping[str, Any]
+Key = tuple[str, str]
+Changed = Callable[[Object | None, Object | None], None]
+
+DELETED_UIDS_KEPT = 10_000
+
+
+class Store:
+    """One kind's objects by namespace and name. `changed` is told of every change: what was there and what is."""
+
+    def __init__(self, changed: Changed = lambda _before, _now: None) -> None:
+        self._objects: dict[Key, Object] = {}
+        self._by_owner: dict[str, dict[Key, Object]] = defaultdict(dict)
+        self._deleted: dict[str, int] = {}
+        self._changed = changed
+
+    def get(self, namespace: str, name: str) -> Object | None:
+        return self._objects.get((namespace, name))
+
+    def owned_by(self, uid: str) -> tuple[Object, ...]:
+        """Return the objects that name `uid` as an owner."""
+        return tuple(self._by_owner.get(uid, {}).values())
+
+    def all(self, namespace: str | None = None) -> tuple[Object, ...]:
+        return tuple(obj for key, obj in self._objects.items() if namespace in {None, key[0]})
+
+    def replace(self, items: Iterable[Object], version: str, namespace: str | None = None) -> None:
+        """Take over a whole list (of one namespace, or of everything); newer objects that we noted stay."""
+        listed = {_key(item): item for item in items}
+        for key, held in list(self._objects.items()):
+            in_scope = namespace in {None, key[0]}
+            if in_scope and key not in listed and _version(held) <= int(version):
+                self._drop(key)
+        for item in listed.values():
+            self.note(item)
+
+    def note(self, obj: Object) -> None:
+        """Take over one object unless a newer state of it, or its end, is known."""
+        key, uid = _key(obj), obj["metadata"]["uid"]
+        held = self._objects.get(key)
+        known = max(self._deleted.get(uid, -1), _version(held) if held is not None else -1)
+        if _version(obj) <= known:
+            return
+        self._unlink(key)
+        self._objects[key] = obj
+        for owner in _owners(obj):
+            self._by_owner[owner][key] = obj
+        self._changed(held, obj)
+
+    def forget(self, obj: Object) -> None:
+        """Remove an object that is gone, or out of our selector; news from before that is ignored."""
+        uid = obj["metadata"]["uid"]
+        self._deleted[uid] = _version(obj)
+        if len(self._deleted) > DELETED_UIDS_KEPT:
+            self._deleted.pop(next(iter(self._deleted)))
+        held = self._objects.get(_key(obj))
+        if held is not None and held["metadata"]["uid"] == uid:
+            self._drop(_key(obj))
+
+    def _drop(self, key: Key) -> None:
+        held = self._objects[key]
+        self._unlink(key)
+        self._changed(held, None)
+
+    def _unlink(self, key: Key) -> None:
+        held = self._objects.pop(key, None)
+        for owner in _owners(held) if held is not None else ():
+            self._by_owner[owner].pop(key, None)
+            if not self._by_owner[owner]:
+                del self._by_owner[owner]
+
+
+def _key(obj: Object) -> Key:
+    metadata = obj["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def _version(obj: Object) -> int:
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def _owners(obj: Object) -> tuple[str, ...]:
+    return tuple(it["uid"] for it in obj["metadata"].get("ownerReferences", ()))

@@ -1,0 +1,85 @@
+"""The operator's picture of the cluster: one store per kind, fed from the API server, waking whom a change concerns."""
+
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+
+from tierline.api.names import GROUP
+from tierline.fleet.observed import ObservedNode
+from tierline.fleet.reading import read_node
+from tierline_operator.cluster import Cluster
+from tierline_operator.feed import Feed
+from tierline_operator.kinds import BY_KIND, WATCHED, ResourceKind
+from tierline_operator.store import Object, Store
+from tierline_operator.wakes import WakeKey, Wakes
+
+POLICY_KINDS = frozenset({"SLOTier", "TenantQuota"})
+POLICY_KEY = WakeKey("Policy", "", "")
+"""The one loop that looks after all tiers and quotas."""
+
+
+class Stores:
+    """All stores by kind. `run` keeps them fed; `synced` says whether every one has been filled once."""
+
+    def __init__(self, cluster: Cluster, namespaces: tuple[str, ...], wakes: Wakes) -> None:
+        self._wakes = wakes
+        self._stores = {kind.kind: Store(partial(self._changed, kind)) for kind in WATCHED}
+        self._feeds = tuple(
+            Feed(cluster, kind, self._stores[kind.kind], namespace)
+            for kind in WATCHED
+            for namespace in ((namespaces or (None,)) if kind.namespaced else (None,))
+        )
+
+    def __getitem__(self, kind: ResourceKind) -> Store:
+        return self._stores[kind.kind]
+
+    def note(self, obj: Object) -> None:
+        """Take over the server's answer to one of our writes."""
+        if obj.get("kind") in self._stores:
+            self._stores[obj["kind"]].note(obj)
+
+    @property
+    def synced(self) -> bool:
+        return all(feed.synced.is_set() for feed in self._feeds)
+
+    async def wait_synced(self) -> None:
+        for feed in self._feeds:
+            await feed.synced.wait()
+
+    async def run(self) -> None:
+        """Feed all stores; never returns."""
+        async with asyncio.TaskGroup() as group:
+            for feed in self._feeds:
+                group.create_task(feed.run())
+
+    def _changed(self, kind: ResourceKind, before: Object | None, now: Object | None) -> None:
+        obj = now if now is not None else before
+        if obj is not None:
+            self._route(kind.kind, obj, before, now)
+
+    def _route(self, kind: str, obj: Object, before: Object | None, now: Object | None) -> None:
+        namespace = obj["metadata"].get("namespace", "")
+        if kind == "Node":
+            if _node_view(before) != _node_view(now):
+                self._wakes.wake_kind("WorkerPool")
+            return
+        if kind in POLICY_KINDS:
+            self._wakes.wake(POLICY_KEY)
+            self._wakes.wake_kind("LLMFleet", namespace or None)
+            return
+        for key in _concerned(kind, obj):
+            self._wakes.wake(key)
+
+
+def _concerned(kind: str, obj: Object) -> Iterable[WakeKey]:
+    metadata = obj["metadata"]
+    namespace = metadata.get("namespace", "")
+    if BY_KIND[kind].group == GROUP:
+        yield WakeKey(kind, namespace, metadata["name"])
+    for owner in metadata.get("ownerReferences", ()):
+        yield WakeKey(owner["kind"], namespace, owner["name"])
+
+
+def _node_view(obj: Object | None) -> ObservedNode | None:
+    # Heartbeats change a node every few seconds without changing what it means for a worker.
+    return None if obj is None else read_node(obj)
