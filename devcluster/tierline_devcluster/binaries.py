@@ -9,7 +9,7 @@ from pathlib import Path
 from tierline.artifacts.locking import file_lock
 from tierline_devcluster.caching import appearing_whole
 from tierline_devcluster.errors import DevclusterError
-from tierline_devcluster.kubernetes_build import KUBERNETES_RELEASE, build_control_plane
+from tierline_devcluster.kubernetes_build import BUILD_PREFIX, KUBERNETES_RELEASE, build_control_plane
 from tierline_devcluster.progress import Reporter
 from tierline_devcluster.versions import KubernetesVersion, parse_version
 
@@ -42,8 +42,9 @@ def obtain_binaries(cache: Path, reporter: Reporter) -> Binaries:
     if assets:
         return _described(Path(assets), cache)
     folder = cached_folder(cache)
-    with file_lock(cache / "kubernetes" / ".build.lock"):
+    with file_lock(cache / "kubernetes" / "lock"):
         if not folder.is_dir():
+            _remove_unfinished(folder)
             with appearing_whole(folder) as scratch:
                 build_control_plane(scratch, reporter)
     return _described(folder, cache)
@@ -52,6 +53,13 @@ def obtain_binaries(cache: Path, reporter: Reporter) -> Binaries:
 def cached_folder(cache: Path) -> Path:
     """Return where the built programs are kept."""
     return cache / "kubernetes" / KUBERNETES_RELEASE
+
+
+def _remove_unfinished(folder: Path) -> None:
+    # Under the lock nobody builds, so what is left here belongs to builds that were killed.
+    for pattern in (f"{BUILD_PREFIX}*/", f".{folder.name}.*/"):
+        for leftover in folder.parent.glob(pattern):
+            shutil.rmtree(leftover)
 
 
 def _described(folder: Path, cache: Path) -> Binaries:

@@ -140,8 +140,9 @@ def start(options: ClusterOptions, progress: Reporter | None = None) -> RunningC
         supervisor = start_supervisor(state, options.detach, reporter)
     cluster = RunningCluster(state, info, supervisor)
     try:
-        with step(reporter, f"wait for {len(options.nodes)} nodes"):
-            _await_nodes(blueprint, {node.name for node in options.nodes})
+        if options.nodes:
+            with step(reporter, f"wait for {len(options.nodes)} nodes"):
+                _await_nodes(blueprint, {node.name for node in options.nodes})
     except BaseException:
         cluster.stop()
         raise

@@ -17,6 +17,7 @@ from tierline_devcluster.openapi_packages import openapi_packages
 from tierline_devcluster.progress import Reporter, step
 
 KUBERNETES_RELEASE = "1.20.2"
+BUILD_PREFIX = ".build."
 KUBE_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 READY_PROGRAMS = ("etcd", "prometheus", "promtool")
 _PACKAGES = ("etcd-server", "prometheus", "golang-github-modern-go-reflect2-dev")
@@ -43,13 +44,8 @@ def build_control_plane(target: Path, reporter: Reporter) -> None:
     The log and, while it lasts, the work (2 GB) lie beside `target`.
     """
     log = BuildLog(target.parent / "build.log")
-    with tempfile.TemporaryDirectory(prefix=".build.", dir=target.parent) as scratch:
-        site = _Site(Path(scratch), Path(scratch) / "packages", log)
-        try:
-            _build(site, target, reporter)
-        finally:
-            # Go keeps its module folders read-only in some set-ups, which would stop the clean-up.
-            log.run(["chmod", "-R", "u+w", scratch], cwd=target.parent)
+    with tempfile.TemporaryDirectory(prefix=BUILD_PREFIX, dir=target.parent) as scratch:
+        _build(_Site(Path(scratch), Path(scratch) / "packages", log), target, reporter)
 
 
 def _build(site: _Site, target: Path, reporter: Reporter) -> None:

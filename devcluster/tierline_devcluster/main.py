@@ -1,17 +1,20 @@
 """The command `tierline-devcluster`: a real Kubernetes cluster on this machine, up, down and broken on purpose."""
 
+import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from aiohttp import ClientError
 from rich.console import Console
 
 from tierline.artifacts import default_cache_dir
 from tierline_devcluster import faults
+from tierline_devcluster.agent.api import ApiError
 from tierline_devcluster.binaries import obtain_binaries
 from tierline_devcluster.cluster import ClusterOptions, RunningCluster, default_state_dir, start
 from tierline_devcluster.errors import DevclusterError
@@ -89,7 +92,9 @@ def spot_notice(
 ) -> None:
     """Announce that a node is reclaimed: it gets the taint now and dies at the deadline."""
     with _readable_errors():
-        faults.spot_notice(_state(name).kubeconfig, node, seconds)
+        if seconds < 0:
+            raise DevclusterError(f"--seconds {seconds:g} is negative; give the time until the node is taken away")
+        _do(faults.spot_notice(_running(name).kubeconfig, node, seconds), node)
     _console.print(f"node {node} is taken away in {seconds:g} s")
 
 
@@ -97,12 +102,27 @@ def spot_notice(
 def kill_node(node: NodeName, name: Name = "dev") -> None:
     """Let a node die without notice, with everything that runs on it."""
     with _readable_errors():
-        faults.kill_node(_state(name).control_socket, node)
+        _do(faults.kill_node(_running(name).control_socket, node), node)
     _console.print(f"node {node} is dead")
 
 
 def _state(name: str) -> StateDir:
     return StateDir(default_state_dir(name, default_cache_dir(os.environ).absolute()))
+
+
+def _running(name: str) -> StateDir:
+    state = _state(name)
+    found = inspect(state)
+    if found.phase != "ready":
+        raise DevclusterError(f"cluster {name!r} does not run ({found.phase}); start it with `tierline-devcluster up`")
+    return state
+
+
+def _do(fault: Coroutine[None, None, object], node: str) -> None:
+    try:
+        asyncio.run(fault)
+    except (ApiError, LookupError, ClientError) as error:
+        raise DevclusterError(f"node {node!r}: {error}; `kubectl get nodes` lists the nodes") from error
 
 
 def _describe(cluster: RunningCluster) -> None:
