@@ -5,6 +5,7 @@ rule does not compile.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,11 +22,18 @@ CHART_CRDS = Path("charts/tierline/templates/crds")
 
 _KEEP = "metadata:\n  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n"
 
+_RULES = re.compile(r"^( *)x-kubernetes-validations:\n(?:\1(?:- | ).*\n)+", re.MULTILINE)
+_SERVER_KNOWS_CEL = '{{- if semverCompare ">=1.25-0" $.Capabilities.KubeVersion.Version }}'
+
 
 def chart_copy(text: str) -> str:
-    """Wrap a CRD for the chart: installed on demand, kept on uninstall when wanted."""
+    """Wrap a CRD for the chart: installed on demand, kept on uninstall when wanted.
+
+    Rules are left out on servers that do not know CEL: Helm refuses a manifest with a field unknown to the server.
+    """
     escaped = text.replace("{{", '{{ "{{" }}').replace("metadata:\n", _KEEP, 1)
-    return f"{{{{- if .Values.crds.enabled }}}}\n{escaped}{{{{- end }}}}\n"
+    guarded = _RULES.sub(lambda found: f"{_SERVER_KNOWS_CEL}\n{found[0]}{{{{- end }}}}\n", escaped)
+    return f"{{{{- if .Values.crds.enabled }}}}\n{guarded}{{{{- end }}}}\n"
 
 
 def generated_files() -> Mapping[Path, str]:

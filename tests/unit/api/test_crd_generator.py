@@ -96,6 +96,13 @@ def test_the_charts_copy_is_guarded_keepable_and_escaped(crds):
     assert 'use {{ "{{" }} braces }}' in copy
 
 
+def test_the_charts_copy_leaves_rules_out_where_the_server_knows_no_cel(crds):
+    rules = "  x-kubernetes-validations:\n  - message: a\n    rule: |\n      b\n"
+    copy = crds.chart_copy(f"metadata:\n  name: x\nspec:\n{rules}  z: 1\n")
+    guard = '{{- if semverCompare ">=1.25-0" $.Capabilities.KubeVersion.Version }}\n'
+    assert f"spec:\n{guard}{rules}{{{{- end }}}}\n  z: 1\n" in copy
+
+
 def test_a_rule_that_does_not_compile_is_told(crds, monkeypatch):
     broken = {"spec": {"x-kubernetes-validations": [{"rule": "self.a <=", "message": "a"}]}}
     monkeypatch.setattr(crds, "custom_resource_definition", lambda model: broken)
