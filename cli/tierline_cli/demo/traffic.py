@@ -1,0 +1,39 @@
+"""What the demo's three tenants send: the published conversation lengths, scaled to a 135M model on two cores."""
+
+from collections.abc import Mapping
+
+from tierline.sim.presets import AZURE_CONVERSATION, LMSYS_CHAT, TrafficPreset
+from tierline.sim.workload import PlannedRequest, TenantTraffic, plan_workload
+from tierline_cli.demo.examples import Examples
+
+REQUESTS_PER_SECOND = 1.25
+_LAST_ARRIVAL_SHARE = 0.85
+_MIN_OUTPUT_TOKENS = 12
+_SHARES: tuple[tuple[float, TrafficPreset, float, float], ...] = (
+    (0.45, LMSYS_CHAT, 0.25, 0.12),
+    (0.33, AZURE_CONVERSATION, 0.06, 0.25),
+    (0.22, AZURE_CONVERSATION, 0.08, 0.6),
+)
+"""Per tier, most urgent first: share of the requests, lengths, scale of prompts, scale of outputs."""
+
+
+def demo_workload(examples: Examples, seconds: float, seed: int) -> tuple[PlannedRequest, ...]:
+    """Return the requests of a run that is to last about `seconds` seconds, the last answers included."""
+    tenants = _tenant_by_tier(examples)
+    sources = [
+        TenantTraffic(
+            tenant=tenants[tier.name],
+            tier=tier.name,
+            requests_per_second=REQUESTS_PER_SECOND * share,
+            preset=preset,
+            prompt_scale=prompt_scale,
+            output_scale=output_scale,
+            min_output_tokens=_MIN_OUTPUT_TOKENS,
+        )
+        for tier, (share, preset, prompt_scale, output_scale) in zip(examples.tiers, _SHARES, strict=False)
+    ]
+    return plan_workload(sources, seconds * _LAST_ARRIVAL_SHARE, seed)
+
+
+def _tenant_by_tier(examples: Examples) -> Mapping[str, str]:
+    return {tenant.default_tier: tenant.tenant for tenant in examples.policy.tenants.values()}

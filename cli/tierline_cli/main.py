@@ -1,0 +1,50 @@
+"""The command `tierline`."""
+
+import os
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tierline.artifacts import default_cache_dir
+from tierline_cli.demo.command import default_sources, run_demo
+from tierline_cli.demo.options import DemoOptions
+from tierline_cli.errors import CommandFailed
+from tierline_devcluster.errors import DevclusterError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
+_console = Console(highlight=False)
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running and say how to talk to it.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for scorecard.json and report.html.")] = Path("out/demo"),
+    seconds: Annotated[float, typer.Option(min=20, max=600, help="Length of the workload.")] = 45.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the workload.")] = 1,
+    sources: Annotated[Path | None, typer.Option(help="Folder with charts/tierline and examples.")] = None,
+) -> None:
+    """Run the whole system on this machine and take a spot node away from it in the middle."""
+    options = DemoOptions(
+        out=out.absolute(),
+        sources=(sources or default_sources()).absolute(),
+        cache_dir=default_cache_dir(os.environ).absolute(),
+        seconds=seconds,
+        seed=seed,
+        keep=keep,
+    )
+    try:
+        code = run_demo(options, _console)
+    except (CommandFailed, DevclusterError) as error:
+        _errors.print(f"[red]tierline demo:[/red] {error}")
+        code = 1
+    raise typer.Exit(code)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    _console.print(f"tierline {installed_version('tierline')}")

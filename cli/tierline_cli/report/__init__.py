@@ -1,0 +1,1 @@
+"""A run's HTML report: one file, no network, every number explained."""
