@@ -1,0 +1,32 @@
+"""Names, labels and buckets of what the gateway measures; the gateway makes the instruments."""
+
+from dataclasses import dataclass
+
+SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+TOKEN_SECONDS_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+
+MAX_TENANT_LABELS = 200
+OTHER_TENANTS = "_other"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricName:
+    """A metric's name, what it says, and its labels."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+TTFT = MetricName("tierline_ttft_seconds", "Receipt of a request to its first token", ("tier", "tenant"))
+TPOT = MetricName("tierline_tpot_seconds", "Mean time per token after the first", ("tier", "tenant"))
+REQUESTS = MetricName("tierline_gateway_requests", "Requests that ended, by outcome", ("tier", "tenant", "outcome"))
+QUEUE_DEPTH = MetricName("tierline_gateway_queue_requests", "Requests that wait for a worker", ("tier",))
+RUNNING = MetricName("tierline_gateway_running_requests", "Requests that a worker has started")
+MOVES = MetricName("tierline_gateway_moves", "Streams continued on another worker, by cause", ("cause",))
+RECOMPUTED = MetricName("tierline_gateway_recomputed_tokens", "Tokens computed again because a stream moved")
+DROPPED = MetricName("tierline_gateway_dropped_tokens", "Tokens of stale epochs or seen positions, never delivered")
+BILLED_PROMPT = MetricName("tierline_billed_prompt_tokens", "Prompt tokens of requests with a delivery", ("tenant",))
+BILLED_OUTPUT = MetricName("tierline_billed_output_tokens", "Output tokens delivered", ("tenant",))
+SERVICE = MetricName("tierline_tenant_service_tokens", "Fairness counter, weighted tokens", ("tenant",))
+WORKERS = MetricName("tierline_gateway_workers", "Workers by state of their connection", ("state",))

@@ -1,0 +1,60 @@
+"""The port for Kubernetes, Prometheus and people who look into the gateway."""
+
+from aiohttp import web
+
+from tierline.wire.states import RequestState
+from tierline_gateway.request_log import details, summary
+from tierline_gateway.service import GatewayService
+
+
+class AdminEndpoints:
+    """Probes, metrics and what is known of requests."""
+
+    def __init__(self, service: GatewayService) -> None:
+        self._service = service
+
+    def application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/livez", self.livez)
+        app.router.add_get("/readyz", self.readyz)
+        app.router.add_get("/metrics", self.metrics)
+        app.router.add_get("/debug/requests", self.requests)
+        app.router.add_get("/debug/requests/{request_id}", self.request)
+        return app
+
+    async def livez(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        problem = self._service.not_ready()
+        return web.Response(status=503 if problem else 200, text=problem or "ok")
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        self._observe()
+        body = self._service.instruments.exposition()
+        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def requests(self, _: web.Request) -> web.Response:
+        return web.json_response([summary(live) for live in self._service.dispatcher.live])
+
+    async def request(self, request: web.Request) -> web.Response:
+        request_id = request.match_info["request_id"]
+        live = self._service.dispatcher.find(request_id)
+        found = details(live) if live is not None else self._service.requests.get(request_id)
+        if found is None:
+            return web.json_response({"error": f"request {request_id} is unknown or long done"}, status=404)
+        return web.json_response(found)
+
+    def _observe(self) -> None:
+        """Set the gauges to what is true now."""
+        instruments, dispatcher = self._service.instruments, self._service.dispatcher
+        instruments.queue.clear()
+        instruments.workers.clear()
+        for queued in dispatcher.queue.waiting():
+            instruments.queue.labels(queued.tier).inc()
+        for link in dispatcher.links:
+            instruments.workers.labels(link.state).inc()
+        waiting = RequestState.WAITING
+        instruments.running.set(sum(live.life.state is not waiting and not live.life.done for live in dispatcher.live))
+        for tenant in {live.tenant.tenant for live in dispatcher.live}:
+            instruments.service.labels(instruments.tenant_label(tenant)).set(dispatcher.queue.counter(tenant))

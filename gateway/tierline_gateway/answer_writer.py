@@ -1,0 +1,83 @@
+"""Writes one answer to its client, as server-sent events or as one body."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from tierline_gateway.api_errors import ApiError, unavailable
+from tierline_gateway.live import LiveRequest, Piece
+from tierline_gateway.openai_responses import ResponseShape
+
+SLOW_CLIENT_S = 60.0
+_SSE_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+_DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerWriter:
+    """One answer on its way out. `delivered` is told of the tokens that reached the client's connection."""
+
+    live: LiveRequest
+    shape: ResponseShape
+    headers: Mapping[str, str]
+    delivered: Callable[[LiveRequest, int], None]
+
+    async def write_whole(self) -> web.Response:
+        """Wait for the whole answer; raises `ApiError` when there is none."""
+        texts: list[str] = []
+        token_ids: list[int] = []
+        async for piece in self.live.pieces():
+            texts.append(piece.text)
+            token_ids.extend(piece.token_ids)
+            self.delivered(self.live, len(piece.token_ids))
+        body = self.shape.whole("".join(texts), token_ids, self._finish_reason())
+        return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=self.headers)
+
+    async def write_stream(self, request: web.Request) -> web.StreamResponse:
+        """Stream the answer; a refusal before the first token keeps its HTTP status, a later error is an event."""
+        pieces = self.live.pieces()
+        opening = await anext(pieces, None)
+        response = web.StreamResponse(headers={**_SSE_HEADERS, **self.headers})
+        await response.prepare(request)
+        await _send(response, self.shape.first_chunk())
+        try:
+            if opening is not None:
+                await self._write_piece(response, opening)
+            await self._write_rest(response, pieces)
+        except ApiError as error:
+            await _send(response, {"error": error.error_object()})
+        await response.write_eof()
+        return response
+
+    async def _write_rest(self, response: web.StreamResponse, pieces: AsyncIterator[Piece]) -> None:
+        async for piece in pieces:
+            await self._write_piece(response, piece)
+        await _send(response, self.shape.last_chunk(self._finish_reason()))
+        if self.shape.generation.include_usage:
+            await _send(response, self.shape.usage_chunk(self.live.delivery.tokens))
+        await response.write(_DONE)
+
+    async def _write_piece(self, response: web.StreamResponse, piece: Piece) -> None:
+        if piece.text or (self.shape.generation.return_token_ids and piece.token_ids):
+            await _send(response, self.shape.chunk(piece.text, piece.token_ids))
+        self.delivered(self.live, len(piece.token_ids))
+
+    def _finish_reason(self) -> str:
+        return str(self.live.life.finish_reason)
+
+
+async def _send(response: web.StreamResponse, event: dict[str, Any]) -> None:
+    """Write one event; a client that takes nothing for `SLOW_CLIENT_S` is given up, so its request frees a worker."""
+    try:
+        async with asyncio.timeout(SLOW_CLIENT_S):
+            await response.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
+    except TimeoutError as error:
+        raise unavailable("The client reads too slowly.", "SlowClient") from error

@@ -1,0 +1,57 @@
+"""Refusals as OpenAI clients expect them."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+
+@dataclass(frozen=True)
+class ApiError(Exception):
+    """A refusal: HTTP status, OpenAI's error object, and `x-tierline-reason`.
+
+    `message` names the field or header and the fix. `reason` is one CamelCase word for programs.
+    """
+
+    status: int
+    message: str
+    reason: str
+    kind: str = "invalid_request_error"
+    param: str | None = None
+    code: str | None = None
+    retry_after_s: int = 0
+
+    def body(self) -> bytes:
+        """Return OpenAI's error object as JSON."""
+        return msgspec.json.encode({"error": self.error_object()})
+
+    def error_object(self) -> dict[str, str | None]:
+        return {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+
+
+def invalid(param: str | None, message: str, code: str | None = None, reason: str = "InvalidRequest") -> ApiError:
+    """A 400 that names the parameter."""
+    return ApiError(400, message, reason, param=param, code=code)
+
+
+def unauthorized(message: str) -> ApiError:
+    return ApiError(401, message, "InvalidApiKey", kind="authentication_error", code="invalid_api_key")
+
+
+def model_not_found(model: str, known: list[str]) -> ApiError:
+    listed = ", ".join(sorted(known)) or "none yet"
+    message = f"The model {model!r} does not exist here; set 'model' to one of: {listed}."
+    return ApiError(404, message, "ModelNotFound", param="model", code="model_not_found")
+
+
+def too_many(message: str, reason: str, retry_after_s: int) -> ApiError:
+    return ApiError(
+        429, message, reason, kind="rate_limit_error", code="rate_limit_exceeded", retry_after_s=retry_after_s
+    )
+
+
+def unavailable(message: str, reason: str, retry_after_s: int = 5) -> ApiError:
+    return ApiError(503, message, reason, kind="server_error", code="service_unavailable", retry_after_s=retry_after_s)
+
+
+def failed(message: str) -> ApiError:
+    return ApiError(500, message, "GenerationFailed", kind="server_error", code="generation_failed")

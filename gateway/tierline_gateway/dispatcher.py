@@ -1,0 +1,256 @@
+"""The heart of the gateway: requests wait here, go to workers when credits allow, and come back when a worker fails.
+
+Everything runs on one event loop, in callbacks that never wait, so no state needs a lock.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+
+from tierline.scheduling.admission import AdmissionController, Decision, ServiceRate, Verdict
+from tierline.scheduling.queueing import DEFAULT_SERVICE_DIFFERENCE_TOKENS, QueuedRequest, QueueManager
+from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch
+from tierline.wire.states import FinishReason, RequestState
+from tierline_gateway.api_errors import ApiError, failed, invalid, too_many, unavailable
+from tierline_gateway.instruments import Instruments
+from tierline_gateway.journal import JournalGap
+from tierline_gateway.ledger import Ledger
+from tierline_gateway.link_pool import LinkPool
+from tierline_gateway.live import LiveRequest, Move
+from tierline_gateway.worker_link import WorkerLink
+
+log = logging.getLogger(__name__)
+
+RESUME_PATIENCE_MS = 300_000.0
+"""So long a stream that lost its worker waits for another one: its client already has a part of the answer."""
+
+
+class Dispatcher:
+    """Owns every request between admission and its end; told of the workers' news by their links."""
+
+    def __init__(
+        self, links: LinkPool, ledger: Ledger, instruments: Instruments, clock_ms: Callable[[], float]
+    ) -> None:
+        self.links = links
+        self.queue = QueueManager()
+        self._ledger = ledger
+        self._instruments = instruments
+        self._clock_ms = clock_ms
+        self._rate = ServiceRate()
+        self._admission = AdmissionController(self._rate)
+        self._live: dict[str, LiveRequest] = {}
+
+    @property
+    def live(self) -> Iterable[LiveRequest]:
+        """Every request that has not been concluded."""
+        return self._live.values()
+
+    def find(self, request_id: str) -> LiveRequest | None:
+        return self._live.get(request_id)
+
+    def admit(self, live: LiveRequest, degraded: Callable[[LiveRequest], bool]) -> None:
+        """Take a new request in and dispatch it if possible; raises `ApiError` 429.
+
+        `degraded` lowers a request to the tier that its own names for overload, and says whether there was one.
+        """
+        decision = self._decide(live)
+        while decision.verdict is Verdict.SATURATED and degraded(live):
+            decision = self._decide(live)
+        if decision.verdict is Verdict.SATURATED and live.tier.overload == "Defer":
+            decision = Decision(Verdict.ACCEPT)
+        if not decision.accepted:
+            raise refusal(decision)
+        self._live[live.request_id] = live
+        self._ledger.begin(live)
+        self.queue.push(self._queued(live, live.arrival_ms + live.tier.max_queue_ms))
+        self.pump()
+
+    def conclude(self, live: LiveRequest) -> None:
+        """Let go of a request whose handler is done with it; one that still runs is cancelled at once."""
+        if not live.life.done:
+            self._leave(live, cancel=True)
+            live.finish(FinishReason.CANCELLED)
+        if self._live.pop(live.request_id, None) is not None:
+            self._ledger.end(live)
+        self.pump()
+
+    def pump(self) -> None:
+        """Dispatch while some waiting request fits some worker."""
+        now_ms = self._clock_ms()
+        while (queued := self.queue.next(now_ms, self._fits)) is not None:
+            live = self._live[queued.request_id]
+            link = self.links.choose(queued.context_tokens, live.avoid)
+            assert link is not None, "a request fits but no worker takes it"
+            self.queue.take(queued)
+            self._rate.served(now_ms)
+            self._start(live, link, now_ms)
+        if not len(self.queue):
+            self._rate.drained()
+
+    def expire(self) -> None:
+        """Refuse requests that waited as long as they may."""
+        now_ms = self._clock_ms()
+        for queued in self.queue.expired(now_ms):
+            live = self._live[queued.request_id]
+            ahead = self.queue.ahead_of(queued.priority)
+            decision = self._admission.overdue(self.links.capacity_exists, now_ms - queued.arrival_ms, ahead)
+            self._end(live, FinishReason.REFUSED, refusal(decision))
+
+    def evacuate(self, link: WorkerLink, cause: str) -> None:
+        """Move every stream off a worker that will go away; it is told to stop computing them."""
+        for request_id in tuple(link.outstanding):
+            live = self._live.get(request_id)
+            if live is not None and live.worker == link.name:
+                link.cancel(request_id, live.life.epoch)
+                self._replay(live, cause)
+        self.pump()
+
+    def link_up(self, link: WorkerLink) -> None:
+        log.info("worker %s is connected", link.name)
+        self.pump()
+
+    def link_down(self, link: WorkerLink, cause: str) -> None:
+        log.warning("worker %s is lost: %s, %d streams move", link.name, cause, len(link.outstanding))
+        for request_id in tuple(link.outstanding):
+            live = self._live.get(request_id)
+            if live is not None and live.worker == link.name:
+                self._replay(live, cause)
+        self.pump()
+
+    def iteration(self, link: WorkerLink, frame: Iteration) -> None:
+        for batch in frame.tokens:
+            live = self._live.get(batch.request_id)
+            if live is None or live.life.done:
+                continue
+            self._take_tokens(link, live, batch)
+        if len(self.queue):
+            self.pump()
+
+    def nack(self, link: WorkerLink, frame: Nack) -> None:
+        live = self._live.get(frame.request_id)
+        if live is None or live.life.done or frame.epoch != live.life.epoch or live.worker != link.name:
+            return
+        self._leave(live)
+        live.life.to(RequestState.WAITING)
+        if frame.reason is NackReason.TOO_LONG:
+            message = "No worker holds a request this long; shorten the prompt or max_tokens."
+            self._end(live, FinishReason.REFUSED, invalid("messages", message, "context_length_exceeded", "TooLong"))
+            return
+        queued = self._queued(live, live.arrival_ms + live.tier.max_queue_ms)
+        self.queue.refund(queued)
+        self.queue.push(queued)
+
+    def _decide(self, live: LiveRequest) -> Decision:
+        usage = self._ledger.usage(live.tenant)
+        ahead = self.queue.ahead_of(live.tier.priority)
+        tokens = len(live.journal.prompt_ids)
+        return self._admission.decide(usage, tokens, ahead, live.tier.max_queue_ms, self._clock_ms())
+
+    def _queued(self, live: LiveRequest, expires_ms: float) -> QueuedRequest:
+        bound = live.tenant.max_service_difference_tokens
+        resumed = bool(live.moves)
+        return QueuedRequest(
+            request_id=live.request_id,
+            tenant=live.tenant.tenant,
+            tier=live.tier.name,
+            priority=live.tier.priority,
+            context_tokens=live.journal.context_tokens,
+            arrival_ms=live.arrival_ms,
+            deadline_ms=live.arrival_ms + live.tier.ttft_deadline_ms,
+            expires_ms=self._clock_ms() + RESUME_PATIENCE_MS if resumed else expires_ms,
+            weight=live.tenant.weight,
+            service_difference_tokens=DEFAULT_SERVICE_DIFFERENCE_TOKENS if bound is None else bound,
+            resumed=resumed,
+        )
+
+    def _fits(self, queued: QueuedRequest) -> bool:
+        return self.links.choose(queued.context_tokens) is not None
+
+    def _start(self, live: LiveRequest, link: WorkerLink, now_ms: float) -> None:
+        live.journal.placed(live.life.start())
+        live.worker = link.name
+        if live.moves and not live.moves[-1].target:
+            last = live.moves[-1]
+            live.moves[-1] = Move(last.cause, last.source, link.name, last.at_emitted)
+        link.submit(self._submit_frame(live, now_ms))
+
+    def _submit_frame(self, live: LiveRequest, now_ms: float) -> Submit:
+        waited_ms = now_ms - live.arrival_ms
+        return live.journal.submit(
+            tenant=live.tenant.tenant,
+            tier=live.tier.name,
+            priority=live.tier.priority,
+            waited_ms=int(waited_ms),
+            ttft_slack_ms=int(live.tier.ttft_deadline_ms - waited_ms),
+            tpot_budget_ms=live.tier.tpot_budget_ms,
+            preemptible=live.tier.preemptible,
+        )
+
+    def _take_tokens(self, link: WorkerLink, live: LiveRequest, batch: TokenBatch) -> None:
+        try:
+            fresh = live.journal.accept(batch)
+        except JournalGap as error:
+            log.error("worker %s skipped tokens: %s", link.name, error)
+            link.cancel(live.request_id, live.life.epoch)
+            self._replay(live, "Gap")
+            return
+        if batch.epoch != live.life.epoch:
+            return
+        if fresh:
+            self._deliver(link, live, fresh)
+        if batch.finish_reason and not live.life.done:
+            self._finish(live, batch)
+
+    def _deliver(self, link: WorkerLink, live: LiveRequest, fresh: tuple[int, ...]) -> None:
+        if live.life.state is RequestState.WAITING_KV:
+            live.life.to(RequestState.RUNNING)
+        self.queue.charge_output(live.tenant.tenant, len(fresh), live.tenant.weight)
+        live.add_tokens(fresh)
+        if live.text.stopped:
+            self._leave(live, cancel=True)
+            live.finish(FinishReason.STOP)
+
+    def _finish(self, live: LiveRequest, batch: TokenBatch) -> None:
+        if batch.finish_reason in (FinishReason.STOP, FinishReason.LENGTH):
+            self._leave(live)
+            live.finish(FinishReason(batch.finish_reason))
+            return
+        worker = live.worker or ""
+        first_failure = worker not in live.avoid and not live.avoid
+        log.error("worker %s failed request %s: %s", worker, live.request_id, batch.error)
+        live.avoid.add(worker)
+        if first_failure and self.links.accepting_besides(worker):
+            self._replay(live, "WorkerFailed")
+        else:
+            message = f"The worker could not go on ({batch.error or batch.finish_reason}); try again."
+            self._end(live, FinishReason.FAILED, failed(message))
+
+    def _replay(self, live: LiveRequest, cause: str) -> None:
+        """Put a started request back, ahead of its tier's queue, to be continued from its journal."""
+        live.moves.append(Move(cause, live.worker or "", "", len(live.journal.emitted_ids)))
+        self._instruments.moves.labels(cause).inc()
+        live.journal.replayed()
+        self._leave(live)
+        live.life.to(RequestState.WAITING)
+        self.queue.push(self._queued(live, 0.0))
+
+    def _end(self, live: LiveRequest, reason: FinishReason, error: ApiError) -> None:
+        self._leave(live)
+        live.finish(reason, error)
+
+    def _leave(self, live: LiveRequest, cancel: bool = False) -> None:
+        """Take a request from wherever it is, the queue or a worker."""
+        self.queue.remove(live.request_id)
+        link = self.links.get(live.worker)
+        if link is not None:
+            if cancel:
+                link.cancel(live.request_id, live.life.epoch)
+            link.outstanding.discard(live.request_id)
+        live.worker = None
+
+
+def refusal(decision: Decision) -> ApiError:
+    """Return what a client is told about a decision that is not acceptance."""
+    seconds = max(1, -(-int(decision.retry_after_ms) // 1000))
+    if decision.verdict is Verdict.NO_CAPACITY:
+        return unavailable(f"No capacity: {decision.reason}; try again in {seconds} s.", str(decision.verdict), seconds)
+    return too_many(f"Too many requests: {decision.reason}; try again in {seconds} s.", str(decision.verdict), seconds)

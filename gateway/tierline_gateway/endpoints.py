@@ -1,0 +1,149 @@
+"""OpenAI's endpoints."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from tierline.api.names import HEADER_REASON, HEADER_REQUEST_ID
+from tierline_gateway.answer_writer import AnswerWriter
+from tierline_gateway.api_errors import ApiError, failed, model_not_found
+from tierline_gateway.generation import Generation
+from tierline_gateway.identity import model_of, request_id_of, tenant_of, tier_of
+from tierline_gateway.live import LiveRequest
+from tierline_gateway.openai_requests import ChatRequest, CompletionRequest, decode_request
+from tierline_gateway.openai_responses import ResponseShape
+from tierline_gateway.service import GatewayService
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+LONG_BODY_BYTES = 32 * 1024
+
+
+class OpenAIEndpoints:
+    """The handlers of the client-facing port."""
+
+    def __init__(self, service: GatewayService) -> None:
+        self._service = service
+
+    def application(self) -> web.Application:
+        """Return the application with all routes; errors leave it as OpenAI error objects."""
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[answer_errors])
+        app.router.add_post("/v1/chat/completions", self.chat_completions)
+        app.router.add_post("/v1/completions", self.completions)
+        app.router.add_get("/v1/models", self.models)
+        app.router.add_get("/v1/models/{model:.+}", self.model)
+        return app
+
+    async def chat_completions(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, ChatRequest, lambda body: self._service.prompt_reader().chat(body))
+
+    async def completions(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(
+            request, CompletionRequest, lambda body: self._service.prompt_reader().completion(body)
+        )
+
+    async def models(self, request: web.Request) -> web.Response:
+        snapshot = self._service.snapshot()
+        tenant_of(snapshot, request.headers)
+        listed = [_model_object(name) for name in sorted(snapshot.policy.models)]
+        return _json({"object": "list", "data": listed})
+
+    async def model(self, request: web.Request) -> web.Response:
+        snapshot = self._service.snapshot()
+        tenant_of(snapshot, request.headers)
+        name = request.match_info["model"]
+        if name not in snapshot.policy.models:
+            raise model_not_found(name, list(snapshot.policy.models))
+        return _json(_model_object(name))
+
+    async def _generate(
+        self, request: web.Request, kind: Any, read_prompt: Callable[[Any], Generation]
+    ) -> web.StreamResponse:
+        arrival_ms = self._service.clock_ms()
+        snapshot = self._service.snapshot()
+        tenant = tenant_of(snapshot, request.headers)
+        body = await request.read()
+        decoded = decode_request(kind, body)
+        model = model_of(snapshot.policy, decoded.model)
+        tier = tier_of(snapshot.policy, tenant, model, request.headers)
+        # Long prompts take long to tokenise; the tokenizer frees the interpreter meanwhile.
+        generation = (
+            await asyncio.to_thread(read_prompt, decoded) if len(body) > LONG_BODY_BYTES else read_prompt(decoded)
+        )
+        reader = self._service.prompt_reader()
+        live = LiveRequest.begin(
+            request_id=self._unused_id(request_id_of(request.headers)),
+            generation=generation,
+            tenant=tenant,
+            tier=tier,
+            decode=reader.tokenizer.decode,
+            now_ms=arrival_ms,
+        )
+        return await self._answer(request, live, chat=kind is ChatRequest)
+
+    async def _answer(self, request: web.Request, live: LiveRequest, chat: bool) -> web.StreamResponse:
+        shape = ResponseShape(live.request_id, live.generation, int(time.time()), chat)
+        headers = {HEADER_REQUEST_ID: live.request_id}
+        self._service.dispatcher.admit(live, self._service.degraded)
+        try:
+            writer = AnswerWriter(live, shape, headers, self._service.delivered)
+            if live.generation.stream:
+                return await writer.write_stream(request)
+            return await writer.write_whole()
+        finally:
+            self._service.conclude(live)
+
+    def _unused_id(self, request_id: str) -> str:
+        """Keep a client's id unless it is in use: on the wire and in the log an id stands for one request."""
+        if self._service.dispatcher.find(request_id) is None and request_id not in self._service.requests:
+            return request_id
+        return f"{request_id[:100]}-{secrets.token_hex(6)}"
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+    """Turn every refusal into OpenAI's error object with `x-tierline-reason` and the request's id."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except ApiError as error:
+        return _refusal(request, error)
+    except web.HTTPException as error:
+        return _refusal(request, _from_http(request, error))
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("request to %s failed", request.path)
+        return _refusal(request, failed("The gateway failed; the error is in its log."))
+    return response
+
+
+def _from_http(request: web.Request, error: web.HTTPException) -> ApiError:
+    if error.status == web.HTTPRequestEntityTooLarge.status_code:
+        limit = MAX_BODY_BYTES // (1024 * 1024)
+        return ApiError(413, f"The body is over {limit} MiB; shorten it.", "BodyTooLarge", code="body_too_large")
+    if error.status == web.HTTPNotFound.status_code:
+        message = f"{request.path} is not served; use /v1/chat/completions, /v1/completions or /v1/models."
+        return ApiError(404, message, "NotFound", code="not_found")
+    return ApiError(error.status, f"{request.method} {request.path}: {error.reason}.", "InvalidRequest")
+
+
+def _refusal(request: web.Request, error: ApiError) -> web.Response:
+    headers = {HEADER_REASON: error.reason, HEADER_REQUEST_ID: request_id_of(request.headers)}
+    if error.retry_after_s:
+        headers["Retry-After"] = str(error.retry_after_s)
+    return web.Response(status=error.status, body=error.body(), content_type="application/json", headers=headers)
+
+
+def _model_object(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "tierline"}
+
+
+def _json(body: dict[str, Any]) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json")

@@ -1,0 +1,63 @@
+"""The gateway's Prometheus instruments, in a registry of their own."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from tierline.telemetry import gateway_metrics as names
+from tierline.telemetry.gateway_metrics import MetricName
+from tierline_gateway.live import LiveRequest
+
+
+class Instruments:
+    """What is counted and observed. Tenants beyond the cap share one label, so that series stay few."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._tenants: set[str] = set()
+        self.ttft = self._histogram(names.TTFT, names.SECONDS_BUCKETS)
+        self.tpot = self._histogram(names.TPOT, names.TOKEN_SECONDS_BUCKETS)
+        self.requests = self._counter(names.REQUESTS)
+        self.moves = self._counter(names.MOVES)
+        self.recomputed = self._counter(names.RECOMPUTED)
+        self.dropped = self._counter(names.DROPPED)
+        self.billed_prompt = self._counter(names.BILLED_PROMPT)
+        self.billed_output = self._counter(names.BILLED_OUTPUT)
+        self.queue = self._gauge(names.QUEUE_DEPTH)
+        self.running = self._gauge(names.RUNNING)
+        self.workers = self._gauge(names.WORKERS)
+        self.service = self._gauge(names.SERVICE)
+
+    def tenant_label(self, tenant: str) -> str:
+        """Return the tenant's own label, or the shared one when too many tenants have theirs."""
+        if tenant in self._tenants or len(self._tenants) < names.MAX_TENANT_LABELS:
+            self._tenants.add(tenant)
+            return tenant
+        return names.OTHER_TENANTS
+
+    def ended(self, live: LiveRequest, outcome: str) -> None:
+        """Record a request's end."""
+        tenant = self.tenant_label(live.tenant.tenant)
+        self.requests.labels(live.tier.name, tenant, outcome).inc()
+        self.recomputed.inc(live.journal.recomputed_tokens)
+        self.dropped.inc(live.journal.duplicates_dropped)
+        if live.delivery.tokens:
+            self.ttft.labels(live.tier.name, tenant).observe((live.delivery.first_ms - live.arrival_ms) / 1000)
+            self.billed_prompt.labels(tenant).inc(len(live.journal.prompt_ids))
+            self.billed_output.labels(tenant).inc(live.delivery.tokens)
+        tpot_ms = live.delivery.tpot_ms()
+        if tpot_ms is not None:
+            self.tpot.labels(live.tier.name, tenant).observe(tpot_ms / 1000)
+
+    def exposition(self) -> bytes:
+        """Return all series in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, metric: MetricName) -> Counter:
+        return Counter(metric.name, metric.help, metric.labels, registry=self.registry)
+
+    def _gauge(self, metric: MetricName) -> Gauge:
+        return Gauge(metric.name, metric.help, metric.labels, registry=self.registry)
+
+    def _histogram(self, metric: MetricName, buckets: Iterable[float]) -> Histogram:
+        return Histogram(metric.name, metric.help, metric.labels, registry=self.registry, buckets=tuple(buckets))

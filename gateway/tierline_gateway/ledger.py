@@ -1,0 +1,38 @@
+"""Usage and bills of tenants. Fairness is the queue's own ledger: it charges at dispatch, a bill only what arrived."""
+
+from collections import Counter
+
+from tierline.api.policy import TenantPolicy
+from tierline.scheduling.quota import QuotaLimits, TenantUsage
+from tierline_gateway.live import LiveRequest
+
+
+class Ledger:
+    """Quota usage of each tenant, and the tokens that were delivered to it."""
+
+    def __init__(self) -> None:
+        self._usage: dict[str, TenantUsage] = {}
+        self.billed_prompt_tokens: Counter[str] = Counter()
+        self.billed_output_tokens: Counter[str] = Counter()
+
+    def usage(self, tenant: TenantPolicy) -> TenantUsage:
+        """Return the tenant's usage, measured against the limits it has now."""
+        limits = QuotaLimits(tenant.tokens_per_minute, tenant.requests_per_minute, tenant.max_concurrent_requests)
+        usage = self._usage.setdefault(tenant.tenant, TenantUsage(limits))
+        usage.adopt(limits)
+        return usage
+
+    def begin(self, live: LiveRequest) -> None:
+        self.usage(live.tenant).begin(len(live.journal.prompt_ids), live.arrival_ms)
+
+    def end(self, live: LiveRequest) -> None:
+        self.usage(live.tenant).end()
+
+    def delivered(self, live: LiveRequest, tokens: int, now_ms: float) -> None:
+        """Bill tokens that reached the client; the prompt is billed with the first of them."""
+        tenant = live.tenant.tenant
+        if tokens and not live.delivery.tokens:
+            self.billed_prompt_tokens[tenant] += len(live.journal.prompt_ids)
+        self.billed_output_tokens[tenant] += tokens
+        self.usage(live.tenant).generated(tokens, now_ms)
+        live.delivery.delivered(tokens, now_ms)

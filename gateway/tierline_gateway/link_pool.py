@@ -1,0 +1,81 @@
+"""The connections to all workers, following discovery."""
+
+import asyncio
+from collections.abc import Iterator, Set
+
+from tierline.scheduling.routing import WorkerView, choose_worker
+from tierline_gateway.discovery import WorkerDiscovery, WorkerEndpoint
+from tierline_gateway.worker_link import LinkEvents, WorkerLink
+
+
+class LinkPool:
+    """One link per worker that discovery names, and the questions that dispatching asks of all of them."""
+
+    def __init__(self, discovery: WorkerDiscovery, gateway_id: str) -> None:
+        self._discovery = discovery
+        self._gateway_id = gateway_id
+        self._links: dict[str, WorkerLink] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def __iter__(self) -> Iterator[WorkerLink]:
+        return iter(self._links.values())
+
+    def get(self, name: str | None) -> WorkerLink | None:
+        return self._links.get(name or "")
+
+    def sync(self, events: LinkEvents) -> None:
+        """Follow discovery: dial new workers, drop those that are gone, take over changed deadlines."""
+        wanted = {endpoint.name: endpoint for endpoint in self._discovery.workers}
+        for name in [name for name in self._links if name not in wanted]:
+            self._drop(name, "WorkerGone")
+        for endpoint in wanted.values():
+            self._adopt(endpoint, events)
+
+    def choose(self, context_tokens: int, avoid: Set[str] = frozenset()) -> WorkerLink | None:
+        """Return the worker that should take a request of this length now, None when none can."""
+        chosen = choose_worker(self._views(), context_tokens, avoid)
+        return self._links[chosen.name] if chosen else None
+
+    def accepting_besides(self, name: str) -> bool:
+        """Whether some other worker takes new requests, credits aside."""
+        return any(view.accepting and view.name != name for view in self._views())
+
+    @property
+    def capacity_exists(self) -> bool:
+        return any(view.accepting for view in self._views())
+
+    @property
+    def window_tokens(self) -> int:
+        """The longest prompt and answer that some connected worker holds; 0 while none is connected."""
+        windows = [
+            min(link.welcome.max_model_tokens, link.welcome.total_blocks * link.welcome.block_tokens)
+            for link in self
+            if link.welcome is not None
+        ]
+        return max(windows, default=0)
+
+    async def close(self) -> None:
+        """Drop all connections and wait until they are gone."""
+        tasks = list(self._tasks.values())
+        for name in list(self._links):
+            self._drop(name, "Shutdown")
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _views(self) -> Iterator[WorkerView]:
+        return (view for link in self for view in [link.view()] if view is not None)
+
+    def _adopt(self, endpoint: WorkerEndpoint, events: LinkEvents) -> None:
+        known = self._links.get(endpoint.name)
+        if known is not None and (known.endpoint.host, known.endpoint.port) == (endpoint.host, endpoint.port):
+            known.endpoint = endpoint
+            return
+        if known is not None:
+            self._drop(endpoint.name, "AddressChanged")
+        link = WorkerLink(endpoint, self._gateway_id, events)
+        self._links[endpoint.name] = link
+        self._tasks[endpoint.name] = asyncio.create_task(link.run(), name=f"link-{endpoint.name}")
+
+    def _drop(self, name: str, cause: str) -> None:
+        link = self._links.pop(name)
+        self._tasks.pop(name).cancel()
+        link.lost(cause)

@@ -1,0 +1,47 @@
+"""The gateway's two listening ports."""
+
+from aiohttp import web
+
+from tierline_gateway.admin import AdminEndpoints
+from tierline_gateway.endpoints import OpenAIEndpoints
+from tierline_gateway.service import GatewayService
+
+BACKLOG = 4096
+
+
+class GatewayServers:
+    """Client-facing and admin server of one gateway."""
+
+    def __init__(self, service: GatewayService) -> None:
+        # A handler is cancelled when its client leaves, which cancels the request on its worker at once.
+        self._clients = web.AppRunner(
+            OpenAIEndpoints(service).application(), handler_cancellation=True, access_log=None, shutdown_timeout=1.0
+        )
+        self._admin = web.AppRunner(AdminEndpoints(service).application(), access_log=None, shutdown_timeout=1.0)
+        self._client_site: web.TCPSite | None = None
+
+    async def start(self, host: str, http_port: int, admin_port: int) -> None:
+        """Listen; port 0 takes any free one."""
+        await self._admin.setup()
+        await web.TCPSite(self._admin, host, admin_port).start()
+        await self._clients.setup()
+        self._client_site = web.TCPSite(self._clients, host, http_port, backlog=BACKLOG)
+        await self._client_site.start()
+
+    @property
+    def http_port(self) -> int:
+        return int(self._clients.addresses[0][1])
+
+    @property
+    def admin_port(self) -> int:
+        return int(self._admin.addresses[0][1])
+
+    async def stop_accepting(self) -> None:
+        """Close the client port; answers that stream go on."""
+        if self._client_site is not None:
+            await self._client_site.stop()
+
+    async def stop(self) -> None:
+        """Close both ports and every connection."""
+        await self._clients.cleanup()
+        await self._admin.cleanup()

@@ -1,0 +1,129 @@
+"""One gateway: policy, workers and tokenizer brought together, and the clockwork that keeps them up to date."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tierline.text.tokenizer import Tokenizer
+from tierline_gateway.api_errors import unavailable
+from tierline_gateway.discovery import WorkerDiscovery
+from tierline_gateway.dispatcher import Dispatcher
+from tierline_gateway.evacuation import evacuate_due
+from tierline_gateway.instruments import Instruments
+from tierline_gateway.ledger import Ledger
+from tierline_gateway.link_pool import LinkPool
+from tierline_gateway.live import LiveRequest
+from tierline_gateway.policy_source import PolicySnapshot, PolicySource
+from tierline_gateway.prompts import PromptReader
+from tierline_gateway.request_log import RequestLog
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+UNKNOWN_WINDOW_TOKENS = 2048
+
+
+def monotonic_ms() -> float:
+    return time.monotonic() * 1000
+
+
+@dataclass
+class GatewayService:
+    """Everything that the HTTP endpoints need. `tokenizer` is None until it is loaded."""
+
+    policy_source: PolicySource
+    links: LinkPool
+    tokenizer: Tokenizer | None = None
+    clock_ms: Callable[[], float] = monotonic_ms
+    ledger: Ledger = field(default_factory=Ledger)
+    instruments: Instruments = field(default_factory=Instruments)
+    requests: RequestLog = field(default_factory=RequestLog)
+    draining: bool = False
+    dispatcher: Dispatcher = field(init=False)
+    _ticker: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.dispatcher = Dispatcher(self.links, self.ledger, self.instruments, self.clock_ms)
+
+    @classmethod
+    def over(cls, policy_source: PolicySource, discovery: WorkerDiscovery, gateway_id: str) -> "GatewayService":
+        """Return a service over any source of policy and workers."""
+        return cls(policy_source, LinkPool(discovery, gateway_id))
+
+    def start(self) -> None:
+        """Begin to follow workers; needs a running event loop."""
+        self.links.sync(self.dispatcher)
+        self._ticker = asyncio.create_task(self._tick_for_ever(), name="gateway-tick")
+
+    async def stop(self) -> None:
+        """Drop workers and timers; requests that still run end with an error for their clients."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+        await self.links.close()
+
+    async def drained(self, deadline_s: float) -> bool:
+        """Refuse new requests and wait until the present ones are done; false when the deadline passed first."""
+        self.draining = True
+        give_up_ms = self.clock_ms() + deadline_s * 1000
+        while any(True for _ in self.dispatcher.live):
+            if self.clock_ms() >= give_up_ms:
+                return False
+            await asyncio.sleep(TICK_S)
+        return True
+
+    def not_ready(self) -> str:
+        """Return why the gateway cannot serve, empty when it can."""
+        if self.draining:
+            return "draining"
+        if self.policy_source.current is None:
+            return "the resources are not compiled yet"
+        return "" if self.tokenizer is not None else "the tokenizer is not loaded yet"
+
+    def snapshot(self) -> PolicySnapshot:
+        """Return the policy to serve a request by; raises `ApiError` 503 before there is one."""
+        problem = self.not_ready()
+        snapshot = self.policy_source.current
+        if problem or snapshot is None:
+            raise unavailable(f"The gateway does not serve now: {problem}; try again.", "NotReady", 1)
+        return snapshot
+
+    def prompt_reader(self) -> PromptReader:
+        """Return the reader for the served model, with the window that its workers really have."""
+        assert self.tokenizer is not None, "asked before ready"
+        window = self.links.window_tokens or self.tokenizer.context_tokens or UNKNOWN_WINDOW_TOKENS
+        return PromptReader(self.tokenizer, window)
+
+    def degraded(self, live: LiveRequest) -> bool:
+        """Lower a request to the tier that takes what its own turns away; false when there is none."""
+        snapshot = self.policy_source.current
+        target = live.tier.degrade_to if live.tier.overload == "Degrade" else None
+        lower = snapshot.policy.tiers.get(target) if snapshot and target else None
+        if lower is None:
+            return False
+        live.tier = lower
+        return True
+
+    def delivered(self, live: LiveRequest, tokens: int) -> None:
+        self.ledger.delivered(live, tokens, self.clock_ms())
+
+    def conclude(self, live: LiveRequest) -> None:
+        """Let go of a request, cancelling what still runs, and write down what became of it."""
+        self.dispatcher.conclude(live)
+        outcome = str(live.life.finish_reason)
+        self.instruments.ended(live, outcome)
+        self.requests.add(live, outcome)
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.tick()
+
+    def tick(self) -> None:
+        """Follow discovery, move streams off leaving workers, refuse who waited too long."""
+        self.links.sync(self.dispatcher)
+        evacuate_due(self.dispatcher, time.time() * 1000, asyncio.get_running_loop().time())
+        self.dispatcher.expire()
+        self.dispatcher.pump()

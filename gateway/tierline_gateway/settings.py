@@ -1,0 +1,57 @@
+"""What the gateway is told by its environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tierline.api.names import GATEWAY_ADMIN_PORT, GATEWAY_HTTP_PORT
+from tierline.artifacts import default_cache_dir
+
+DEFAULT_DRAIN_SECONDS = 60
+
+
+class SettingsError(ValueError):
+    """An environment variable is missing or wrong; the message names it and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One gateway process. `gateway_id` is unique among the gateways that a worker talks to."""
+
+    fleet: str
+    namespace: str
+    gateway_id: str
+    cache_dir: Path
+    bind_host: str = "0.0.0.0"  # noqa: S104 - a pod serves its own address
+    http_port: int = GATEWAY_HTTP_PORT
+    admin_port: int = GATEWAY_ADMIN_PORT
+    drain_seconds: int = DEFAULT_DRAIN_SECONDS
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; raises `SettingsError`."""
+    namespace = _required(environment, "POD_NAMESPACE")
+    return Settings(
+        fleet=_required(environment, "TIERLINE_FLEET"),
+        namespace=namespace,
+        gateway_id=f"{namespace}/{_required(environment, 'POD_NAME')}",
+        cache_dir=default_cache_dir(environment),
+        bind_host=environment.get("TIERLINE_BIND_HOST") or "0.0.0.0",  # noqa: S104 - as above
+        http_port=_number(environment, "TIERLINE_HTTP_PORT", GATEWAY_HTTP_PORT),
+        admin_port=_number(environment, "TIERLINE_ADMIN_PORT", GATEWAY_ADMIN_PORT),
+        drain_seconds=_number(environment, "TIERLINE_DRAIN_SECONDS", DEFAULT_DRAIN_SECONDS),
+    )
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise SettingsError(f"{name} is not set; the operator sets it on gateway pods")
+    return value
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    value = environment.get(name, "")
+    if value and not value.isdecimal():
+        raise SettingsError(f"{name} is {value!r}; set it to a whole number")
+    return int(value) if value else default

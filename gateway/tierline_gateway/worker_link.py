@@ -1,0 +1,228 @@
+"""The connection to one worker: dialled, greeted, watched for silence, dialled again with growing pauses."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from tierline.scheduling.routing import WorkerView
+from tierline.wire.credits import CreditAccount, submit_cost_blocks
+from tierline.wire.frames import (
+    PROTOCOL_VERSION,
+    SILENCE_SECONDS,
+    Cancel,
+    Draining,
+    FrameError,
+    Hello,
+    Iteration,
+    Nack,
+    Refusal,
+    Signals,
+    Submit,
+    Welcome,
+    WorkerFrame,
+    decode_worker,
+    encode,
+)
+from tierline_gateway.discovery import WorkerEndpoint
+from tierline_gateway.frame_buffer import FrameBuffer
+
+log = logging.getLogger(__name__)
+
+DIAL_TIMEOUT_S = 3.0
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 3.0
+
+
+class LinkEvents(Protocol):
+    """Who is told what happens on links; called on the event loop, must not block."""
+
+    def link_up(self, link: "WorkerLink") -> None: ...
+
+    def link_down(self, link: "WorkerLink", cause: str) -> None: ...
+
+    def iteration(self, link: "WorkerLink", frame: Iteration) -> None: ...
+
+    def nack(self, link: "WorkerLink", frame: Nack) -> None: ...
+
+
+class _Session(asyncio.Protocol):
+    """Bytes of one connection. `last_heard` is kept here, where data comes in: a stalled event loop must not look
+    like a silent worker."""
+
+    def __init__(self, on_body: Callable[[bytes], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._buffer = FrameBuffer()
+        self._on_body = on_body
+        self.closed: asyncio.Future[str] = self._loop.create_future()
+        self.last_heard = self._loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        self.last_heard = self._loop.time()
+        try:
+            for body in self._buffer.feed(data):
+                self._on_body(body)
+        except FrameError as error:
+            log.error("worker broke the protocol: %s", error)
+            self.end("ProtocolError")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.end("ConnectionLost")
+
+    def end(self, cause: str) -> None:
+        if not self.closed.done():
+            self.closed.set_result(cause)
+
+
+class WorkerLink:
+    """One worker as this gateway knows it. `outstanding` are the ids of requests it holds for us."""
+
+    def __init__(self, endpoint: WorkerEndpoint, gateway_id: str, events: LinkEvents) -> None:
+        self.endpoint = endpoint
+        self.account = CreditAccount()
+        self.signals = Signals()
+        self.welcome: Welcome | None = None
+        self.drain_deadline: float | None = None
+        self.outstanding: set[str] = set()
+        self._gateway_id = gateway_id
+        self._events = events
+        self._transport: asyncio.Transport | None = None
+        self._session: _Session | None = None
+
+    @property
+    def name(self) -> str:
+        return self.endpoint.name
+
+    @property
+    def up(self) -> bool:
+        return self.welcome is not None
+
+    @property
+    def state(self) -> str:
+        """One word for metrics."""
+        if not self.up:
+            return "disconnected"
+        return "leaving" if self.leaving or not self.endpoint.serving else "serving"
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the worker will go away: nothing new is sent to it."""
+        return self.drain_deadline is not None or self.endpoint.evacuate_by_epoch_ms is not None
+
+    def view(self) -> WorkerView | None:
+        """Return what routing must know; None while there is no connection."""
+        if self.welcome is None:
+            return None
+        return WorkerView(
+            name=self.name,
+            accepting=self.endpoint.serving and not self.leaving,
+            credit_requests=self.account.requests,
+            credit_blocks=self.account.blocks,
+            block_tokens=self.welcome.block_tokens,
+            max_model_tokens=self.welcome.max_model_tokens,
+            outstanding_requests=len(self.outstanding),
+            reported_requests=self.signals.running_requests + self.signals.waiting_requests,
+            used_blocks=self.signals.used_blocks,
+            total_blocks=self.welcome.total_blocks,
+        )
+
+    def submit(self, frame: Submit) -> None:
+        """Send a request and pay for it; the caller saw in `view` that it can."""
+        assert self.welcome is not None, "submit without a connection"
+        context = len(frame.prompt_ids) + len(frame.emitted_ids)
+        self.account.spend(submit_cost_blocks(context, self.welcome.block_tokens))
+        self.outstanding.add(frame.request_id)
+        self._send(frame)
+
+    def cancel(self, request_id: str, epoch: int) -> None:
+        self.outstanding.discard(request_id)
+        self._send(Cancel(request_id, epoch))
+
+    def close(self, cause: str) -> None:
+        """End the present connection as if it had been lost; `run` dials again unless it is cancelled."""
+        if self._session is not None:
+            self._session.end(cause)
+
+    def lost(self, cause: str) -> None:
+        """Give the worker up: its streams are told now, not when its connection notices."""
+        self._ended(cause)
+
+    async def run(self) -> None:
+        """Keep a connection until cancelled."""
+        pause = FIRST_PAUSE_S
+        while True:
+            if await self._connect_once():
+                pause = FIRST_PAUSE_S
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    async def _connect_once(self) -> bool:
+        """Serve one connection to its end; returns whether the worker welcomed us."""
+        loop = asyncio.get_running_loop()
+        session = _Session(self._on_body)
+        try:
+            async with asyncio.timeout(DIAL_TIMEOUT_S):
+                transport, _ = await loop.create_connection(lambda: session, self.endpoint.host, self.endpoint.port)
+        except (OSError, TimeoutError) as error:
+            log.debug("worker %s cannot be reached: %s", self.name, error)
+            return False
+        self._transport, self._session = transport, session
+        try:
+            self._send(Hello(PROTOCOL_VERSION, self._gateway_id))
+            cause = await self._watch(session)
+        finally:
+            transport.abort()
+            self._transport = self._session = None
+        return self._ended(cause)
+
+    async def _watch(self, session: _Session) -> str:
+        loop = asyncio.get_running_loop()
+        while not session.closed.done():
+            await asyncio.wait({session.closed}, timeout=SILENCE_SECONDS / 4)
+            if not session.closed.done() and loop.time() - session.last_heard > SILENCE_SECONDS:
+                session.end("Silence")
+        return session.closed.result()
+
+    def _ended(self, cause: str) -> bool:
+        was_up = self.up
+        self.welcome, self.drain_deadline = None, None
+        self.account, self.signals = CreditAccount(), Signals()
+        if was_up:
+            self._events.link_down(self, cause)
+        self.outstanding.clear()
+        return was_up
+
+    def _send(self, frame: Hello | Submit | Cancel) -> None:
+        if self._transport is not None:
+            self._transport.write(encode(frame))
+
+    def _on_body(self, body: bytes) -> None:
+        if self._session is None or self._session.closed.done():
+            return
+        self._on_frame(decode_worker(body))
+
+    def _on_frame(self, frame: WorkerFrame) -> None:
+        match frame:
+            case Iteration():
+                self.account.update(frame.credits)
+                self.signals = frame.signals
+                self._events.iteration(self, frame)
+            case Nack():
+                self.outstanding.discard(frame.request_id)
+                self._events.nack(self, frame)
+            case Welcome():
+                self._welcomed(frame)
+            case Draining():
+                self.drain_deadline = asyncio.get_running_loop().time() + frame.deadline_ms / 1000
+            case Refusal():
+                log.info("worker %s refuses us: %s", self.name, frame.reason)
+                self.close("Refused")
+
+    def _welcomed(self, frame: Welcome) -> None:
+        if frame.version != PROTOCOL_VERSION:
+            log.error("worker %s speaks version %d, we speak %d", self.name, frame.version, PROTOCOL_VERSION)
+            self.close("VersionMismatch")
+            return
+        self.welcome = frame
+        self.account.update(frame.credits)
+        self._events.link_up(self)
