@@ -70,3 +70,9 @@ runAsNonRoot: true
 seccompProfile:
   type: RuntimeDefault
 {{- end }}
+
+{{- /* Marks what exists only while the release is being uninstalled. */ -}}
+{{- define "tierline.cleanupHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
+{{- end }}
