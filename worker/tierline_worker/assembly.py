@@ -1,0 +1,145 @@
+"""Puts a worker's engine together: model, KV arena, executor, warm-up, scheduling core."""
+
+import gc
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tierline.artifacts import resolve
+from tierline.scheduling.core import SchedulerCore
+from tierline.scheduling.latency import LatencyModel, Roofline
+from tierline.scheduling.plans import BatchPlan, EngineLimits
+from tierline.wire.frames import Sampling
+from tierline_worker.attention.cpu import CPUAttention
+from tierline_worker.engine.engine import Engine, Identity
+from tierline_worker.engine.health import Progress
+from tierline_worker.errors import SettingsError
+from tierline_worker.executor import Executor
+from tierline_worker.kv_arena import KVArena
+from tierline_worker.metrics import WorkerMetrics
+from tierline_worker.model.config import LlamaConfig
+from tierline_worker.model.llama import LlamaModel
+from tierline_worker.model.load import load_model
+from tierline_worker.settings import WorkerSettings
+from tierline_worker.slots import SlotLoad, SlotTable
+
+_LOG = logging.getLogger(__name__)
+_WARM_UP_TOKENS = 64
+_GEMM_SHARE_OF_PEAK = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model ready to execute plans within `limits`."""
+
+    model: LlamaModel
+    executor: Executor
+    limits: EngineLimits
+
+
+def load(settings: WorkerSettings) -> Loaded:
+    """Fetch and load the model and allocate its KV arena.
+
+    Raises `ModelSourceError` or `ModelError` for the model, `SettingsError` when the arena does not fit.
+    """
+    torch.set_num_threads(settings.threads)
+    model = load_model(resolve(settings.model_source, settings.cache_dir), settings.dtype, settings.max_model_tokens)
+    limits = _limits(settings, model.config)
+    arena = _allocate(model.config, settings)
+    slots = SlotTable(
+        limits.max_running_requests, limits.max_model_tokens, limits.block_tokens, model.config.eos_token_ids
+    )
+    return Loaded(model, Executor(model, CPUAttention(arena), slots, limits.block_tokens), limits)
+
+
+def build_engine(settings: WorkerSettings, loaded: Loaded, metrics: WorkerMetrics, progress: Progress) -> Engine:
+    """Warm the executor up and return the engine around it."""
+    latency = LatencyModel(warm_up(loaded).coefficients())
+    # What lives until the end need not be looked at by the collector again.
+    gc.collect()
+    gc.freeze()
+    return Engine(
+        identity=Identity(settings.worker_id, settings.model_name, loaded.model.config.vocab_size),
+        new_core=_core_maker(loaded.limits, latency),
+        executor=loaded.executor,
+        metrics=metrics,
+        progress=progress,
+        clock=time.monotonic,
+    )
+
+
+def warm_up(loaded: Loaded) -> Roofline:
+    """Compute a prompt and a few decodes, so that the first request finds every kernel made; return what they took."""
+    tokens = min(_WARM_UP_TOKENS, loaded.limits.max_model_tokens - 1, loaded.limits.max_batched_tokens)
+    blocks = -(-(tokens + 1) // loaded.limits.block_tokens)
+    updates = np.array([(0, index, index) for index in range(blocks)], dtype=np.int32)
+    prompt = _single_row_plan(start=0, count=tokens, updates=updates)
+    decode = _single_row_plan(start=tokens, count=1, updates=updates)
+    loaded.executor.apply(prompt, [SlotLoad(0, [0] * tokens, Sampling(max_tokens=2))])
+    prompt_s, decode_s = (_fastest(loaded.executor, plan) for plan in (prompt, decode))
+    return _roofline(loaded.model, prompt_s / tokens, decode_s)
+
+
+def _core_maker(limits: EngineLimits, latency: LatencyModel) -> Callable[[], SchedulerCore]:
+    return lambda: SchedulerCore(limits, latency)
+
+
+def _limits(settings: WorkerSettings, config: LlamaConfig) -> EngineLimits:
+    if settings.max_model_tokens > config.max_positions:
+        _LOG.warning(
+            "TIERLINE_MAX_MODEL_TOKENS is %d, the model reaches %d: using the latter",
+            settings.max_model_tokens,
+            config.max_positions,
+        )
+    return EngineLimits(
+        max_running_requests=settings.max_running_requests,
+        max_batched_tokens=settings.max_batched_tokens,
+        max_model_tokens=min(settings.max_model_tokens, config.max_positions),
+        block_tokens=settings.block_tokens,
+        total_blocks=settings.kv_cache_blocks,
+    )
+
+
+def _allocate(config: LlamaConfig, settings: WorkerSettings) -> KVArena:
+    try:
+        return KVArena.allocate(config, settings.kv_cache_blocks, settings.block_tokens, settings.dtype)
+    except RuntimeError as error:
+        raise SettingsError(
+            f"TIERLINE_KV_CACHE_BLOCKS is {settings.kv_cache_blocks}: the memory does not hold so many blocks, lower it"
+        ) from error
+
+
+def _fastest(executor: Executor, plan: BatchPlan) -> float:
+    """Return the seconds of the faster of two runs; the first makes kernels."""
+    seconds = []
+    for _ in range(2):
+        began = time.perf_counter()
+        executor.compute(plan)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _roofline(model: LlamaModel, prompt_token_s: float, decode_s: float) -> Roofline:
+    config, item = model.config, model.dtype.itemsize
+    attention = (2 * config.heads + 2 * config.kv_heads) * config.head_dim * config.hidden_size
+    mlp = 3 * config.hidden_size * config.intermediate_size
+    parameters = config.layers * (attention + mlp) + config.vocab_size * config.hidden_size
+    return Roofline(
+        parameters=parameters,
+        weight_bytes=parameters * item,
+        kv_bytes_per_token=2 * config.layers * config.kv_heads * config.head_dim * item,
+        layers=config.layers,
+        hidden=config.heads * config.head_dim,
+        flops_per_second=2 * parameters / prompt_token_s / _GEMM_SHARE_OF_PEAK,
+        bytes_per_second=parameters * item / decode_s,
+        overhead_ms=0.0,
+    )
+
+
+def _single_row_plan(start: int, count: int, updates: "np.ndarray[tuple[int, ...], np.dtype[np.int32]]") -> BatchPlan:
+    one = np.ones(1, dtype=np.int32)
+    return BatchPlan(0, one * 0, one * start, one * count, np.ones(1, dtype=np.bool_), updates, decodes=int(count == 1))

@@ -1,0 +1,51 @@
+"""Collects what one iteration gives to whom, as token batches by gateway."""
+
+from dataclasses import dataclass, field
+
+from tierline.wire.frames import TokenBatch
+from tierline.wire.states import FinishReason
+from tierline_worker.engine.requests import LiveRequest, Roster
+from tierline_worker.metrics import WorkerMetrics
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One iteration's results; ended requests leave the roster. `now_s` is when the tokens exist."""
+
+    roster: Roster
+    metrics: WorkerMetrics
+    now_s: float
+    batches: dict[int, list[TokenBatch]] = field(default_factory=dict)
+
+    def token(self, request: LiveRequest, token_id: int, finish_reason: str) -> None:
+        """Deliver a request's new token; a stop token is delivered too, as the last one."""
+        position = request.emitted_tokens
+        request.token_ids.append(token_id)
+        self._measure(request)
+        self._add(request, TokenBatch(request.request_id, request.epoch, position, (token_id,), finish_reason))
+        if finish_reason:
+            self.roster.remove([request])
+            self.metrics.succeeded(finish_reason)
+            self.metrics.e2e_seconds.observe(self.now_s - request.arrived_at)
+
+    def fail(self, request: LiveRequest, error: Exception) -> None:
+        """End a request with an error that its user may read."""
+        text = f"the worker failed on this request: {type(error).__name__}: {error}"[:500]
+        ended = TokenBatch(request.request_id, request.epoch, request.emitted_tokens, (), FinishReason.FAILED, text)
+        self._add(request, ended)
+        self.roster.remove([request])
+        self.metrics.failed.inc()
+
+    def _add(self, request: LiveRequest, batch: TokenBatch) -> None:
+        self.batches.setdefault(request.gateway, []).append(batch)
+
+    def _measure(self, request: LiveRequest) -> None:
+        self.metrics.generation_tokens.inc()
+        if request.last_token_at is not None:
+            self.metrics.inter_token_seconds.observe(self.now_s - request.last_token_at)
+        elif request.replayed_tokens:
+            self.metrics.recomputed_tokens.inc(request.replayed_tokens)
+        else:
+            self.metrics.prompt_tokens.inc(request.prompt_tokens)
+            self.metrics.ttft_seconds.observe(self.now_s - request.arrived_at)
+        request.last_token_at = self.now_s

@@ -1,0 +1,224 @@
+"""The engine: owns the scheduling core and the executor, turns messages and iterations into frames.
+
+It has no thread, socket or clock of its own (`EngineLoop` gives it those), so tests drive it step by step.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tierline.scheduling.core import SchedulerCore
+from tierline.scheduling.plans import BatchPlan, Committed, IterationResult
+from tierline.wire.frames import PROTOCOL_VERSION, Draining, Iteration, Refusal, Signals, TokenBatch, Welcome
+from tierline.wire.states import FinishReason
+from tierline_worker.engine.delivery import Delivery
+from tierline_worker.engine.health import Progress
+from tierline_worker.engine.intake import Intake
+from tierline_worker.engine.isolation import Computes, compute_isolating
+from tierline_worker.engine.ledger import CreditLedger
+from tierline_worker.engine.messages import (
+    Cancelled,
+    DrainRequested,
+    GatewayJoined,
+    GatewayLeft,
+    Message,
+    Outgoing,
+    Submitted,
+)
+from tierline_worker.engine.requests import LiveRequest, Roster, key_of
+from tierline_worker.executor import Sampled
+from tierline_worker.metrics import WorkerMetrics
+from tierline_worker.slots import SlotLoad
+
+_LOG = logging.getLogger(__name__)
+
+
+class Executes(Computes, Protocol):
+    """Takes a plan's deltas once, then computes its rows."""
+
+    def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this worker is, for its welcomes."""
+
+    worker_id: str
+    model: str
+    vocab_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The engine's load after its newest turn; read by other threads, replaced as a whole."""
+
+    signals: Signals = field(default_factory=Signals)
+    kv_tokens: int = 0
+
+
+class Engine:
+    """One model's requests. `new_core` makes the scheduling core, again after an error inside it."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        new_core: Callable[[], SchedulerCore],
+        executor: Executes,
+        metrics: WorkerMetrics,
+        progress: Progress,
+        clock: Callable[[], float],
+    ) -> None:
+        self.snapshot = Snapshot()
+        self._identity = identity
+        self._new_core = new_core
+        self._core = new_core()
+        self._executor = executor
+        self._metrics = metrics
+        self._progress = progress
+        self._clock = clock
+        self._roster = Roster()
+        self._ledger = CreditLedger(self._core.limits.blocks_per_request)
+        self._intake = Intake(identity.vocab_size, self._roster, self._ledger, metrics)
+        self._draining: Draining | None = None
+        self.publish({})
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._roster.by_key)
+
+    @property
+    def drained(self) -> bool:
+        return self._draining is not None and not self.busy
+
+    def handle(self, message: Message) -> list[Outgoing]:
+        """Apply one message and return the answers to it."""
+        match message:
+            case GatewayJoined(gateway):
+                return self._join(gateway)
+            case GatewayLeft(gateway):
+                self._ledger.close(gateway)
+                self._drop(self._roster.of_gateway(gateway))
+            case Submitted(gateway, frame):
+                return self._intake.take(self._core, gateway, frame, self._clock())
+            case Cancelled(gateway, frame):
+                found = self._roster.by_key.get(key_of(gateway, frame.request_id))
+                if found is not None and found.epoch == frame.epoch:
+                    self._drop([found])
+            case DrainRequested(deadline_ms, reason):
+                return self._drain(Draining(deadline_ms, reason))
+        return []
+
+    def step(self) -> list[Outgoing]:
+        """Run one iteration and return its frames; an error in here fails the requests, never the engine."""
+        self._progress.working(self._clock())
+        try:
+            delivery = self._iterate()
+        except Exception as error:  # noqa: BLE001 whatever breaks must not end the engine
+            _LOG.exception("an iteration broke, all its requests fail")
+            self._progress.failed(self._clock())
+            delivery = self._start_over(error)
+        if not self.busy:
+            self._progress.idle()
+        return self.publish(delivery.batches)
+
+    def publish(self, batches: dict[int, list[TokenBatch]]) -> list[Outgoing]:
+        """Return a frame for each gateway that has new tokens or new credits, and renew the snapshot."""
+        core = self._core
+        occupied = core.memory.owned > 0
+        self.snapshot = Snapshot(core.signals(), int(core.slots.computed[occupied].sum()))
+        frames = []
+        for gateway in self._ledger:
+            granted, changed = self._ledger.grant(gateway, core.free_requests, core.free_blocks)
+            tokens = tuple(batches.get(gateway, ()))
+            if changed or tokens:
+                frame = Iteration(core.iteration, self.snapshot.signals, granted, tokens)
+                frames.append(Outgoing(gateway, frame))
+        return frames
+
+    def _iterate(self) -> Delivery:
+        plan = self._core.plan(self._clock() * 1e3)
+        if plan is None:
+            raise RuntimeError("the scheduling core planned nothing for the requests it holds")
+        began_s = self._clock()
+        sampled, errors = self._execute(plan)
+        now_s = self._clock()
+        delivery = Delivery(self._roster, self._metrics, now_s)
+        self._fail_rows(plan, errors, delivery)
+        # Without a duration the latency model learns nothing from a broken iteration.
+        elapsed_ms = 0.0 if errors else (now_s - began_s) * 1e3
+        committed = self._core.commit(IterationResult(plan.iteration, sampled.stopped, elapsed_ms))
+        self._deliver(plan, sampled, committed, delivery)
+        self._measure(plan, now_s - began_s)
+        (self._progress.failed if len(errors) == len(plan.slots) else self._progress.finished)(now_s)
+        return delivery
+
+    def _execute(self, plan: BatchPlan) -> tuple[Sampled, dict[int, Exception]]:
+        loads = []
+        for admitted in plan.admitted:
+            request = self._roster.by_key[admitted.request_id]
+            self._roster.by_slot[admitted.slot] = request
+            loads.append(SlotLoad(admitted.slot, request.token_ids, request.sampling))
+        self._executor.apply(plan, loads)
+        return compute_isolating(self._executor, plan)
+
+    def _fail_rows(self, plan: BatchPlan, errors: dict[int, Exception], delivery: Delivery) -> None:
+        for row, error in errors.items():
+            request = self._roster.by_slot[int(plan.slots[row])]
+            _LOG.error("request %s failed: %r", request.request_id, error)
+            self._core.cancel(request.key)
+            delivery.fail(request, error)
+
+    def _deliver(self, plan: BatchPlan, sampled: Sampled, committed: Committed, delivery: Delivery) -> None:
+        ended = {finished.request_id: finished.reason for finished in committed.finished}
+        for row in committed.delivered:
+            request = self._roster.by_slot[int(plan.slots[row])]
+            delivery.token(request, int(sampled.tokens[row]), ended.get(request.key, ""))
+
+    def _measure(self, plan: BatchPlan, elapsed_s: float) -> None:
+        self._metrics.iteration_tokens.observe(plan.tokens)
+        self._metrics.iteration_seconds.observe(elapsed_s)
+        self._metrics.busy_seconds.inc(elapsed_s)
+
+    def _start_over(self, error: Exception) -> Delivery:
+        """Fail every request and begin with an empty core: after an error inside it its state cannot be trusted."""
+        delivery = Delivery(self._roster, self._metrics, self._clock())
+        for request in list(self._roster.by_key.values()):
+            delivery.fail(request, error)
+        self._core = self._new_core()
+        if self._draining is not None:
+            self._core.drain()
+        return delivery
+
+    def _join(self, gateway: int) -> list[Outgoing]:
+        if self._draining is not None:
+            return [Outgoing(gateway, Refusal("the worker drains, use another one"))]
+        self._ledger.open(gateway)
+        granted, _ = self._ledger.grant(gateway, self._core.free_requests, self._core.free_blocks)
+        limits = self._core.limits
+        welcome = Welcome(
+            version=PROTOCOL_VERSION,
+            worker_id=self._identity.worker_id,
+            model=self._identity.model,
+            block_tokens=limits.block_tokens,
+            total_blocks=limits.total_blocks,
+            max_model_tokens=limits.max_model_tokens,
+            credits=granted,
+        )
+        first = Iteration(self._core.iteration, self._core.signals(), granted)
+        return [Outgoing(gateway, welcome), Outgoing(gateway, first)]
+
+    def _drain(self, draining: Draining) -> list[Outgoing]:
+        self._draining = draining
+        self._core.drain()
+        return [Outgoing(gateway, draining) for gateway in self._ledger]
+
+    def _drop(self, requests: list[LiveRequest]) -> None:
+        for request in requests:
+            self._core.cancel(request.key)
+            self._metrics.cancelled.inc()
+            _LOG.info("request %s ended: %s", request.request_id, FinishReason.CANCELLED)
+        self._roster.remove(requests)
+        if not self.busy:
+            self._progress.idle()

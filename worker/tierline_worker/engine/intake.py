@@ -1,0 +1,72 @@
+"""Takes submits: starts them, or says at once why not."""
+
+from tierline.scheduling.core import SchedulerCore
+from tierline.wire.credits import submit_cost_blocks
+from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch
+from tierline.wire.states import FinishReason
+from tierline_worker.engine.ledger import CreditLedger
+from tierline_worker.engine.messages import Outgoing
+from tierline_worker.engine.requests import Roster, engine_request, key_of, live_request, problem_of
+from tierline_worker.metrics import WorkerMetrics
+
+
+class Intake:
+    """The engine's door. Every submit is charged to its gateway's credit, also one that is refused."""
+
+    def __init__(self, vocab_size: int, roster: Roster, ledger: CreditLedger, metrics: WorkerMetrics) -> None:
+        self._vocab_size = vocab_size
+        self._roster = roster
+        self._ledger = ledger
+        self._metrics = metrics
+
+    def take(self, core: SchedulerCore, gateway: int, frame: Submit, now_s: float) -> list[Outgoing]:
+        """Start `frame` in `core`, or return the answer that refuses or ends it."""
+        if gateway not in self._ledger:
+            return []
+        context = len(frame.prompt_ids) + len(frame.emitted_ids)
+        cost_blocks = submit_cost_blocks(context, core.limits.block_tokens)
+        self._ledger.spend(gateway, cost_blocks)
+        reason = self._duplicate(core, gateway, frame)
+        if reason is None:
+            if ended := self._ended_already(frame):
+                return [self._end(core, gateway, ended)]
+            reason = self._submit(core, gateway, frame, cost_blocks, now_s)
+        if reason is not None:
+            self._metrics.refused(reason)
+            return [Outgoing(gateway, Nack(frame.request_id, frame.epoch, reason))]
+        request = live_request(gateway, frame, now_s)
+        self._roster.by_key[request.key] = request
+        return []
+
+    def _duplicate(self, core: SchedulerCore, gateway: int, frame: Submit) -> NackReason | None:
+        """Refuse what runs already; a newer epoch replaces an older one, whose frames the gateway would drop."""
+        running = self._roster.by_key.get(key_of(gateway, frame.request_id))
+        if running is None:
+            return None
+        if running.epoch >= frame.epoch:
+            return NackReason.DUPLICATE
+        core.cancel(running.key)
+        self._roster.remove([running])
+        return None
+
+    def _ended_already(self, frame: Submit) -> TokenBatch | None:
+        """Return the end of a request for which nothing can or need be computed."""
+        emitted = len(frame.emitted_ids)
+        if problem := problem_of(frame, self._vocab_size):
+            self._metrics.failed.inc()
+            return TokenBatch(frame.request_id, frame.epoch, emitted, (), FinishReason.FAILED, problem)
+        if emitted >= frame.sampling.max_tokens:
+            return TokenBatch(frame.request_id, frame.epoch, emitted, (), FinishReason.LENGTH)
+        return None
+
+    def _submit(
+        self, core: SchedulerCore, gateway: int, frame: Submit, cost_blocks: int, now_s: float
+    ) -> NackReason | None:
+        # Alone on the worker it is started in any case: what is too long even then, the core knows.
+        if self._roster.by_key and core.free_blocks < cost_blocks:
+            return NackReason.NO_BLOCKS
+        return core.submit(engine_request(gateway, frame, now_s))
+
+    def _end(self, core: SchedulerCore, gateway: int, ended: TokenBatch) -> Outgoing:
+        granted, _ = self._ledger.grant(gateway, core.free_requests, core.free_blocks)
+        return Outgoing(gateway, Iteration(core.iteration, core.signals(), granted, (ended,)))

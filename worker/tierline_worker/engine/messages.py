@@ -1,0 +1,54 @@
+"""What the wire side tells the engine, and what the engine answers. A gateway is its connection, named by a number."""
+
+from dataclasses import dataclass
+
+from tierline.wire.frames import Cancel, Submit, WorkerFrame
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayJoined:
+    """A gateway said hello and waits for its welcome."""
+
+    gateway: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLeft:
+    """A connection is gone: nobody reads what its requests would produce."""
+
+    gateway: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A gateway sent a request."""
+
+    gateway: int
+    frame: Submit
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A gateway gave up a request."""
+
+    gateway: int
+    frame: Cancel
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequested:
+    """The worker will go away in `deadline_ms`: take nothing new, finish what runs."""
+
+    deadline_ms: int
+    reason: str
+
+
+Message = GatewayJoined | GatewayLeft | Submitted | Cancelled | DrainRequested
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A frame for one gateway."""
+
+    gateway: int
+    frame: WorkerFrame

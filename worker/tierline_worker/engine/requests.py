@@ -1,0 +1,97 @@
+"""The requests that live on this worker, with their token ids."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tierline.scheduling.plans import EngineRequest
+from tierline.wire.frames import Sampling, Submit
+
+_UNBOUNDED_MS = float("inf")
+
+
+@dataclass(slots=True)
+class LiveRequest:
+    """One started request. `token_ids` is the prompt and all that was emitted, here or before.
+
+    `arrived_at` is when the gateway got it, `last_token_at` when its newest token left; seconds of the engine's clock.
+    """
+
+    gateway: int
+    request_id: str
+    epoch: int
+    token_ids: list[int]
+    prompt_tokens: int
+    sampling: Sampling
+    arrived_at: float
+    replayed_tokens: int = 0
+    last_token_at: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name in the scheduling core: two gateways may use one id."""
+        return key_of(self.gateway, self.request_id)
+
+    @property
+    def emitted_tokens(self) -> int:
+        return len(self.token_ids) - self.prompt_tokens
+
+
+@dataclass(slots=True)
+class Roster:
+    """Finds requests by key and by slot."""
+
+    by_key: dict[str, LiveRequest] = field(default_factory=dict)
+    by_slot: dict[int, LiveRequest] = field(default_factory=dict)
+
+    def of_gateway(self, gateway: int) -> list[LiveRequest]:
+        return [request for request in self.by_key.values() if request.gateway == gateway]
+
+    def remove(self, requests: Iterable[LiveRequest]) -> None:
+        for request in requests:
+            self.by_key.pop(request.key, None)
+
+
+def key_of(gateway: int, request_id: str) -> str:
+    return f"{gateway}/{request_id}"
+
+
+def live_request(gateway: int, frame: Submit, now_s: float) -> LiveRequest:
+    return LiveRequest(
+        gateway=gateway,
+        request_id=frame.request_id,
+        epoch=frame.epoch,
+        token_ids=[*frame.prompt_ids, *frame.emitted_ids],
+        prompt_tokens=len(frame.prompt_ids),
+        sampling=frame.sampling,
+        arrived_at=now_s - frame.waited_ms / 1e3,
+        replayed_tokens=len(frame.emitted_ids),
+    )
+
+
+def engine_request(gateway: int, frame: Submit, now_s: float) -> EngineRequest:
+    """Return what the scheduling core needs to know of `frame`; relative times become times of our clock."""
+    return EngineRequest(
+        request_id=key_of(gateway, frame.request_id),
+        prompt_tokens=len(frame.prompt_ids),
+        max_output_tokens=frame.sampling.max_tokens,
+        emitted_tokens=len(frame.emitted_ids),
+        priority=frame.priority,
+        ttft_deadline_ms=now_s * 1e3 + frame.ttft_slack_ms,
+        tpot_budget_ms=frame.tpot_budget_ms or _UNBOUNDED_MS,
+        preemptible=frame.preemptible,
+        tenant=frame.tenant,
+    )
+
+
+def problem_of(frame: Submit, vocab_size: int) -> str:
+    """Return what makes `frame` impossible to compute, empty when nothing does."""
+    ids = (*frame.prompt_ids, *frame.emitted_ids)
+    if not frame.prompt_ids:
+        return "prompt_ids is empty: a prompt has at least one token"
+    if min(ids) < 0 or max(ids) >= vocab_size:
+        return f"prompt_ids or emitted_ids hold an id outside 0 to {vocab_size - 1}: use this model's tokenizer"
+    if not 0.0 <= frame.sampling.temperature < float("inf"):
+        return f"sampling.temperature is {frame.sampling.temperature}: set it to 0 or more"
+    if not 0.0 < frame.sampling.top_p <= 1.0:
+        return f"sampling.top_p is {frame.sampling.top_p}: set it above 0, at most 1"
+    return "sampling.top_k is negative: set it to 0 (no limit) or more" if frame.sampling.top_k < 0 else ""

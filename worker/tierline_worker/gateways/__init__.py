@@ -1,0 +1,1 @@
+"""The wire side: gateways' connections, their frames in and out."""

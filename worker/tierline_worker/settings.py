@@ -1,0 +1,107 @@
+"""The worker's settings, read once from the environment that the operator gives to its pod."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tierline.api.names import WORKER_HTTP_PORT, WORKER_WIRE_PORT
+from tierline.artifacts import default_cache_dir
+from tierline_worker.errors import SettingsError
+
+DTYPES = {"Float32": torch.float32, "BFloat16": torch.bfloat16, "Float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What one worker serves and how large it is."""
+
+    model_source: str
+    model_name: str
+    dtype: torch.dtype
+    kv_cache_blocks: int
+    block_tokens: int
+    max_running_requests: int
+    max_batched_tokens: int
+    max_model_tokens: int
+    threads: int
+    drain_seconds: int
+    stall_seconds: int
+    bind_host: str
+    wire_port: int
+    http_port: int
+    worker_id: str
+    cache_dir: Path
+    termination_log: Path | None
+
+    @staticmethod
+    def from_env(environ: Mapping[str, str]) -> "WorkerSettings":
+        """Parse `environ`; raises `SettingsError` naming the variable and its legal range."""
+        read = _Reader(environ)
+        source = read.text("TIERLINE_MODEL_SOURCE", "")
+        if not source:
+            raise SettingsError("TIERLINE_MODEL_SOURCE is not set: set it to the fleet's model.source")
+        blocks = read.integer("TIERLINE_KV_CACHE_BLOCKS", 1024, 2, 10_000_000)
+        block_tokens = read.integer("TIERLINE_BLOCK_TOKENS", 16, 1, 512)
+        settings = WorkerSettings(
+            model_source=source,
+            model_name=read.text("TIERLINE_MODEL_NAME", source),
+            dtype=read.dtype("TIERLINE_MODEL_DTYPE", "Float32"),
+            kv_cache_blocks=blocks,
+            block_tokens=block_tokens,
+            max_running_requests=read.integer("TIERLINE_MAX_RUNNING_REQUESTS", 32, 1, 65_536),
+            max_batched_tokens=read.integer("TIERLINE_MAX_BATCHED_TOKENS", 512, 1, 1_048_576),
+            max_model_tokens=read.integer(
+                "TIERLINE_MAX_MODEL_TOKENS", min(8192, blocks * block_tokens), 2, blocks * block_tokens
+            ),
+            threads=read.integer("TIERLINE_THREADS", 1, 1, 512),
+            drain_seconds=read.integer("TIERLINE_DRAIN_SECONDS", 30, 0, 86_400),
+            stall_seconds=read.integer("TIERLINE_STALL_SECONDS", 30, 1, 3_600),
+            bind_host=read.text("TIERLINE_BIND_HOST", "0.0.0.0"),  # noqa: S104 a pod's address is its own
+            wire_port=read.integer("TIERLINE_WIRE_PORT", WORKER_WIRE_PORT, 1, 65_535),
+            http_port=read.integer("TIERLINE_HTTP_PORT", WORKER_HTTP_PORT, 1, 65_535),
+            worker_id=read.text("POD_NAME", "worker"),
+            cache_dir=default_cache_dir(environ),
+            termination_log=termination_log(environ),
+        )
+        return _consistent(settings)
+
+
+def termination_log(environ: Mapping[str, str]) -> Path | None:
+    """Return where a pod's last words go, None when nowhere but to stderr."""
+    path = environ.get("TIERLINE_TERMINATION_LOG", "")
+    return Path(path) if path else None
+
+
+def _consistent(settings: WorkerSettings) -> WorkerSettings:
+    if settings.max_batched_tokens < settings.max_running_requests:
+        raise SettingsError(
+            f"TIERLINE_MAX_BATCHED_TOKENS is {settings.max_batched_tokens}: "
+            f"set it to TIERLINE_MAX_RUNNING_REQUESTS ({settings.max_running_requests}) or more"
+        )
+    return settings
+
+
+class _Reader:
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str, default: str) -> str:
+        return self._environ.get(name, "").strip() or default
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        raw = self.text(name, str(default))
+        try:
+            value = int(raw)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise SettingsError(f"{name} is {raw!r}: set it to an integer from {low} to {high}")
+        return value
+
+    def dtype(self, name: str, default: str) -> torch.dtype:
+        raw = self.text(name, default)
+        if raw not in DTYPES:
+            raise SettingsError(f"{name} is {raw!r}: set it to one of {', '.join(DTYPES)}")
+        return DTYPES[raw]

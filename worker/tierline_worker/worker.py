@@ -1,0 +1,154 @@
+"""One worker's life: load, serve, drain, end."""
+
+import asyncio
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+
+from tierline_worker.assembly import build_engine, load
+from tierline_worker.engine.engine import Engine, Snapshot
+from tierline_worker.engine.health import Progress
+from tierline_worker.engine.loop import EngineLoop
+from tierline_worker.engine.messages import DrainRequested, Outgoing
+from tierline_worker.errors import SettingsError
+from tierline_worker.gateways.server import GatewayServer
+from tierline_worker.http_server import Probe, Probes, serve_http
+from tierline_worker.metrics import LoadSample, WorkerMetrics
+from tierline_worker.settings import WorkerSettings
+
+_LOG = logging.getLogger(__name__)
+_LOADING = Probe("the model is being loaded")
+
+
+class Worker:
+    """Holds the parts together and answers the probes."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._metrics = WorkerMetrics(settings.model_name)
+        self._progress = Progress(settings.stall_seconds)
+        self._engine: Engine | None = None
+        self._server: GatewayServer | None = None
+        self._draining = False
+        self._stop = asyncio.Event()
+        self._drained = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until a signal, then drain; returns when the process may end. Raises what loading raises."""
+        began_s = time.monotonic()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        runner = await self._serve_probes()
+        stopping = asyncio.create_task(self._stop.wait())
+        loading = _in_thread(self._load)
+        await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            engine_loop = await self._serve_gateways(loading.result())
+            _LOG.info("ready after %.1f s", time.monotonic() - began_s)
+            await self._serve_until_stopped(engine_loop)
+        stopping.cancel()
+        await runner.cleanup()
+
+    def _load(self) -> Engine:
+        return build_engine(self._settings, load(self._settings), self._metrics, self._progress)
+
+    async def _serve_probes(self) -> web.AppRunner:
+        probes = Probes(self._startup, self._ready, self._live, self._render_metrics)
+        try:
+            return await serve_http(probes, self._settings.bind_host, self._settings.http_port)
+        except OSError as error:
+            raise self._cannot_listen("TIERLINE_HTTP_PORT", error) from error
+
+    async def _serve_gateways(self, engine: Engine) -> EngineLoop:
+        loop = asyncio.get_running_loop()
+        engine_loop = EngineLoop(engine)
+        server = GatewayServer(engine_loop.post, self._healthy, self._metrics.gateways_dropped.inc)
+        try:
+            await server.start(self._settings.bind_host, self._settings.wire_port)
+        except OSError as error:
+            raise self._cannot_listen("TIERLINE_WIRE_PORT", error) from error
+
+        def emit(outgoing: list[Outgoing]) -> None:
+            loop.call_soon_threadsafe(server.deliver, outgoing)
+
+        def drained() -> None:
+            loop.call_soon_threadsafe(self._drained.set)
+
+        engine_loop.start(emit, drained)
+        self._engine, self._server = engine, server
+        return engine_loop
+
+    async def _serve_until_stopped(self, engine_loop: EngineLoop) -> None:
+        assert self._server is not None
+        heartbeat = asyncio.create_task(self._server.heartbeat())
+        await self._stop.wait()
+        await self._drain(engine_loop)
+        heartbeat.cancel()
+        await self._server.close()
+
+    async def _drain(self, engine_loop: EngineLoop) -> None:
+        self._draining = True
+        seconds = self._settings.drain_seconds
+        _LOG.info("draining for up to %d s", seconds)
+        engine_loop.post(DrainRequested(seconds * 1000, "the worker was told to end"))
+        try:
+            await asyncio.wait_for(self._drained.wait(), seconds)
+        except TimeoutError:
+            _LOG.warning("the drain deadline passed, gateways continue the remaining streams elsewhere")
+
+    def _healthy(self) -> bool:
+        return not self._progress.stalled(time.monotonic())
+
+    def _startup(self) -> Probe:
+        return Probe() if self._engine is not None else _LOADING
+
+    def _ready(self) -> Probe:
+        if self._engine is None:
+            return _LOADING
+        return Probe("draining" if self._draining else "")
+
+    def _live(self) -> Probe:
+        stalled_s = self._progress.stalled_s(time.monotonic())
+        if stalled_s <= self._settings.stall_seconds:
+            return Probe()
+        return Probe(f"there is work, but no iteration gave a result for {stalled_s:.0f} s")
+
+    def _render_metrics(self) -> bytes:
+        snapshot = self._engine.snapshot if self._engine is not None else Snapshot()
+        sample = LoadSample(
+            signals=snapshot.signals,
+            kv_tokens=snapshot.kv_tokens,
+            gateways=self._server.gateways if self._server is not None else 0,
+            draining=self._draining,
+            stalled_s=self._progress.stalled_s(time.monotonic()),
+        )
+        return self._metrics.render(sample)
+
+    def _cannot_listen(self, variable: str, error: OSError) -> SettingsError:
+        return SettingsError(f"{variable}: cannot listen on {self._settings.bind_host} ({error}); choose a free port")
+
+
+def _in_thread(work: Callable[[], Engine]) -> asyncio.Future[Engine]:
+    """Run `work` in a daemon thread: a load that hangs must not keep a worker from ending on a signal."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Engine] = loop.create_future()
+
+    def settle(action: Callable[[], None]) -> None:
+        loop.call_soon_threadsafe(lambda: None if future.done() else action())
+
+    def run() -> None:
+        try:
+            engine = work()
+        except Exception as error:  # noqa: BLE001 handed to whoever awaits
+            failure = error
+            settle(lambda: future.set_exception(failure))
+        else:
+            settle(lambda: future.set_result(engine))
+
+    threading.Thread(target=run, name="load", daemon=True).start()
+    return future
