@@ -74,7 +74,7 @@ class ChatRequest(CommonFields, kw_only=True):
 class CompletionRequest(CommonFields, kw_only=True):
     """Body of `POST /v1/completions`."""
 
-    prompt: str | list[str] | list[TokenId] | list[list[TokenId]]
+    prompt: str | list[str | TokenId | list[TokenId]]
     echo: bool = False
     suffix: str | None = None
     best_of: int | None = None

@@ -47,16 +47,12 @@ class PromptReader:
 
     def _completion_ids(self, request: CompletionRequest) -> tuple[int, ...]:
         match request.prompt:
-            case str() as text:
+            case str(text) | [str(text)]:
                 ids = self.tokenizer.encode(text)
-            case [str() as text]:
-                ids = self.tokenizer.encode(text)
-            case [[*inner]]:
+            case [list(inner)]:
                 ids = tuple(inner)
-            case [int(), *_] as given:
-                ids = tuple(item for item in given if isinstance(item, int))
-            case []:
-                ids = ()
+            case [*items] if all(isinstance(item, int) for item in items):
+                ids = tuple(item for item in items if isinstance(item, int))
             case several:
                 raise invalid("prompt", f"'prompt' holds {len(several)} prompts; send one prompt a request.")
         if not ids:

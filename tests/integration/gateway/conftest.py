@@ -1,0 +1,39 @@
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from fake_wire_worker import FakeWorker, letter_tokenizer
+from gateway_rig import Rig, policy
+
+from tierline_gateway.discovery import StaticDiscovery
+from tierline_gateway.policy_source import StaticPolicySource
+from tierline_gateway.servers import GatewayServers
+from tierline_gateway.service import GatewayService
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    source, discovery = StaticPolicySource(policy()), StaticDiscovery()
+    service = GatewayService.over(source, discovery, "demo/gw-0")
+    service.tokenizer = letter_tokenizer()
+    servers = GatewayServers(service)
+    await servers.start("127.0.0.1", 0, 0)
+    service.start()
+    made = Rig(source, discovery, service, servers)
+    yield made
+    await servers.stop()
+    await service.stop()
+    for worker in made.workers.values():
+        await worker.kill()
+
+
+@pytest.fixture
+async def worker(rig: Rig) -> FakeWorker:
+    return await rig.add_worker(FakeWorker("w0"))
+
+
+@pytest.fixture
+def make_worker(rig: Rig) -> Callable[..., Awaitable[FakeWorker]]:
+    async def make(name: str, **options: object) -> FakeWorker:
+        return await rig.add_worker(FakeWorker(name, **options))  # type: ignore[arg-type]
+
+    return make
