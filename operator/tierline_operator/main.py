@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import kopf
@@ -27,13 +27,17 @@ log = logging.getLogger(__name__)
 class Operator:
     """One replica, from start to stop. `stop` ends it from the same event loop."""
 
-    def __init__(self, settings: Settings, kubeconfig: str | None = None) -> None:
+    def __init__(self, settings: Settings, connect: Callable[[], Cluster] = Cluster) -> None:
         self._settings = settings
-        self._kubeconfig = kubeconfig
+        self._connect = connect
         self._metrics = Metrics()
         self._leading: Context | None = None
         self._lost = False
         self.stop = asyncio.Event()
+
+    @property
+    def leads(self) -> bool:
+        return self._leading is not None
 
     @property
     def is_ready(self) -> bool:
@@ -42,7 +46,7 @@ class Operator:
 
     async def run(self) -> bool:
         """Serve until stopped; False when leadership was lost and the process should start anew."""
-        cluster = Cluster(self._kubeconfig)
+        cluster = self._connect()
         settings = self._settings
         health = await serve_health(
             settings.http_host, settings.http_port, lambda: self.is_ready, self._metrics.registry
