@@ -159,7 +159,7 @@ class LLMFleet(Resource):
     kind_name: ClassVar[str] = "LLMFleet"
     shape: ClassVar[Shape] = Shape(
         plural="llmfleets",
-        short_names=("fleet",),
+        short_names=("fleet", "fleets"),
         scope="Namespaced",
         columns=(
             Column("Model", ".spec.model.source"),

@@ -206,7 +206,7 @@ class SLOTier(Resource):
     kind_name: ClassVar[str] = "SLOTier"
     shape: ClassVar[Shape] = Shape(
         plural="slotiers",
-        short_names=("tier",),
+        short_names=("tier", "tiers"),
         scope="Cluster",
         columns=(
             Column("Objective", ".spec.objective"),
