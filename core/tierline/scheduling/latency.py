@@ -122,7 +122,7 @@ class LatencyModel:
             self._margin = min(float(np.percentile(self._relative_errors, 95)), MAX_MARGIN)
         if self._is_outlier(error_ms / elapsed_ms):
             return
-        self._update(np.array((1.0, *features)) * self._prior / elapsed_ms, error_ms / elapsed_ms)
+        self._update(np.array((1.0, *features)) * self._prior / elapsed_ms)
 
     @property
     def margin(self) -> float:
@@ -141,10 +141,21 @@ class LatencyModel:
         self._outliers += 1
         return self._outliers <= OUTLIERS_IN_A_ROW
 
-    def _update(self, row: NDArray[np.float64], relative_error: float) -> None:
-        projected = self._covariance @ row
-        gain = projected / (FORGETTING + row @ projected)
-        self._factors = np.maximum(self._factors + gain * relative_error, 0.0)
+    def _update(self, row: NDArray[np.float64]) -> None:
+        """One step of least squares under factors >= 0: features whose factor would turn negative sit it out at 0.
+
+        Cutting negative factors off after a full step instead makes the others grow without bound.
+        """
+        active = np.ones(len(row), np.bool_)
+        while True:
+            factors = np.where(active, self._factors, 0.0)
+            projected = self._covariance @ (row * active)
+            gain = projected / (FORGETTING + (row * active) @ projected)
+            moved = factors + np.where(active, gain * (1.0 - row @ factors), 0.0)
+            if not (moved < 0).any():
+                break
+            active &= moved >= 0
+        self._factors = moved
         covariance = self._covariance - np.outer(gain, projected)
         # Without excitation forgetting lets the covariance grow without bound.
         if np.trace(covariance) < _MAX_TRACE:
