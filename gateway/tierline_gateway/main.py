@@ -1,0 +1,110 @@
+"""The gateway's process."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+import uvloop
+
+from tierline.api.policy import ModelPolicy
+from tierline.artifacts import ModelSourceError, resolve
+from tierline.text.load import load_tokenizer
+from tierline.text.tokenizer import Tokenizer, TokenizerError
+from tierline_gateway.kube_access import KubeAccess, KubeAccessError
+from tierline_gateway.kube_client import KubeClient
+from tierline_gateway.kube_discovery import PodDiscovery
+from tierline_gateway.kube_policy import KubePolicySource
+from tierline_gateway.servers import GatewayServers
+from tierline_gateway.service import GatewayService
+from tierline_gateway.settings import Settings, SettingsError, read_settings
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+ENDPOINTS_LAG_S = 1.0
+"""Time in which load balancers learn that we are not ready, before the port closes."""
+
+
+def main() -> None:
+    """Run until SIGTERM; exits with a readable message when the environment is wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = read_settings(os.environ)
+        access = KubeAccess(os.environ)
+    except (SettingsError, KubeAccessError) as error:
+        sys.exit(f"tierline-gateway: {error}")
+    uvloop.run(serve(settings, access))
+
+
+async def serve(settings: Settings, access: KubeAccess) -> None:
+    """Serve until SIGTERM or SIGINT, then finish open streams and return."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    client = KubeClient(access)
+    policy = KubePolicySource(client, settings.namespace, settings.fleet)
+    discovery = PodDiscovery(client, settings.namespace, settings.fleet)
+    service = GatewayService.over(policy, discovery, settings.gateway_id)
+    servers = GatewayServers(service)
+    await servers.start(settings.bind_host, settings.http_port, settings.admin_port)
+    service.start()
+    jobs = [
+        policy.run(),
+        load_tokenizer_of(service, settings),
+        *(feed.run() for feed in (*policy.feeds, discovery.feed)),
+    ]
+    tasks = [asyncio.create_task(job) for job in jobs]
+    log.info("gateway of fleet %s/%s listens on port %d", settings.namespace, settings.fleet, servers.http_port)
+    await _until(stop, tasks)
+    await _shut_down(service, servers, settings)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await client.close()
+
+
+async def load_tokenizer_of(service: GatewayService, settings: Settings) -> None:
+    """Load the tokenizer of the fleet's model as soon as it is known, and again when the model's source changes."""
+    loaded = ""
+    while True:
+        model = _model(service, settings)
+        if model is not None and model.source != loaded:
+            tokenizer = await _load(model, settings)
+            if tokenizer is not None:
+                service.tokenizer, loaded = tokenizer, model.source
+        await asyncio.sleep(RETRY_S if model is not None else 0.1)
+
+
+def _model(service: GatewayService, settings: Settings) -> ModelPolicy | None:
+    snapshot = service.policy_source.current
+    models = snapshot.policy.models.values() if snapshot else ()
+    return next((model for model in models if model.fleet == settings.fleet), None)
+
+
+async def _load(model: ModelPolicy, settings: Settings) -> Tokenizer | None:
+    try:
+        path = await asyncio.to_thread(resolve, model.source, settings.cache_dir)
+        return await asyncio.to_thread(load_tokenizer, path)
+    except (ModelSourceError, TokenizerError) as error:
+        log.error("the tokenizer cannot be loaded, trying again in %g s: %s", RETRY_S, error)
+        return None
+
+
+async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for the signal; a job that ends by itself is a bug and must not go unnoticed."""
+    stopped = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    for task in done - {stopped}:
+        log.error("a job of the gateway ended: %r", task.exception())
+
+
+async def _shut_down(service: GatewayService, servers: GatewayServers, settings: Settings) -> None:
+    service.draining = True
+    await asyncio.sleep(ENDPOINTS_LAG_S)
+    await servers.stop_accepting()
+    if not await service.drained(settings.drain_seconds):
+        log.warning("streams were still open after %d s", settings.drain_seconds)
+    await servers.stop()
+    await service.stop()
