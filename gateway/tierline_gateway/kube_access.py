@@ -34,9 +34,7 @@ class KubeAccess:
         self._in_cluster = "KUBERNETES_SERVICE_HOST" in environment
         self._environment = environment
         if not self._in_cluster and not environment.get("KUBECONFIG"):
-            raise KubeAccessError(
-                "neither KUBERNETES_SERVICE_HOST nor KUBECONFIG is set; run in a pod or set KUBECONFIG"
-            )
+            raise KubeAccessError("KUBERNETES_SERVICE_HOST and KUBECONFIG are unset; run in a pod or set KUBECONFIG")
         self._file = ACCOUNT_DIR / "token" if self._in_cluster else Path(environment["KUBECONFIG"])
         self._read_at = -1.0
         self._credentials: KubeCredentials | None = None
@@ -78,7 +76,7 @@ def _named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 def _token(user: dict[str, Any], folder: Path) -> str:
     if "tokenFile" in user:
-        return (folder / user["tokenFile"]).read_text().strip()
+        return (folder / str(user["tokenFile"])).read_text().strip()
     return str(user.get("token", ""))
 
 

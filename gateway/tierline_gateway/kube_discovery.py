@@ -38,8 +38,7 @@ def endpoint_of(pod: Json) -> WorkerEndpoint | None:
     ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ())
     evacuate_by = (metadata.get("annotations") or {}).get(ANNOTATION_EVACUATE_BY, "")
     return WorkerEndpoint(
-        # The uid keeps a new pod of an old name apart from the one before it.
-        name=f"{metadata['name']}/{metadata['uid'][:8]}",
+        name=metadata["name"],
         host=status["podIP"],
         port=WORKER_WIRE_PORT,
         serving=ready and "deletionTimestamp" not in metadata,

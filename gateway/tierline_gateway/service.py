@@ -41,6 +41,7 @@ class GatewayService:
     instruments: Instruments = field(default_factory=Instruments)
     requests: RequestLog = field(default_factory=RequestLog)
     draining: bool = False
+    refusing: bool = False
     dispatcher: Dispatcher = field(init=False)
     _ticker: asyncio.Task[None] | None = None
 
@@ -65,8 +66,8 @@ class GatewayService:
         await self.links.close()
 
     async def drained(self, deadline_s: float) -> bool:
-        """Refuse new requests and wait until the present ones are done; false when the deadline passed first."""
-        self.draining = True
+        """Refuse new requests from now on and wait until the present ones are done; false when the deadline passed first."""
+        self.refusing = True
         give_up_ms = self.clock_ms() + deadline_s * 1000
         while any(True for _ in self.dispatcher.live):
             if self.clock_ms() >= give_up_ms:
@@ -76,16 +77,17 @@ class GatewayService:
 
     def not_ready(self) -> str:
         """Return why the gateway cannot serve, empty when it can."""
-        if self.draining:
-            return "draining"
+        return "draining" if self.draining else self._missing()
+
+    def _missing(self) -> str:
         if self.policy_source.current is None:
             return "the resources are not compiled yet"
         return "" if self.tokenizer is not None else "the tokenizer is not loaded yet"
 
     def snapshot(self) -> PolicySnapshot:
         """Return the policy to serve a request by; raises `ApiError` 503 before there is one."""
-        problem = self.not_ready()
         snapshot = self.policy_source.current
+        problem = "it shuts down" if self.refusing else self._missing()
         if problem or snapshot is None:
             raise unavailable(f"The gateway does not serve now: {problem}; try again.", "NotReady", 1)
         return snapshot

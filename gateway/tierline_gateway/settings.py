@@ -7,7 +7,7 @@ from pathlib import Path
 from tierline.api.names import GATEWAY_ADMIN_PORT, GATEWAY_HTTP_PORT
 from tierline.artifacts import default_cache_dir
 
-DEFAULT_DRAIN_SECONDS = 60
+DEFAULT_DRAIN_SECONDS = 50
 
 
 class SettingsError(ValueError):
