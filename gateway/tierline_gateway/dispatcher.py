@@ -167,7 +167,7 @@ class Dispatcher:
 
     def _start(self, live: LiveRequest, link: WorkerLink, now_ms: float) -> None:
         live.journal.placed(live.life.start())
-        live.worker = link.name
+        live.worker = live.last_worker = link.name
         if live.moves and not live.moves[-1].target:
             last = live.moves[-1]
             live.moves[-1] = Move(last.cause, last.source, link.name, last.at_emitted)

@@ -33,7 +33,9 @@ class Piece:
 
 @dataclass(slots=True)
 class LiveRequest:
-    """A request in the gateway's care. `worker` is where it runs, None while it waits; times are gateway clock ms."""
+    """A request in the gateway's care. `worker` is where it runs, None while it waits, `last_worker` where it ran last; times
+    are gateway clock ms.
+    """
 
     generation: Generation
     tenant: TenantPolicy
@@ -44,6 +46,7 @@ class LiveRequest:
     arrival_ms: float
     delivery: DeliveryTimes = field(default_factory=DeliveryTimes)
     worker: str | None = None
+    last_worker: str = ""
     avoid: set[str] = field(default_factory=set)
     moves: list[Move] = field(default_factory=list)
     error: ApiError | None = None

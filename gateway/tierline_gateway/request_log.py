@@ -39,6 +39,7 @@ def summary(live: LiveRequest) -> dict[str, Any]:
         "epoch": live.life.epoch,
         "prompt_tokens": len(live.journal.prompt_ids),
         "emitted_tokens": len(live.journal.emitted_ids),
+        "max_tokens": live.journal.sampling.max_tokens,
         "moves": len(live.moves),
     }
 
@@ -61,6 +62,8 @@ def details(live: LiveRequest) -> dict[str, Any]:
             {"cause": move.cause, "from": move.source, "to": move.target, "at_emitted": move.at_emitted}
             for move in live.moves
         ],
+        "last_worker": live.last_worker,
+        "emitted_ids": list(live.journal.emitted_ids),
         "recomputed_tokens": live.journal.recomputed_tokens,
         "duplicates_dropped": live.journal.duplicates_dropped,
     }
