@@ -48,7 +48,7 @@ def observe_pool(
     seen = PoolObservation(
         pool=pool,
         now_ms=now_ms,
-        replicas=int(live["spec"].get("replicas", 0)),
+        replicas=_replicas_within_bounds(stores, live),
         last_attempt=int(live.get("status", {}).get("lastAttempt", 0)),
         revision=template_revision(template) if template else None,
         pods=pods,
@@ -77,6 +77,17 @@ def find_pool(stores: Stores, namespace: str, name: str) -> Manifest | None:
     live = stores[WORKER_POOL].get(namespace, name)
     complete = live is not None and ANNOTATION_APPLIED in live["metadata"].get("annotations", {})
     return live if complete else None
+
+
+def _replicas_within_bounds(stores: Stores, live: Manifest) -> int:
+    """The fleet's bounds hold at once, not only when the fleet's own loop has written them back into the pool."""
+    replicas = int(live["spec"].get("replicas", 0))
+    fleet = stores[LLM_FLEET].get(live["metadata"]["namespace"], live["spec"].get("fleetRef", ""))
+    wanted = _wanted_fleet(fleet, {})[0] if fleet is not None else None
+    if wanted is None or not wanted.scales:
+        return replicas
+    pool = next((it for it in wanted.pools if it.name == live["metadata"]["name"]), None)
+    return pool.bounded(replicas) if pool is not None else replicas
 
 
 def _wanted_fleet(live: Manifest, tiers: dict[str, SLOTier]) -> tuple[WantedFleet | None, tuple[str, ...]]:

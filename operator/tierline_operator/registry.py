@@ -4,8 +4,10 @@ Nothing else of kopf is used: no handlers of edges, no index, no storage in anno
 own stores, so that a loop never looks before the store has taken in the change that woke it.
 """
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import kopf
@@ -27,7 +29,9 @@ def build_registry(context: Context) -> kopf.OperatorRegistry:
 
     async def look_after(kind: ResourceKind, namespace: str | None, name: str, look: Reconcile) -> None:
         key = WakeKey(kind.kind, namespace or "", name)
-        await context.looper.look_after(key, lambda: look(key.namespace, key.name))
+        # Being cancelled is how kopf stops a daemon: the object goes away, or the operator does.
+        with suppress(asyncio.CancelledError):
+            await context.looper.look_after(key, lambda: look(key.namespace, key.name))
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:

@@ -69,8 +69,31 @@ class Objects:
         conditions = (obj or {}).get("status", {}).get("conditions", ())
         return next((it for it in conditions if it["type"] == wanted), None)
 
+    async def until(self, kind: str, name: str, wanted: str, status: str, reason: str = "") -> dict[str, Any]:
+        """Wait until a condition has a status (and a reason); returns it."""
+
+        async def there() -> dict[str, Any] | None:
+            it = await self.condition(kind, name, wanted)
+            return it if it and it["status"] == status and reason in {"", it["reason"]} else None
+
+        return await eventually(there, f"{kind} {name} {wanted}={status} {reason}")
+
+    async def until_workers(self, *names: str) -> None:
+        """Wait until exactly these workers exist and are ready."""
+
+        async def there() -> bool:
+            pods = await self.workers()
+            return [pod["metadata"]["name"] for pod in pods] == list(names) and all(is_ready(pod) for pod in pods)
+
+        await eventually(there, f"workers {names} are ready")
+
     async def events(self, reason: str) -> list[dict[str, Any]]:
         return [event for event in await self.every("Event") if event["reason"] == reason]
+
+
+def is_ready(pod: Json) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(it["type"] == "Ready" and it["status"] == "True" for it in conditions)
 
 
 class Kubelet:
@@ -92,7 +115,11 @@ class Kubelet:
             "kubernetes.io/hostname": name,
         }
         await self._cluster.request(
-            Call("POST", NODE.path(), body={"kind": "Node", "apiVersion": "v1", "metadata": {"name": name, "labels": labels}})
+            Call(
+                "POST",
+                NODE.path(),
+                body={"kind": "Node", "apiVersion": "v1", "metadata": {"name": name, "labels": labels}},
+            )
         )
         await self._report(name)
 

@@ -187,17 +187,12 @@ def _scales(seen: FleetObservation, wanted: WantedFleet) -> tuple[ScalePool, ...
     if not wanted.scales:
         return ()
     return tuple(
-        ScalePool(pool.name, bounded)
+        ScalePool(pool.name, pool.bounded(replicas))
         for pool in wanted.pools
         if pool.name in seen.pools
-        for bounded in [_bounded(pool, seen.pools[pool.name])]
-        if bounded != seen.pools[pool.name]["spec"].get("replicas", 0)
+        for replicas in [int(seen.pools[pool.name]["spec"].get("replicas", 0))]
+        if pool.bounded(replicas) != replicas
     )
-
-
-def _bounded(pool: WantedPool, live: Manifest) -> int:
-    replicas = int(live["spec"].get("replicas", 0))
-    return min(max(replicas, pool.min_replicas), pool.max_replicas)
 
 
 def _deletes(seen: FleetObservation, wanted: WantedFleet) -> tuple[Reference, ...]:

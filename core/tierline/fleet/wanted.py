@@ -50,6 +50,9 @@ class WantedPool:
     max_replicas: int
     spec: Mapping[str, Any]
 
+    def bounded(self, replicas: int) -> int:
+        return min(max(replicas, self.min_replicas), self.max_replicas)
+
 
 @dataclass(frozen=True, slots=True)
 class WantedFleet:
