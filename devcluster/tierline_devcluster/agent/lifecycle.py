@@ -38,11 +38,20 @@ class Kill:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Fail the pod, which was refused."""
+
+
 Action = Start | RunHook | Terminate | Kill
+"""Something to do to one container."""
 
 
-def decide(pod: Pod, state: PodState, now_s: float) -> tuple[Action, ...]:
+def decide(pod: Pod, state: PodState, now_s: float) -> tuple[Action | Fail, ...]:
     """Return what has to be done now; the caller records each action before it asks again."""
+    refusal = state.refusal
+    if refusal is not None:
+        return (Fail(),) if not refusal.failed and refusal.fails_at_s <= now_s else ()
     return (*_stops(pod, state, now_s), *(Start(name) for name in _startable(pod, state, now_s)))
 
 
@@ -53,6 +62,8 @@ def wake_at_s(pod: Pod, state: PodState) -> float | None:
         for each in state.containers.values()
         if each.stop is not None and each.stop.step < StopStep.KILL
     ]
+    if state.refusal is not None and not state.refusal.failed:
+        times.append(state.refusal.fails_at_s)
     times.extend(state.containers[name].not_before_s for name in _waiting(pod, state))
     return min(times, default=None)
 

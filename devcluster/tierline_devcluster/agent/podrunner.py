@@ -18,6 +18,7 @@ from tierline_devcluster.agent.isolation import StartError
 from tierline_devcluster.agent.lifecycle import (
     STEP_AFTER,
     Action,
+    Fail,
     RunHook,
     Start,
     Terminate,
@@ -103,25 +104,26 @@ class PodRunner:
 
     async def _live(self) -> None:
         while True:
+            self._catch_up()
             for action in decide(self.pod, self.state, time.time()):
                 await self._perform(action)
             self._publish()
             if is_over(self.state):
                 return
-            await self._next_changes()
+            await self._next_change()
 
-    async def _next_changes(self) -> None:
+    async def _next_change(self) -> None:
         wake = wake_at_s(self.pod, self.state)
         try:
             async with asyncio.timeout(None if wake is None else max(0.0, wake - time.time())):
-                self._apply(await self._changes.get())
+                change = await self._changes.get()
         except TimeoutError:
             return
-        while not self._changes.empty():
-            self._apply(self._changes.get_nowait())
-
-    def _apply(self, change: Change) -> None:
         self.state = change(self.state)
+
+    def _catch_up(self) -> None:
+        while not self._changes.empty():
+            self.state = self._changes.get_nowait()(self.state)
 
     def _publish(self) -> None:
         status = pod_status(self.pod, self.state, self.pod_ip, self._status, time.time())
@@ -129,7 +131,10 @@ class PodRunner:
             self._publisher.offer(status)
         self._status = status
 
-    async def _perform(self, action: Action) -> None:
+    async def _perform(self, action: Action | Fail) -> None:
+        if isinstance(action, Fail):
+            self.state = podstate.refusal_done(self.state)
+            return
         if isinstance(action, Start):
             await self._start(self._container(action.name))
             return
@@ -171,6 +176,10 @@ class PodRunner:
         self._spawn(self._watch(container, process))
         if isinstance(process, LocalProcess):
             self._probes[container.name] = asyncio.create_task(self._probe(container, process))
+        else:
+            self.state = podstate.readiness_changed(
+                podstate.startup_passed(self.state, container), container.name, ready=True
+            )
         _LOG.info("%s: %s started as %s", self.pod.label, container.name, process.identity)
 
     async def _watch(self, container: Container, process: Running) -> None:
@@ -205,12 +214,14 @@ class PodRunner:
         current = state.containers[name]
         if current.phase is not Phase.RUNNING or current.container_id != identity:
             return state
-        if not verdict.ok:
+        if current.stop is None and not verdict.ok:
             self._host.events.warn(self.pod, "Unhealthy", f"{name}: {verdict.kind} probe failed: {verdict.message}")
         if verdict.kind is ProbeKind.READINESS:
             return podstate.readiness_changed(state, name, ready=verdict.ok)
         if verdict.kind is ProbeKind.STARTUP and verdict.ok:
             return podstate.startup_passed(state, container)
+        if current.stop is not None:
+            return state
         deadline_s = time.time() + self.pod.spec.termination_grace_period_seconds
         return podstate.unhealthy(state, name, deadline_s)
 
@@ -239,8 +250,7 @@ class PodRunner:
             if await self._deleted():
                 return
             await asyncio.sleep(_DELETE_RETRY_S)
-            while not self._changes.empty():
-                self._apply(self._changes.get_nowait())
+            self._catch_up()
 
     async def _deleted(self) -> bool:
         try:

@@ -35,19 +35,14 @@ class PodKeeper:
         if obj["spec"].get("nodeName") not in self.live_nodes:
             return
         meta = obj["metadata"]
-        if meta["uid"] not in self._tasks:
-            self._tasks[meta["uid"]] = asyncio.create_task(self._keep(obj))
-        runner = self.runners.get(meta["uid"])
-        if runner is not None and meta.get("deletionTimestamp"):
+        runner = self.runners.get(meta["uid"]) or self._begin(obj)
+        if meta.get("deletionTimestamp"):
             runner.stop(float(meta.get("deletionGracePeriodSeconds") or 0))
 
     def gone(self, obj: Json) -> None:
         """Take note that a pod's object is gone: nobody waits for its processes any more."""
-        uid = obj["metadata"]["uid"]
-        if (runner := self.runners.get(uid)) is not None:
+        if (runner := self.runners.get(obj["metadata"]["uid"])) is not None:
             runner.stop(0.0, removed=True)
-        elif (task := self._tasks.get(uid)) is not None:
-            task.cancel()
 
     def of_node(self, node: str) -> Iterable[PodRunner]:
         return tuple(each for each in self.runners.values() if each.pod.spec.node_name == node)
@@ -69,40 +64,38 @@ class PodKeeper:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _keep(self, obj: Json) -> None:
-        uid = obj["metadata"]["uid"]
+    def _begin(self, obj: Json) -> PodRunner:
+        runner = self._runner(obj)
+        self.runners[runner.pod.uid] = runner
+        self._tasks[runner.pod.uid] = asyncio.create_task(self._keep(runner))
+        return runner
+
+    async def _keep(self, runner: PodRunner) -> None:
         try:
-            runner = await self._runner(obj)
-            self.runners[uid] = runner
-            if obj["metadata"].get("deletionTimestamp"):
-                runner.stop(float(obj["metadata"].get("deletionGracePeriodSeconds") or 0))
-            try:
-                await runner.run()
-            finally:
-                self.addresses.give_back(runner.pod_ip)
+            await runner.run()
         except Exception:
-            _LOG.exception("%s: its runner broke", obj["metadata"]["name"])
+            _LOG.exception("%s: its runner broke", runner.pod.label)
             raise
         finally:
-            self.runners.pop(uid, None)
-            self._tasks.pop(uid, None)
+            self.addresses.give_back(runner.pod_ip)
+            del self.runners[runner.pod.uid], self._tasks[runner.pod.uid]
 
-    async def _runner(self, obj: Json) -> PodRunner:
+    def _runner(self, obj: Json) -> PodRunner:
         pod = parse_pod(obj)
         status = obj.get("status", {})
         problems = () if is_terminal(status.get("phase", "")) else unsupported_fields(obj)
         if problems:
-            return PodRunner(pod, await self._refuse(pod, obj, "; ".join(problems)), "", self.host, identity=False)
+            return PodRunner(pod, self._refuse(pod, obj, "; ".join(problems)), "", self.host, identity=False)
         state = recovered(pod, status, self.backoff, time.time())
         address = self.addresses.take(status.get("podIP", ""))
         return PodRunner(pod, state, address, self.host, identity=wants_token(obj))
 
-    async def _refuse(self, pod: Pod, obj: Json, message: str) -> PodState:
+    def _refuse(self, pod: Pod, obj: Json, message: str) -> PodState:
         """Say why at once; fail the pod after a growing pause, since its owner makes the next one without any."""
         self.host.events.warn(pod, UNSUPPORTED, message)
         owners = obj["metadata"].get("ownerReferences", [])
         owner = owners[0]["uid"] if owners else pod.uid
         self._refusals[owner] = refusals = self._refusals.get(owner, 0) + 1
-        if refusals > 1:
-            await asyncio.sleep(self.backoff.pause_s(refusals - 1))
-        return refused(pod, UNSUPPORTED, message, time.time())
+        pause_s = self.backoff.pause_s(refusals - 1) if refusals > 1 else 0.0
+        now_s = time.time()
+        return refused(pod, UNSUPPORTED, message, now_s + pause_s, now_s)

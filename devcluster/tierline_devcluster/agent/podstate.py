@@ -93,10 +93,12 @@ class ContainerState:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the whole pod failed without its containers having their say."""
+    """Why the pod fails without its containers having their say: at `fails_at_s`, or `failed` already."""
 
     reason: str
     message: str
+    fails_at_s: float = 0.0
+    failed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +128,17 @@ def accepted(pod: Pod, backoff: Backoff, now_s: float) -> PodState:
     return PodState({**init, **main}, accepted_at_s=now_s, backoff=backoff)
 
 
-def refused(pod: Pod, reason: str, message: str, now_s: float) -> PodState:
-    """Return the state of a pod that this node will not run."""
+def refused(pod: Pod, reason: str, message: str, fails_at_s: float, now_s: float) -> PodState:
+    """Return the state of a pod that this node will not run: it waits visibly and fails at `fails_at_s`."""
     waiting = ContainerState(reason=reason, message=message)
     containers = {each.name: waiting for each in pod.all_containers}
-    return PodState(containers, accepted_at_s=now_s, refusal=Refusal(reason, message))
+    refusal = Refusal(reason, message, fails_at_s, failed=False)
+    return PodState(containers, accepted_at_s=now_s, refusal=refusal)
+
+
+def refusal_done(state: PodState) -> PodState:
+    assert state.refusal is not None, "only a refused pod fails so"
+    return replace(state, refusal=replace(state.refusal, failed=True))
 
 
 def container_started(state: PodState, container: Container, container_id: str, now_s: float) -> PodState:

@@ -31,7 +31,9 @@ def epoch_s(text: str) -> float:
 
 def pod_phase(pod: Pod, state: PodState) -> str:
     """Return Pending, Running, Succeeded or Failed."""
-    if state.refusal is not None or _init_failed(pod, state):
+    if state.refusal is not None:
+        return "Failed" if state.refusal.failed else "Pending"
+    if _init_failed(pod, state):
         return "Failed"
     mains = [state.containers[each.name] for each in pod.spec.containers]
     if all(each.phase is Phase.EXITED for each in mains):
