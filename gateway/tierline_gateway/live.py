@@ -33,8 +33,9 @@ class Piece:
 
 @dataclass(slots=True)
 class LiveRequest:
-    """A request in the gateway's care. `worker` is where it runs, None while it waits, `last_worker` where it ran last; times
-    are gateway clock ms.
+    """A request in the gateway's care. Times are gateway clock ms.
+
+    `worker` is where it runs, None while it waits; `last_worker` is where it ran last.
     """
 
     generation: Generation
