@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 
 class Reporter(Protocol):
-    """Hears about steps; `begin` and `end` are called once a step, in order, never nested."""
+    """Hears about steps; `begin` and `end` are called once a step; steps may overlap."""
 
     def begin(self, title: str) -> None: ...
 
@@ -70,5 +70,7 @@ class Display:
         if ok:
             self._progress.update(task, total=1, completed=1)
         else:
+            if not self._console.is_terminal:
+                self._console.print(f"failed: {title}")
             self._progress.update(task, description=f"[red]failed:[/red] {title}")
             self._progress.stop_task(task)

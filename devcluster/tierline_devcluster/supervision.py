@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 
 import msgspec
@@ -57,15 +58,29 @@ def stop_supervisor(state: StateDir) -> bool:
 
 def _await_ready(supervisor: "subprocess.Popen[bytes]", state: StateDir, reporter: Reporter) -> None:
     assert supervisor.stdout is not None
-    with supervisor.stdout as events:
-        for line in events:
-            event = msgspec.json.decode(line, type=Event)
-            if event.kind == "starting":
-                reporter.begin(f"start {event.text}")
-            elif event.kind == "started":
-                reporter.end(f"start {event.text}", ok=True)
-            elif event.kind == "failed":
-                raise ClusterFailed(event.text)
-            else:
-                return
-    raise ClusterFailed(f"the supervisor ended before the cluster was ready; log: {state.logs / 'supervisor.log'}")
+    with supervisor.stdout as lines:
+        events = (msgspec.json.decode(line, type=Event) for line in lines)
+        failure = _follow(events, reporter)
+    if failure is not None:
+        raise ClusterFailed(failure or f"the supervisor ended early; log: {state.logs / 'supervisor.log'}")
+
+
+def _follow(events: Iterable[Event], reporter: Reporter) -> str | None:
+    """Report the events as steps; return None when all is ready, else what failed (empty when nobody said)."""
+    running: list[str] = []
+    failure = ""
+    for event in events:
+        title = f"start {event.text}"
+        if event.kind == "ready":
+            return None
+        if event.kind == "starting":
+            running.append(title)
+            reporter.begin(title)
+        elif event.kind == "started":
+            running.remove(title)
+            reporter.end(title, ok=True)
+        else:
+            failure = event.text
+    for title in running:
+        reporter.end(title, ok=False)
+    return failure

@@ -89,8 +89,10 @@ def test_stages_start_in_order_and_end_together(state):
 
 def test_a_component_that_ends_at_once_is_named_with_its_log(state):
     _plan(state, _server("good", 0), _command("bad", "echo broken; exit 7"))
+    steps = Steps()
     with pytest.raises(ClusterFailed, match=r"bad ended with exit code 7; log: .*bad\.log"):
-        start_supervisor(state, detach=False, reporter=Silent())
+        start_supervisor(state, detach=False, reporter=steps)
+    assert steps.seen[-1] == ("end", "start bad")
     assert (state.logs / "bad.log").read_text() == "broken\n"
     assert _all_gone(state)
     assert inspect(state).phase == "failed"
