@@ -61,9 +61,10 @@ class Election:
     async def release(self) -> None:
         """Give the Lease back, so that the next replica need not wait for it to run out."""
         try:
-            lease = await self._read()
-            if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
-                await self._replace(lease, holder="")
+            async with asyncio.timeout(self._seconds / 3):
+                lease = await self._read()
+                if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
+                    await self._replace(lease, holder="")
         except TRANSIENT as error:
             log.warning("cannot release the Lease %s: %s", self._name, error or type(error).__name__)
 

@@ -123,6 +123,11 @@ class Kubelet:
         )
         await self._report(name)
 
+    async def join(self, name: str) -> None:
+        """Add a node while the kubelet runs."""
+        await self.add_node(name)
+        self.nodes.append(name)
+
     async def run(self) -> None:
         for name in self.nodes:
             await self.add_node(name)
