@@ -76,6 +76,8 @@ class Experiment:
             async with asyncio.TaskGroup() as group:
                 sending = group.create_task(send_all(clients, self.workload, clock))
                 reclaiming = group.create_task(reclaimer.run(plan))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
         finally:
             sampling.cancel()
             with suppress(asyncio.CancelledError):

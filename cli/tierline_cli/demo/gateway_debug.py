@@ -39,10 +39,6 @@ class JournalEntry(msgspec.Struct, frozen=True):
     moves: tuple[JournalMove, ...]
 
 
-class _Listing(msgspec.Struct):
-    requests: tuple[LiveStream, ...]
-
-
 class GatewayDebug:
     """Reads `/debug/requests`."""
 
@@ -52,7 +48,7 @@ class GatewayDebug:
 
     async def live(self) -> tuple[LiveStream, ...]:
         """Return the requests that are not done; raises `aiohttp.ClientError`."""
-        return msgspec.json.decode(await self._get(self._url), type=_Listing).requests
+        return msgspec.json.decode(await self._get(self._url), type=tuple[LiveStream, ...])
 
     async def journal(self, request_id: str) -> JournalEntry | None:
         """Return what is recorded of a request, None when the gateway does not know it."""
