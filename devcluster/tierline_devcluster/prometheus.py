@@ -37,6 +37,9 @@ def _pods(discovery_port: int) -> dict[str, object]:
         "relabel_configs": [
             _copy_label("__meta_kubernetes_namespace", "namespace"),
             _copy_label("__meta_kubernetes_pod_name", "pod"),
+            _copy_label("__meta_kubernetes_pod_node_name", "node"),
+            # tierline.dev/fleet becomes `fleet`, and so on.
+            {"action": "labelmap", "regex": "__meta_kubernetes_pod_label_tierline_dev_(.+)"},
         ],
     }
 
