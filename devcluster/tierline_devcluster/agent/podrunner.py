@@ -162,7 +162,7 @@ class PodRunner:
             process = await self._host.runtime.start(self.pod, container, restart, self._place, identity=self._identity)
         except StartError as error:
             self._host.events.warn(self.pod, "Failed", f"{name}: {error}")
-            policy = self.pod.spec.restart_policy
+            policy = self.pod.restart_policy(name)
             self.state = podstate.container_start_failed(self.state, name, str(error), policy, now_s)
         except (MissingReferenceError, *TRANSIENT) as error:
             self._host.events.warn(self.pod, "Failed", f"{name}: {error}")
@@ -184,7 +184,7 @@ class PodRunner:
 
     async def _watch(self, container: Container, process: Running) -> None:
         code = await process.wait()
-        name, policy = container.name, self.pod.spec.restart_policy
+        name, policy = container.name, self.pod.restart_policy(container.name)
         _LOG.info("%s: %s ended with %d", self.pod.label, name, code)
 
         def ended(state: PodState) -> PodState:

@@ -218,6 +218,11 @@ class Pod(_Spec, frozen=True):
         """Init containers first, in the order they run."""
         return self.spec.init_containers + self.spec.containers
 
+    def restart_policy(self, name: str) -> RestartPolicy:
+        """Return the policy of one container: an init container that succeeded is never run again."""
+        is_init = any(each.name == name for each in self.spec.init_containers)
+        return "OnFailure" if is_init and self.spec.restart_policy == "Always" else self.spec.restart_policy
+
     def container(self, name: str) -> Container | None:
         return next((each for each in self.all_containers if each.name == name), None)
 

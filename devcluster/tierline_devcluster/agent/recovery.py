@@ -44,7 +44,7 @@ def _recover_container(pod: Pod, state: PodState, entry: Json, now_s: float) -> 
     if "running" not in current:
         return state
     running = replace(known, phase=Phase.RUNNING, started_at_s=epoch_s(current["running"]["startedAt"]))
-    return container_lost(state.with_container(name, running), name, pod.spec.restart_policy, now_s)
+    return container_lost(state.with_container(name, running), name, pod.restart_policy(name), now_s)
 
 
 def _ended(known: ContainerState, end: Exit) -> ContainerState:

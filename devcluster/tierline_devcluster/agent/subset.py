@@ -67,6 +67,7 @@ IGNORED_POD: Mapping[str, str] = {
 IGNORED_CONTAINER: Mapping[str, str] = {
     "image": "it is not pulled; the command is looked up in PATH",
     "imagePullPolicy": "images are not pulled",
+    "resizePolicy": "containers are not resized",
     "resources": "they count for the scheduler and the downward API, no limit is enforced",
     "securityContext": "processes run as the user who started the cluster; privileged: true is refused",
     "terminationMessagePath": "termination messages are not read",

@@ -5,7 +5,7 @@ import json
 
 import aiohttp
 import pytest
-from cluster_client import WORK_NODES, Namespace, container, eventually, is_ready, python
+from cluster_client import WORK_NODES, Namespace, container, eventually, is_ready, python, sleeper
 
 pytestmark = pytest.mark.controlplane
 
@@ -106,7 +106,7 @@ async def test_a_missing_secret_is_waited_for_and_named(namespace: Namespace) ->
 async def test_init_containers_run_in_order_before_the_others(namespace: Namespace) -> None:
     steps = [python(f"import time; print('{name}', time.time())", name) for name in ("one", "two")]
     main = python("import time; print('main', time.time()); time.sleep(600)")
-    await namespace.run("ordered", main, python("", "side"), initContainers=steps, restartPolicy="OnFailure")
+    await namespace.run("ordered", main, initContainers=steps)
     await namespace.until("ordered", lambda status: container(status).get("started"))
     times = []
     for name in ("one", "two", "main"):
@@ -115,7 +115,12 @@ async def test_init_containers_run_in_order_before_the_others(namespace: Namespa
         assert word == name
         times.append(float(at))
     assert times == sorted(times)
-    pod = await namespace.until("ordered", lambda status: container(status, "side").get("state", {}).get("terminated"))
+    await namespace.until("ordered", is_ready)
+
+
+async def test_a_pod_whose_helper_has_finished_still_runs(namespace: Namespace) -> None:
+    await namespace.run("partly", sleeper(), python("", "side"), restartPolicy="OnFailure")
+    pod = await namespace.until("partly", lambda status: container(status, "side").get("state", {}).get("terminated"))
     assert pod["status"]["phase"] == "Running"
     assert not is_ready(pod["status"])
 
