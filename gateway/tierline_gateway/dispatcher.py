@@ -35,8 +35,8 @@ class Dispatcher:
         self._ledger = ledger
         self._instruments = instruments
         self._clock_ms = clock_ms
-        self._rate = ServiceRate()
-        self._admission = AdmissionController(self._rate)
+        self.rate = ServiceRate()
+        self._admission = AdmissionController(self.rate)
         self._live: dict[str, LiveRequest] = {}
 
     @property
@@ -81,10 +81,10 @@ class Dispatcher:
             link = self.links.choose(queued.context_tokens, live.avoid)
             assert link is not None, "a request fits but no worker takes it"
             self.queue.take(queued)
-            self._rate.served(now_ms)
+            self.rate.served(now_ms)
             self._start(live, link, now_ms)
         if not len(self.queue):
-            self._rate.drained()
+            self.rate.drained()
 
     def expire(self) -> None:
         """Refuse requests that waited as long as they may."""

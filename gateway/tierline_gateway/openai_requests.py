@@ -90,7 +90,7 @@ def decode_request(kind: type[R], body: bytes) -> R:
         request = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise _named(str(error)) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"The body is not valid JSON ({error}); send one JSON object."
         raise invalid(None, message, reason="MalformedJson") from None
     _refuse_unserved(request)

@@ -19,22 +19,18 @@ class GatewayServers:
         )
         self._admin = web.AppRunner(AdminEndpoints(service).application(), access_log=None, shutdown_timeout=1.0)
         self._client_site: web.TCPSite | None = None
+        self.http_port = 0
+        self.admin_port = 0
 
     async def start(self, host: str, http_port: int, admin_port: int) -> None:
-        """Listen; port 0 takes any free one."""
+        """Listen; port 0 takes any free one, which `http_port` and `admin_port` then tell."""
         await self._admin.setup()
         await web.TCPSite(self._admin, host, admin_port).start()
         await self._clients.setup()
         self._client_site = web.TCPSite(self._clients, host, http_port, backlog=BACKLOG)
         await self._client_site.start()
-
-    @property
-    def http_port(self) -> int:
-        return int(self._clients.addresses[0][1])
-
-    @property
-    def admin_port(self) -> int:
-        return int(self._admin.addresses[0][1])
+        self.http_port = int(self._clients.addresses[0][1])
+        self.admin_port = int(self._admin.addresses[0][1])
 
     async def stop_accepting(self) -> None:
         """Close the client port; answers that stream go on."""

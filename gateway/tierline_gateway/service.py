@@ -66,7 +66,7 @@ class GatewayService:
         await self.links.close()
 
     async def drained(self, deadline_s: float) -> bool:
-        """Refuse new requests from now on and wait until the present ones are done; false when the deadline passed first."""
+        """Refuse new requests and wait until the present ones are done; false when the deadline passed first."""
         self.refusing = True
         give_up_ms = self.clock_ms() + deadline_s * 1000
         while any(True for _ in self.dispatcher.live):

@@ -94,6 +94,7 @@ class FakeWorker:
         if self.writer is not None:
             self.writer.transport.abort()
             self.writer = None
+        self.held.clear()
 
     async def send(self, frame: Frame) -> None:
         if self.writer is not None:

@@ -72,6 +72,7 @@ class Rig:
     service: GatewayService
     servers: GatewayServers
     workers: dict[str, FakeWorker] = field(default_factory=dict)
+    clients: list[openai.AsyncOpenAI] = field(default_factory=list)
 
     async def add_worker(self, worker: FakeWorker) -> FakeWorker:
         self.workers[worker.name] = worker
@@ -94,4 +95,14 @@ class Rig:
         return f"http://127.0.0.1:{self.servers.admin_port}"
 
     def client(self, key: str = "key-acme") -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
+        made = openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
+        self.clients.append(made)
+        return made
+
+    async def close(self) -> None:
+        for client in self.clients:
+            await client.close()
+        await self.servers.stop()
+        await self.service.stop()
+        for worker in self.workers.values():
+            await worker.kill()

@@ -64,7 +64,7 @@ class QueueManager:
         self._by_id: dict[str, QueuedRequest] = {}
         self._waiting_of: dict[str, int] = {}
         self._counters: dict[str, float] = {}
-        self._last_left = 0.0
+        self._last_left = ""
         self._since_guard = 0
 
     def __len__(self) -> int:
@@ -168,7 +168,7 @@ class QueueManager:
 
     def _lift(self, tenant: str) -> None:
         active = [self.counter(other) for other, count in self._waiting_of.items() if count]
-        floor = min(active) if active else self._last_left
+        floor = min(active) if active else self.counter(self._last_left)
         self._counters[tenant] = max(self.counter(tenant), floor)
 
     def _charge(self, tenant: str, tokens: float) -> None:
@@ -185,4 +185,4 @@ class QueueManager:
         self._waiting_of[request.tenant] -= 1
         if not self._waiting_of[request.tenant]:
             del self._waiting_of[request.tenant]
-            self._last_left = self.counter(request.tenant)
+            self._last_left = request.tenant

@@ -20,10 +20,7 @@ async def rig() -> AsyncIterator[Rig]:
     service.start()
     made = Rig(source, discovery, service, servers)
     yield made
-    await servers.stop()
-    await service.stop()
-    for worker in made.workers.values():
-        await worker.kill()
+    await made.close()
 
 
 @pytest.fixture

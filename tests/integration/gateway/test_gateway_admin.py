@@ -1,0 +1,81 @@
+"""Probes, metrics and the request log."""
+
+import asyncio
+
+import aiohttp
+
+
+async def get(rig, path):
+    async with aiohttp.ClientSession() as session, session.get(f"{rig.admin_url}{path}") as answer:
+        text = await answer.text()
+        return answer.status, (await answer.json() if answer.content_type == "application/json" else text)
+
+
+async def test_readiness_says_what_is_missing(rig) -> None:
+    assert await get(rig, "/readyz") == (200, "ok")
+    snapshot, tokenizer = rig.source.current, rig.service.tokenizer
+    rig.source.current = None
+    assert await get(rig, "/readyz") == (503, "the resources are not compiled yet")
+    rig.source.current, rig.service.tokenizer = snapshot, None
+    assert await get(rig, "/readyz") == (503, "the tokenizer is not loaded yet")
+    rig.service.tokenizer, rig.service.draining = tokenizer, True
+    assert await get(rig, "/readyz") == (503, "draining")
+    assert await get(rig, "/livez") == (200, "ok")
+
+
+async def test_the_log_of_a_live_and_of_a_done_request(rig, worker) -> None:
+    worker.period_s = 0.02
+    client = rig.client()
+    running = asyncio.create_task(
+        client.completions.create(
+            model="m", prompt="hi", max_tokens=30, stream=False, extra_headers={"x-request-id": "r1"}
+        )
+    )
+    await rig.until(lambda: worker.emitted("r1") > 2)
+    status, [live] = await get(rig, "/debug/requests")
+    assert status == 200
+    assert live["request_id"] == "r1"
+    assert (live["tenant"], live["tier"], live["state"]) == ("acme", "interactive", "RUNNING")
+    assert (live["worker"], live["epoch"], live["moves"]) == ("w0", 1, 0)
+    assert live["emitted_tokens"] >= 1
+    await running
+    _, done = await get(rig, "/debug/requests/r1")
+    assert done["outcome"] == "length"
+    assert done["delivered_tokens"] == 30
+    assert done["ttft_ms"] == done["first_token_ms"] - done["arrival_ms"] > 0
+    assert 5 < done["tpot_ms"] < 200
+    assert done["max_gap_ms"] >= done["tpot_ms"]
+    assert done["moves"] == []
+    assert await get(rig, "/debug/requests") == (200, [])
+    assert (await get(rig, "/debug/requests/none"))[0] == 404
+
+
+async def test_metrics_count_what_happened(rig, worker) -> None:
+    await rig.client().completions.create(model="m", prompt="hi", max_tokens=7)
+    await rig.client("key-zeta").completions.create(model="m", prompt="hi", max_tokens=2)
+    status, text = await get(rig, "/metrics")
+    assert status == 200
+    assert 'tierline_gateway_requests_total{outcome="length",tenant="acme",tier="interactive"} 1.0' in text
+    assert 'tierline_billed_output_tokens_total{tenant="acme"} 7.0' in text
+    assert 'tierline_billed_prompt_tokens_total{tenant="zeta"} 2.0' in text
+    assert 'tierline_ttft_seconds_count{tenant="acme",tier="interactive"} 1.0' in text
+    assert 'tierline_tpot_seconds_count{tenant="zeta",tier="interactive"} 1.0' in text
+    assert 'tierline_gateway_workers{state="serving"} 1.0' in text
+
+
+async def test_higher_tiers_and_the_request_fields_reach_the_worker(rig, make_worker) -> None:
+    worker = await make_worker("w0", requests=0)
+    client = rig.client()
+    low = asyncio.create_task(
+        client.completions.create(model="m", prompt="lo", max_tokens=2, extra_headers={"x-tierline-tier": "batch"})
+    )
+    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    high = asyncio.create_task(client.completions.create(model="m", prompt="hi", max_tokens=2))
+    await rig.until(lambda: len(rig.service.dispatcher.queue) == 2)
+    worker.requests = 1
+    await asyncio.gather(low, high)
+    first, second = worker.submits
+    assert (first.tier, first.priority, second.tier, second.priority) == ("interactive", 100, "batch", 10)
+    assert (first.tenant, first.tpot_budget_ms, first.preemptible) == ("acme", 100, True)
+    assert second.waited_ms > 0
+    assert second.ttft_slack_ms < 1000

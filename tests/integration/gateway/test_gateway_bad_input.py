@@ -1,0 +1,208 @@
+"""Every refusal names the field or header, the fix, and a reason for programs."""
+
+import aiohttp
+import pytest
+from gateway_rig import policy, tenant, tier
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
+PLAIN = {"model": "m", "prompt": "hi", "max_tokens": 2}
+
+
+async def post(rig, path, body, **headers):
+    sent = {"Authorization": "Bearer key-acme"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    data = {"data": body} if isinstance(body, bytes) else {"json": body}
+    async with aiohttp.ClientSession() as session, session.post(f"{rig.url}{path}", headers=sent, **data) as answer:
+        assert answer.headers["x-request-id"]
+        return answer.status, (await answer.json()).get("error"), answer.headers
+
+
+BAD_BODIES = [
+    ("/v1/chat/completions", CHAT | {"max_tokens": -1}, "max_tokens", ">= 1"),
+    ("/v1/chat/completions", CHAT | {"max_tokens": "many"}, "max_tokens", "int"),
+    ("/v1/chat/completions", CHAT | {"max_completion_tokens": 0}, "max_completion_tokens", ">= 1"),
+    ("/v1/chat/completions", CHAT | {"temperature": 3}, "temperature", "<= 2"),
+    ("/v1/chat/completions", CHAT | {"temperature": -0.1}, "temperature", ">= 0"),
+    ("/v1/chat/completions", CHAT | {"top_p": 0}, "top_p", "> 0"),
+    ("/v1/chat/completions", CHAT | {"top_p": 1.5}, "top_p", "<= 1"),
+    ("/v1/chat/completions", CHAT | {"seed": 2**70}, "seed", ""),
+    ("/v1/chat/completions", CHAT | {"stream": "yes"}, "stream", "bool"),
+    ("/v1/chat/completions", CHAT | {"stream_options": {"include_usage": 1}}, "stream_options.include_usage", "bool"),
+    ("/v1/chat/completions", CHAT | {"n": 2}, "n", "set n to 1"),
+    ("/v1/chat/completions", CHAT | {"stop": [""]}, "stop", "empty"),
+    ("/v1/chat/completions", CHAT | {"stop": ["a"] * 17}, "stop", "at most 16"),
+    ("/v1/chat/completions", CHAT | {"tools": [{}]}, "tools", "not served"),
+    ("/v1/chat/completions", CHAT | {"logprobs": True}, "logprobs", "not served"),
+    ("/v1/chat/completions", CHAT | {"presence_penalty": 1.0}, "presence_penalty", "not served"),
+    ("/v1/chat/completions", CHAT | {"response_format": {"type": "json_object"}}, "response_format", "not served"),
+    ("/v1/chat/completions", {"model": "m"}, "messages", "required"),
+    ("/v1/chat/completions", CHAT | {"messages": []}, "messages", "empty"),
+    ("/v1/chat/completions", CHAT | {"messages": [{"role": "king", "content": "x"}]}, "messages[0].role", "system"),
+    ("/v1/chat/completions", CHAT | {"messages": [{"role": "user", "content": 5}]}, "messages[0].content", "str"),
+    ("/v1/chat/completions", CHAT | {"messages": [{"content": "x"}]}, "messages[0].role", "required"),
+    (
+        "/v1/chat/completions",
+        CHAT | {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        "messages[0].content[0].type",
+        "only text",
+    ),
+    ("/v1/completions", {"model": "m"}, "prompt", "required"),
+    ("/v1/completions", {"prompt": "x"}, "model", "required"),
+    ("/v1/completions", PLAIN | {"prompt": ""}, "prompt", "empty"),
+    ("/v1/completions", PLAIN | {"prompt": []}, "prompt", "empty"),
+    ("/v1/completions", PLAIN | {"prompt": ["a", "b"]}, "prompt", "one prompt"),
+    ("/v1/completions", PLAIN | {"prompt": [[1], [2]]}, "prompt", "one prompt"),
+    ("/v1/completions", PLAIN | {"prompt": [1, 99999]}, "prompt", "99999"),
+    ("/v1/completions", PLAIN | {"prompt": [-1]}, "prompt[0]", ">= 0"),
+    ("/v1/completions", PLAIN | {"best_of": 3}, "best_of", "not served"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "param", "fix"), BAD_BODIES)
+async def test_a_bad_parameter_is_named(rig, path, body, param, fix) -> None:
+    status, error, headers = await post(rig, path, body)
+    assert status == 400
+    assert error["param"] == param
+    assert error["type"] == "invalid_request_error"
+    assert param.split("[")[0] in error["message"]
+    assert fix in error["message"]
+    assert headers["x-tierline-reason"]
+
+
+NO_JSON_OBJECTS = [
+    b"{",
+    b"",
+    b"[1,2]",
+    b'"text"',
+    b"\xff\xfe",
+    b'{"model": "m", "prompt": "\xff"}',
+    b'{"model": "m", "prompt": "\\ud800"}',
+    b'{"model": "m", "prompt": "x", "deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+]
+
+
+@pytest.mark.parametrize("body", NO_JSON_OBJECTS, ids=range(len(NO_JSON_OBJECTS)))
+async def test_a_body_that_is_no_json_object(rig, body) -> None:
+    status, error, headers = await post(rig, "/v1/completions", body)
+    assert status == 400
+    assert "JSON object" in error["message"]
+    assert headers["x-tierline-reason"] in {"MalformedJson", "InvalidRequest"}
+
+
+async def test_a_huge_body(rig) -> None:
+    status, error, headers = await post(rig, "/v1/completions", PLAIN | {"prompt": "a" * (4 * 1024 * 1024 + 1)})
+    assert status == 413
+    assert "4 MiB" in error["message"]
+    assert headers["x-tierline-reason"] == "BodyTooLarge"
+
+
+async def test_a_prompt_longer_than_the_model(rig, worker) -> None:
+    status, error, headers = await post(rig, "/v1/completions", PLAIN | {"prompt": "a" * 600})
+    assert (status, error["code"]) == (400, "context_length_exceeded")
+    assert "512" in error["message"]
+    assert "600" in error["message"]
+    assert headers["x-tierline-reason"] == "ContextLengthExceeded"
+
+
+async def test_more_output_than_the_window_leaves(rig, worker) -> None:
+    status, error, _ = await post(rig, "/v1/completions", PLAIN | {"prompt": "a" * 500, "max_tokens": 20})
+    assert (status, error["code"], error["param"]) == (400, "context_length_exceeded", "max_tokens")
+    assert "12 or less" in error["message"]
+
+
+async def test_an_unknown_model_lists_the_models(rig) -> None:
+    status, error, _ = await post(rig, "/v1/completions", PLAIN | {"model": "gpt-9"})
+    assert (status, error["code"], error["param"]) == (404, "model_not_found", "model")
+    assert "one of: m" in error["message"]
+
+
+@pytest.mark.parametrize("header", ["", "Bearer ", "Basic abc", "Bearer wrong"])
+async def test_a_missing_or_unknown_key(rig, header) -> None:
+    status, error, headers = await post(rig, "/v1/completions", PLAIN, Authorization=header)
+    assert (status, error["code"]) == (401, "invalid_api_key")
+    assert "Authorization" in error["message"]
+    assert headers["x-tierline-reason"] == "InvalidApiKey"
+
+
+async def test_an_unknown_tier_names_the_tenants_tiers(rig) -> None:
+    status, error, headers = await post(rig, "/v1/completions", PLAIN, x_tierline_tier="gold")
+    assert (status, error["param"]) == (400, "x-tierline-tier")
+    assert "interactive, batch" in error["message"]
+    assert headers["x-tierline-reason"] == "UnknownTier"
+
+
+async def test_a_tier_of_others_is_forbidden(rig) -> None:
+    status, error, headers = await post(rig, "/v1/completions", PLAIN, x_tierline_tier="secret")
+    assert status == 403
+    assert "interactive, batch" in error["message"]
+    assert headers["x-tierline-reason"] == "TierNotAllowed"
+
+
+async def test_a_default_tier_that_was_deleted(rig) -> None:
+    rig.source.current = policy(tenants=[tenant("acme", default_tier="gone")])
+    status, error, _ = await post(rig, "/v1/completions", PLAIN)
+    assert status == 400
+    assert "spec.defaultTierRef" in error["message"]
+    assert "'gone'" in error["message"]
+
+
+async def test_an_unknown_path(rig) -> None:
+    status, error, headers = await post(rig, "/v1/embeddings", PLAIN)
+    assert (status, error["code"]) == (404, "not_found")
+    assert headers["x-tierline-reason"] == "NotFound"
+
+
+async def test_unknown_fields_are_ignored(rig, worker) -> None:
+    status, _, _ = await post(rig, "/v1/completions", PLAIN | {"metadata": {"a": 1}, "frequency_penalty": 0})
+    assert status == 200
+
+
+async def test_the_clients_request_id_comes_back(rig, worker) -> None:
+    _, _, headers = await post(rig, "/v1/completions", PLAIN, x_request_id="mine-1")
+    assert headers["x-request-id"] == "mine-1"
+    _, _, headers = await post(rig, "/v1/completions", PLAIN | {"n": 7}, x_request_id="mine-2")
+    assert headers["x-request-id"] == "mine-2"
+
+
+async def test_before_the_policy_is_there(rig) -> None:
+    rig.source.current = None
+    status, _, headers = await post(rig, "/v1/completions", PLAIN)
+    assert status == 503
+    assert headers["x-tierline-reason"] == "NotReady"
+    assert headers["Retry-After"] == "1"
+
+
+async def test_no_worker_for_as_long_as_the_tier_waits(rig) -> None:
+    rig.source.current = policy([tier("interactive", 1, max_queue_ms=150)], [tenant("acme", tiers=("interactive",))])
+    status, error, headers = await post(rig, "/v1/completions", PLAIN)
+    assert status == 503
+    assert headers["x-tierline-reason"] == "NoCapacity"
+    assert int(headers["Retry-After"]) >= 1
+    assert "no worker" in error["message"]
+
+
+async def test_full_workers_for_as_long_as_the_tier_waits(rig, make_worker) -> None:
+    rig.source.current = policy([tier("interactive", 1, max_queue_ms=150)], [tenant("acme", tiers=("interactive",))])
+    await make_worker("w0", requests=0)
+    status, _, headers = await post(rig, "/v1/completions", PLAIN)
+    assert status == 429
+    assert headers["x-tierline-reason"] == "Saturated"
+    assert int(headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        ({"requests_per_minute": 1}, "requestsPerMinute"),
+        ({"tokens_per_minute": 5}, "tokensPerMinute"),
+        ({"max_concurrent_requests": 0}, "maxConcurrentRequests"),
+    ],
+)
+async def test_a_used_up_quota_is_named(rig, worker, limits, named) -> None:
+    rig.source.current = policy(tenants=[tenant("acme", **limits)])
+    await post(rig, "/v1/completions", PLAIN)
+    await post(rig, "/v1/completions", PLAIN)
+    status, error, headers = await post(rig, "/v1/completions", PLAIN)
+    assert status == 429
+    assert named in error["message"]
+    assert headers["x-tierline-reason"] == "QuotaExceeded"
+    assert int(headers["Retry-After"]) >= 1

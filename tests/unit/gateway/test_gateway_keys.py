@@ -1,0 +1,18 @@
+import pytest
+
+from tierline_gateway.keys import KeyTable, bearer_token, key_digest
+
+
+def test_keys_are_found_by_hash() -> None:
+    table = KeyTable({key_digest("sk-1"): "acme", key_digest("sk-2"): "zeta"})
+    assert table.tenant_of("sk-2") == "zeta"
+    assert table.tenant_of("sk-3") is None
+    assert "sk-1" not in repr(table)
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [("Bearer sk-1", "sk-1"), ("bearer  sk-1 ", "sk-1"), (None, None), ("sk-1", None), ("Bearer ", None), ("", None)],
+)
+def test_the_bearer_token(header: str | None, key: str | None) -> None:
+    assert bearer_token(header) == key

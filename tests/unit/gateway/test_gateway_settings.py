@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+
+from tierline_gateway.settings import SettingsError, read_settings
+
+POD = {"TIERLINE_FLEET": "f", "POD_NAMESPACE": "ns", "POD_NAME": "gw-1"}
+
+
+def test_defaults() -> None:
+    settings = read_settings(POD)
+    assert (settings.gateway_id, settings.http_port, settings.admin_port) == ("ns/gw-1", 8080, 8081)
+    assert settings.bind_host == "0.0.0.0"
+
+
+def test_everything_can_be_set() -> None:
+    settings = read_settings(
+        POD
+        | {
+            "TIERLINE_HTTP_PORT": "1",
+            "TIERLINE_ADMIN_PORT": "2",
+            "TIERLINE_BIND_HOST": "127.0.0.9",
+            "TIERLINE_CACHE_DIR": "/c",
+            "TIERLINE_DRAIN_SECONDS": "7",
+        }
+    )
+    assert (settings.http_port, settings.admin_port, settings.drain_seconds) == (1, 2, 7)
+    assert (settings.bind_host, settings.cache_dir) == ("127.0.0.9", Path("/c"))
+
+
+@pytest.mark.parametrize("name", POD)
+def test_a_missing_variable_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        read_settings({key: value for key, value in POD.items() if key != name})
+
+
+def test_a_port_that_is_no_number_is_named() -> None:
+    with pytest.raises(SettingsError, match="TIERLINE_HTTP_PORT is 'x'"):
+        read_settings(POD | {"TIERLINE_HTTP_PORT": "x"})

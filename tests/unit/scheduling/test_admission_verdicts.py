@@ -1,0 +1,103 @@
+import pytest
+
+from tierline.scheduling.admission import AdmissionController, ServiceRate, Verdict
+from tierline.scheduling.quota import QuotaLimits, TenantUsage, TokenBucket
+
+
+def usage(**limits: int) -> TenantUsage:
+    return TenantUsage(QuotaLimits(**limits))
+
+
+def test_a_bucket_refills_evenly_and_says_how_long() -> None:
+    bucket = TokenBucket(60.0)
+    bucket.spend(60, 0.0)
+    assert bucket.wait_ms(1, 0.0) == 1000
+    assert bucket.wait_ms(1, 500.0) == 500
+    assert bucket.wait_ms(1, 1000.0) == 0
+
+
+def test_a_bucket_goes_into_debt_that_is_waited_out() -> None:
+    bucket = TokenBucket(60.0)
+    bucket.spend(90, 0.0)
+    assert bucket.wait_ms(1, 0.0) == pytest.approx(31_000)
+
+
+def test_a_prompt_over_the_whole_quota_waits_for_a_full_bucket_not_for_ever() -> None:
+    assert TokenBucket(60.0).wait_ms(1000, 0.0) == 0
+
+
+def test_a_bucket_never_holds_more_than_a_minute() -> None:
+    bucket = TokenBucket(60.0)
+    bucket.spend(60, 3_600_000.0)
+    assert bucket.wait_ms(60, 3_600_000.0) == 60_000
+
+
+def test_changed_limits_keep_what_was_used() -> None:
+    tenant = usage(requests_per_minute=10)
+    for _ in range(10):
+        tenant.begin(1, 0.0)
+    tenant.adopt(QuotaLimits(requests_per_minute=12))
+    assert tenant.breach(1, 0.0) is None
+    tenant.begin(1, 0.0)
+    tenant.begin(1, 0.0)
+    breach = tenant.breach(1, 0.0)
+    assert breach is not None
+    assert (breach.limit, breach.allowed) == ("requestsPerMinute", 12)
+    tenant.adopt(QuotaLimits())
+    assert tenant.breach(1, 0.0) is None
+
+
+def test_concurrency_is_freed_at_the_end() -> None:
+    tenant = usage(max_concurrent_requests=1)
+    tenant.begin(1, 0.0)
+    breach = tenant.breach(1, 0.0)
+    assert breach is not None
+    assert breach.limit == "maxConcurrentRequests"
+    tenant.end()
+    assert tenant.breach(1, 0.0) is None
+
+
+def test_generated_tokens_count() -> None:
+    tenant = usage(tokens_per_minute=60)
+    tenant.begin(10, 0.0)
+    tenant.generated(110, 0.0)
+    breach = tenant.breach(10, 0.0)
+    assert breach is not None
+    assert breach.retry_after_ms == pytest.approx(70_000)
+
+
+def test_a_cold_start_accepts() -> None:
+    decision = AdmissionController(ServiceRate()).decide(usage(), 10, ahead=100, max_queue_ms=1.0, now_ms=0.0)
+    assert decision.accepted
+
+
+def test_a_wait_over_the_bound_is_refused_with_the_time_to_come_back() -> None:
+    rate = ServiceRate()
+    rate.served(0.0)
+    rate.served(200.0)
+    decision = AdmissionController(rate).decide(usage(), 10, ahead=10, max_queue_ms=500.0, now_ms=200.0)
+    assert decision.verdict is Verdict.SATURATED
+    assert decision.retry_after_ms == 1500
+
+
+def test_pauses_of_an_empty_queue_do_not_slow_the_rate() -> None:
+    rate = ServiceRate()
+    rate.served(0.0)
+    rate.served(100.0)
+    rate.drained()
+    rate.served(60_000.0)
+    rate.served(60_100.0)
+    assert rate.interval_ms == 100
+
+
+def test_quota_comes_before_saturation() -> None:
+    rate = ServiceRate()
+    rate.interval_ms = 1e6
+    decision = AdmissionController(rate).decide(usage(max_concurrent_requests=0), 10, 10, 0.0, 0.0)
+    assert decision.verdict is Verdict.QUOTA
+
+
+def test_overdue_tells_full_from_missing_workers() -> None:
+    controller = AdmissionController(ServiceRate())
+    assert controller.overdue(capacity_exists=False, waited_ms=5.0, ahead=0).verdict is Verdict.NO_CAPACITY
+    assert controller.overdue(capacity_exists=True, waited_ms=5.0, ahead=0).verdict is Verdict.SATURATED

@@ -1,0 +1,133 @@
+from dataclasses import replace
+
+from tierline.scheduling.queueing import QueuedRequest, QueueManager
+
+
+def queued(request_id: str, **changes: object) -> QueuedRequest:
+    base = QueuedRequest(
+        request_id=request_id,
+        tenant="a",
+        tier="t",
+        priority=10,
+        context_tokens=100,
+        arrival_ms=0.0,
+        deadline_ms=1000.0,
+        expires_ms=10_000.0,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def drain(queue: QueueManager, now_ms: float = 0.0) -> list[str]:
+    order = []
+    while (best := queue.next(now_ms, lambda _: True)) is not None:
+        queue.take(best)
+        order.append(best.request_id)
+    return order
+
+
+def filled(*requests: QueuedRequest, **options: int) -> QueueManager:
+    queue = QueueManager(**options)
+    for request in requests:
+        queue.push(request)
+    return queue
+
+
+def test_priority_comes_first() -> None:
+    assert drain(filled(queued("lo", priority=1), queued("hi", priority=2))) == ["hi", "lo"]
+
+
+def test_then_streams_that_lost_their_worker() -> None:
+    queue = filled(
+        queued("new", deadline_ms=1.0),
+        queued("moved", deadline_ms=500.0, resumed=True, tenant="b"),
+        queued("above", priority=11),
+    )
+    assert drain(queue) == ["above", "moved", "new"]
+
+
+def test_then_slack_to_the_deadline() -> None:
+    queue = filled(
+        queued("late", deadline_ms=900), queued("soon", deadline_ms=100, tenant="b"), queued("mid", deadline_ms=500)
+    )
+    assert drain(queue) == ["soon", "mid", "late"]
+
+
+def test_a_tenant_over_its_difference_waits_for_the_others() -> None:
+    greedy = [queued(f"g{at}", tenant="g", deadline_ms=at, service_difference_tokens=150) for at in range(4)]
+    modest = [queued(f"m{at}", tenant="m", deadline_ms=500 + at) for at in range(2)]
+    assert drain(filled(*greedy, *modest)) == ["g0", "g1", "m0", "g2", "m1", "g3"]
+
+
+def test_weights_scale_the_charge() -> None:
+    queue = filled(queued("a", tenant="a", weight=4), queued("b", tenant="b", weight=1))
+    drain(queue)
+    assert queue.counter("a") == 25
+    assert queue.counter("b") == 100
+
+
+def test_idling_earns_no_credit() -> None:
+    queue = filled(queued("a0", tenant="a"), queued("a1", tenant="a"))
+    queue.charge_output("a", 1000, 1)
+    queue.push(queued("b", tenant="b"))
+    assert queue.counter("b") == queue.counter("a") == 2000
+
+
+def test_an_empty_queue_remembers_the_last_level() -> None:
+    queue = filled(queued("a"))
+    drain(queue)
+    queue.push(queued("b", tenant="b"))
+    assert queue.counter("b") == queue.counter("a") == 100
+
+
+def test_a_refund_undoes_the_charge() -> None:
+    queue = filled(queued("a"))
+    request = queue.next(0.0, lambda _: True)
+    assert request is not None
+    queue.take(request)
+    queue.refund(request)
+    assert queue.counter("a") == 0
+
+
+def test_resumed_streams_are_never_charged_again() -> None:
+    queue = filled(queued("a", resumed=True))
+    drain(queue)
+    assert queue.counter("a") == 0
+
+
+def test_one_that_does_not_fit_lets_others_pass_until_it_is_late() -> None:
+    big, small = queued("big", deadline_ms=100, context_tokens=9000), queued("small", deadline_ms=200)
+    queue = filled(big, small)
+
+    def fits(request: QueuedRequest) -> bool:
+        return request.context_tokens < 1000
+
+    assert queue.next(50.0, fits) == small
+    assert queue.next(100.0, fits) is None
+
+
+def test_late_low_priorities_get_a_share() -> None:
+    queue = filled(*(queued(f"h{at:02}", priority=2) for at in range(12)), queued("lo", priority=1), guard_every=4)
+    order = drain(queue, now_ms=2000.0)
+    assert order.index("lo") == 4
+
+
+def test_low_priorities_that_are_not_late_wait() -> None:
+    queue = filled(
+        *(queued(f"h{at:02}", priority=2) for at in range(12)), queued("lo", priority=1, deadline_ms=9e9), guard_every=4
+    )
+    assert drain(queue, now_ms=2000.0)[-1] == "lo"
+
+
+def test_expired_requests_are_named_and_removal_is_clean() -> None:
+    queue = filled(queued("a", expires_ms=5.0), queued("b"))
+    [old] = queue.expired(5.0)
+    assert old.request_id == "a"
+    assert queue.remove("a") == old
+    assert queue.remove("a") is None
+    assert "a" not in queue
+    assert drain(queue) == ["b"]
+
+
+def test_ahead_counts_this_priority_and_above() -> None:
+    queue = filled(queued("a", priority=1), queued("b", priority=2), queued("c", priority=3))
+    assert [queue.ahead_of(priority) for priority in (1, 2, 3, 4)] == [3, 2, 1, 0]
