@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
-from tierline.scheduling.plans import Admitted, EngineLimits
+from tierline.scheduling.plans import Admitted, BatchPlan, EngineLimits
 from tierline.scheduling.preemption import Preemptor
 from tierline.scheduling.slots import Phase, SlotTable
 from tierline.wire.credits import blocks_for
@@ -36,21 +36,26 @@ class Batch:
     chunks: list[tuple[int, int, int, bool]] = field(default_factory=list)
     updates: list[NDArray[np.int32]] = field(default_factory=list)
     admitted: list[Admitted] = field(default_factory=list)
-    attention_pairs: float = 0.0
     partial: int = 0
 
     @property
     def empty(self) -> bool:
         return not len(self.decodes) and not self.chunks
 
-    @property
-    def features(self) -> BatchFeatures:
-        return BatchFeatures(
-            float(sum(count for _, _, count, _ in self.chunks)),
-            self.attention_pairs,
-            float(len(self.decodes)),
-            float(self.decode_starts.sum()) + len(self.decodes),
-        )
+
+def batch_features(plan: BatchPlan) -> BatchFeatures:
+    """Return what the duration of a plan depends on."""
+    decode_starts, starts, counts = (
+        plan.starts[: plan.decodes],
+        plan.starts[plan.decodes :],
+        plan.counts[plan.decodes :],
+    )
+    return BatchFeatures(
+        float(counts.sum()),
+        float((counts * (starts + counts / 2)).sum()),
+        float(plan.decodes),
+        float(decode_starts.sum()) + plan.decodes,
+    )
 
 
 class BatchPlanner:
@@ -198,7 +203,6 @@ class BatchPlanner:
         batch.chunks.append((slot, start, count, complete))
         batch.tokens_left -= count
         batch.chunk_budget_ms -= self._latency.coefficients.chunk_ms(count, start)
-        batch.attention_pairs += count * (start + count / 2)
         slots.computed[slot] += count
         slots.known[slot] += complete
         slots.last_planned[slot] = batch.iteration

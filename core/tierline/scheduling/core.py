@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tierline.scheduling.batching import Batch, BatchPlanner
+from tierline.scheduling.batching import Batch, BatchPlanner, batch_features
 from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.plans import BatchPlan, Committed, EngineLimits, EngineRequest, Finished, IterationResult
@@ -92,7 +92,7 @@ class SchedulerCore:
             return None
         self.iteration += 1
         plan = self._plan_of(batch)
-        self.in_flight.append(InFlight(plan, batch.features))
+        self.in_flight.append(InFlight(plan, batch_features(plan)))
         return plan
 
     def commit(self, result: IterationResult) -> Committed:

@@ -5,6 +5,8 @@ iteration in flight still computes on it, so it becomes free only when that iter
 PagedAttention (Kwon et al., SOSP 2023).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,16 @@ from tierline.scheduling.plans import EngineLimits
 
 FREE = -1
 COOLING = -2
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySnapshot:
+    """Block tables by slot, the free blocks in order, and the blocks that cool until an iteration is committed."""
+
+    tables: tuple[tuple[int, ...], ...]
+    free: tuple[int, ...]
+    cooling: tuple[tuple[int, tuple[int, ...]], ...]
+    committed_iteration: int
 
 
 class MemoryManager:
@@ -92,6 +104,26 @@ class MemoryManager:
             if barrier <= iteration:
                 self._push(blocks)
         self._cooling = [entry for entry in self._cooling if entry[0] > iteration]
+
+    def snapshot(self) -> MemorySnapshot:
+        """Return the state as plain values."""
+        tables = tuple(tuple(row[:owned].tolist()) for row, owned in zip(self.table, self.owned, strict=True))
+        cooling = tuple((barrier, tuple(blocks.tolist())) for barrier, blocks in self._cooling)
+        return MemorySnapshot(tables, tuple(self.free_list.tolist()), cooling, self.committed_iteration)
+
+    def restore(self, snapshot: MemorySnapshot) -> None:
+        """Take over a snapshot of a pool of the same size."""
+        self.committed_iteration = snapshot.committed_iteration
+        self._top = len(snapshot.free)
+        self._stack[: self._top] = snapshot.free
+        self.holder[:] = FREE
+        self._cooling = [(barrier, np.array(blocks, np.int32)) for barrier, blocks in snapshot.cooling]
+        for _, blocks in self._cooling:
+            self.holder[blocks] = COOLING
+        for slot, table in enumerate(snapshot.tables):
+            self.owned[slot] = len(table)
+            self.table[slot, : len(table)] = table
+            self.holder[list(table)] = slot
 
     def _pop(self, count: int) -> NDArray[np.int32]:
         assert count <= self._top, f"{count} blocks asked, {self._top} free"

@@ -4,6 +4,7 @@ Building objects for hundreds of requests each iteration costs more than the ite
 state is kept in arrays, and only what changes leaves as a delta.
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -20,6 +21,18 @@ class Phase(IntEnum):
     RUNNING = 2
     PARKED = 3
     ENDED = 4
+
+
+PROGRESS = ("phase", "arrival", "known", "confirmed", "computed", "announced", "bypassed", "last_planned")
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsSnapshot:
+    """Requests by slot, the columns named in `PROGRESS`, and the free slots, the next one to be taken last."""
+
+    requests: tuple[EngineRequest | None, ...]
+    progress: dict[str, tuple[int, ...]]
+    free: tuple[int, ...]
 
 
 class SlotTable:
@@ -57,6 +70,11 @@ class SlotTable:
         """Slots that a new request can take now."""
         return len(self._free)
 
+    @property
+    def free_list(self) -> tuple[int, ...]:
+        """The free slots, the next one to be taken last."""
+        return tuple(self._free)
+
     def request(self, slot: int) -> EngineRequest:
         """Return the request that holds `slot`."""
         request = self.requests[slot]
@@ -67,23 +85,24 @@ class SlotTable:
         """Put a new request into a free slot and return the slot."""
         slot = self._free.pop()
         self._arrivals += 1
-        self.requests[slot] = request
-        self.slot_of[request.request_id] = slot
+        self.arrival[slot] = self._arrivals
         self.phase[slot] = Phase.WAITING
         self.known[slot] = self.confirmed[slot] = request.context_tokens
-        self.computed[slot] = 0
+        self.computed[slot] = self.bypassed[slot] = self.last_planned[slot] = 0
+        self.announced[slot] = False
+        self._describe(slot, request)
+        return slot
+
+    def _describe(self, slot: int, request: EngineRequest) -> None:
+        self.requests[slot] = request
+        self.slot_of[request.request_id] = slot
         self.max_total[slot] = request.max_total_tokens
         # The last token's KV is never computed, nothing follows it.
         self.full_blocks[slot] = blocks_for(request.max_total_tokens - 1, self._block_tokens)
         self.priority[slot] = request.priority
-        self.arrival[slot] = self._arrivals
         self.deadline_ms[slot] = request.ttft_deadline_ms
         self.tpot_ms[slot] = request.tpot_budget_ms
         self.preemptible[slot] = request.preemptible
-        self.announced[slot] = False
-        self.bypassed[slot] = 0
-        self.last_planned[slot] = 0
-        return slot
 
     def end(self, slot: int) -> None:
         """Forget the request of `slot`; `vacate` makes the slot usable again."""
@@ -95,3 +114,18 @@ class SlotTable:
         assert self.phase[slot] == Phase.ENDED, f"slot {slot} is in use"
         self.phase[slot] = Phase.FREE
         self._free.append(slot)
+
+    def snapshot(self) -> SlotsSnapshot:
+        """Return what cannot be derived from the requests: who is where, and how far."""
+        progress = {name: tuple(getattr(self, name).tolist()) for name in PROGRESS}
+        return SlotsSnapshot(tuple(self.requests), progress, self.free_list)
+
+    def restore(self, snapshot: SlotsSnapshot) -> None:
+        """Take over a snapshot of a table of the same size."""
+        self._free = list(snapshot.free)
+        for name, values in snapshot.progress.items():
+            getattr(self, name)[:] = values
+        self._arrivals = int(self.arrival.max())
+        for slot, request in enumerate(snapshot.requests):
+            if request is not None:
+                self._describe(slot, request)

@@ -1,0 +1,126 @@
+"""What must hold in a scheduling core after every step.
+
+`check_invariants` costs more than planning itself; `CheckedSchedulerCore` runs it after each step and is the debug
+switch of a running engine.
+"""
+
+import numpy as np
+
+from tierline.scheduling.core import MAX_IN_FLIGHT, SchedulerCore
+from tierline.scheduling.memory import COOLING, FREE
+from tierline.scheduling.plans import BatchPlan, Committed, EngineRequest, IterationResult
+from tierline.scheduling.slots import Phase
+from tierline.wire.frames import NackReason
+
+
+class InvariantBroken(AssertionError):
+    """The core's state contradicts itself; the message says where."""
+
+
+def check_invariants(core: SchedulerCore) -> None:
+    """Raise `InvariantBroken` unless every invariant holds."""
+    _check_blocks(core)
+    _check_slots(core)
+    _check_tokens(core)
+    _check_guarantees(core)
+    _check_plans(core)
+
+
+class CheckedSchedulerCore(SchedulerCore):
+    """A core that checks itself after each step, and its promise to plan whenever the device is idle."""
+
+    def submit(self, request: EngineRequest) -> NackReason | None:
+        """As `SchedulerCore.submit`."""
+        refused = super().submit(request)
+        check_invariants(self)
+        return refused
+
+    def cancel(self, request_id: str) -> bool:
+        """As `SchedulerCore.cancel`."""
+        found = super().cancel(request_id)
+        check_invariants(self)
+        return found
+
+    def plan(self, now_ms: float) -> BatchPlan | None:
+        """As `SchedulerCore.plan`."""
+        plan = super().plan(now_ms)
+        _require(plan is not None or bool(self.in_flight) or self.empty, "requests are here, the device idles")
+        check_invariants(self)
+        return plan
+
+    def commit(self, result: IterationResult) -> Committed:
+        """As `SchedulerCore.commit`."""
+        committed = super().commit(result)
+        check_invariants(self)
+        return committed
+
+
+def _require(holds: bool, broken: str) -> None:
+    if not holds:
+        raise InvariantBroken(broken)
+
+
+def _check_blocks(core: SchedulerCore) -> None:
+    """Every block is free, owned or cooling, and in exactly one place."""
+    memory = core.memory
+    seen = np.zeros(memory.total, np.int64)
+    for expected, blocks in ((FREE, memory.free_list), *((COOLING, blocks) for _, blocks in memory.cooling_until)):
+        np.add.at(seen, blocks, 1)
+        _require(bool((memory.holder[blocks] == expected).all()), "a free or cooling block has a holder")
+    for slot, owned in enumerate(memory.owned.tolist()):
+        blocks = memory.table[slot, :owned]
+        np.add.at(seen, blocks, 1)
+        _require(bool((memory.holder[blocks] == slot).all()), f"slot {slot} uses a block that is not its own")
+    _require(bool((seen == 1).all()), f"blocks in no place or in several: {np.flatnonzero(seen != 1).tolist()}")
+
+
+def _check_slots(core: SchedulerCore) -> None:
+    """Requests and slots are paired; who does not run owns nothing; ended slots wait for a plan in flight."""
+    slots = core.slots
+    held = {slot: request.request_id for slot, request in enumerate(slots.requests) if request is not None}
+    _require({slot: rid for rid, slot in slots.slot_of.items()} == held, "requests and slots disagree")
+    vacant = (slots.phase == Phase.FREE) | (slots.phase == Phase.ENDED)
+    _require(set(np.flatnonzero(~vacant).tolist()) == set(held), "a phase disagrees with its slot's request")
+    _require(sorted(slots.free_list) == np.flatnonzero(slots.phase == Phase.FREE).tolist(), "free slots disagree")
+    _require(not core.memory.owned[slots.phase != Phase.RUNNING].any(), "a request that does not run owns blocks")
+    in_flight = {int(slot) for flight in core.in_flight for slot in flight.plan.slots}
+    ended = set(np.flatnonzero(slots.phase == Phase.ENDED).tolist())
+    _require(ended <= in_flight, "an ended slot waits for nothing")
+
+
+def _check_tokens(core: SchedulerCore) -> None:
+    """computed <= known <= max total, KV only in own blocks, and what is not confirmed is being sampled."""
+    slots, memory = core.slots, core.memory
+    held = np.flatnonzero((slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED))
+    _require(bool((slots.computed[held] >= 0).all()), "negative context")
+    _require(bool((slots.computed[held] < slots.known[held]).all()), "computed a token that is not known")
+    _require(bool((slots.known[held] <= slots.max_total[held]).all()), "more tokens than asked")
+    running = np.flatnonzero(slots.phase == Phase.RUNNING)
+    capacity = memory.owned[running] * core.limits.block_tokens
+    _require(bool((slots.computed[running] <= capacity).all()), "context without blocks")
+    _require(bool((memory.owned[running] <= slots.full_blocks[running]).all()), "more blocks than a full request")
+    sampling = np.zeros(len(slots.phase), np.int64)
+    for flight in core.in_flight:
+        np.add.at(sampling, flight.plan.slots[flight.plan.samples], 1)
+    _require(bool((slots.known - slots.confirmed == sampling)[held].all()), "unconfirmed tokens are not in flight")
+
+
+def _check_guarantees(core: SchedulerCore) -> None:
+    """Guaranteed requests fit together at full length, and one exists whenever something runs."""
+    guaranteed = core.preemptor.guaranteed()
+    full = int(core.slots.full_blocks[guaranteed].sum())
+    _require(full <= core.memory.total, f"{full} blocks guaranteed of {core.memory.total}")
+    running = core.slots.phase == Phase.RUNNING
+    _require(bool(guaranteed.any()) or not running.any(), "requests run and none is sure to finish")
+
+
+def _check_plans(core: SchedulerCore) -> None:
+    """Plans in flight are consecutive and within the limits."""
+    numbers = [flight.plan.iteration for flight in core.in_flight]
+    _require(numbers == list(range(core.iteration - len(numbers) + 1, core.iteration + 1)), "iterations out of order")
+    _require(len(numbers) <= MAX_IN_FLIGHT, "too many plans in flight")
+    for flight in core.in_flight:
+        plan = flight.plan
+        _require(0 < plan.tokens <= core.limits.max_batched_tokens, "a plan over the token budget")
+        _require(len(np.unique(plan.slots)) == len(plan.slots), "a slot twice in a plan")
+        _require(bool((plan.counts[: plan.decodes] == 1).all()), "a decode row of several tokens")

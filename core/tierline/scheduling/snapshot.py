@@ -1,0 +1,40 @@
+"""A scheduling core's whole state as plain values: for a debug dump, and to prove that nothing is kept beside it."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from tierline.scheduling.core import InFlight, SchedulerCore
+from tierline.scheduling.latency import LatencyModel
+from tierline.scheduling.memory import MemorySnapshot
+from tierline.scheduling.plans import EngineLimits
+from tierline.scheduling.slots import SlotsSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSnapshot:
+    """Everything a core knows, but for what its latency model learned."""
+
+    limits: EngineLimits
+    slots: SlotsSnapshot
+    memory: MemorySnapshot
+    in_flight: tuple[InFlight, ...]
+    iteration: int
+    draining: bool
+
+
+def take_snapshot(core: SchedulerCore) -> CoreSnapshot:
+    """Return the state of `core`, independent of what happens to it later."""
+    in_flight = tuple(core.in_flight)
+    return CoreSnapshot(
+        core.limits, core.slots.snapshot(), core.memory.snapshot(), in_flight, core.iteration, core.draining
+    )
+
+
+def rebuild(snapshot: CoreSnapshot, latency: LatencyModel) -> SchedulerCore:
+    """Return a core in the state of `snapshot`; it plans as the original does when `latency` knows the same."""
+    core = SchedulerCore(snapshot.limits, latency)
+    core.slots.restore(snapshot.slots)
+    core.memory.restore(snapshot.memory)
+    core.in_flight = deque(snapshot.in_flight)
+    core.iteration, core.draining = snapshot.iteration, snapshot.draining
+    return core

@@ -1,0 +1,112 @@
+"""An executor without a model: it obeys batch plans as a device does and notices when a plan is wrong.
+
+Its KV cache holds, for each block position, the token and the position that were computed there. To sample, it reads a
+request's whole context through the block table: a block that was given away too early, a table entry that is missing
+or a position that was never computed makes `CorruptContext` instead of silently wrong tokens. The next token is a
+function of the whole context, so preemption, chunking and moves must not change it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tierline.scheduling.batching import batch_features
+from tierline.scheduling.latency import Coefficients
+from tierline.scheduling.plans import BatchPlan, EngineLimits, IterationResult
+
+VOCABULARY = 50_021
+_MULTIPLIER = 31
+
+
+class CorruptContext(AssertionError):
+    """A plan made the executor read KV that is not the request's context."""
+
+
+def next_token(context: NDArray[np.int64]) -> int:
+    """Return the token this pretended model generates after `context`."""
+    weights = np.arange(1, len(context) + 1, dtype=np.int64) * _MULTIPLIER % VOCABULARY
+    return int((context % VOCABULARY * weights % VOCABULARY).sum() % VOCABULARY)
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """An iteration's outcome: `tokens[i]` is what row i sampled, -1 where it sampled nothing."""
+
+    result: IterationResult
+    tokens: NDArray[np.int64]
+
+
+class FakeExecutor:
+    """Executes plans in order; `begin` takes a plan over at once, as an engine planning one step ahead does.
+
+    `known_ids` returns the prompt and emitted token ids of an admitted request. `is_stop` says which token ends one.
+    """
+
+    def __init__(
+        self,
+        limits: EngineLimits,
+        truth: Coefficients,
+        known_ids: Callable[[str], Sequence[int]],
+        is_stop: Callable[[str, int], bool] = lambda _request_id, _token: False,
+    ) -> None:
+        slots = limits.max_running_requests
+        self.block_table = np.full((slots, limits.blocks_per_request), -1, np.int32)
+        self._tokens = np.full((slots, limits.max_model_tokens + 1), -1, np.int64)
+        self._block_tokens = limits.block_tokens
+        self._cache = np.full((limits.total_blocks * limits.block_tokens, 2), -1, np.int64)
+        self._truth = truth
+        self._known_ids = known_ids
+        self._is_stop = is_stop
+        self._request_of = [""] * slots
+        self._begun: deque[BatchPlan] = deque()
+
+    def begin(self, plan: BatchPlan) -> None:
+        """Apply the plan's deltas now, while earlier plans may still be computing."""
+        for admitted in plan.admitted:
+            ids = self._known_ids(admitted.request_id)
+            self._tokens[admitted.slot] = -1
+            self._tokens[admitted.slot, : len(ids)] = ids
+            self._request_of[admitted.slot] = admitted.request_id
+        slots, indexes, blocks = plan.block_updates.T
+        self.block_table[slots, indexes] = blocks
+        self._begun.append(plan)
+
+    def finish(self) -> Executed:
+        """Compute the oldest plan that was begun."""
+        plan = self._begun.popleft()
+        rows = zip(plan.slots.tolist(), plan.starts.tolist(), plan.counts.tolist(), strict=True)
+        ends = [self._compute(slot, start, count) for slot, start, count in rows]
+        tokens = np.full(len(ends), -1, np.int64)
+        stopped = np.zeros(len(ends), np.bool_)
+        for row in np.flatnonzero(plan.samples).tolist():
+            slot = int(plan.slots[row])
+            tokens[row] = self._tokens[slot, ends[row]] = self._sample(slot, ends[row])
+            stopped[row] = self._is_stop(self._request_of[slot], int(tokens[row]))
+        elapsed_ms = self._truth.predict_ms(batch_features(plan))
+        return Executed(IterationResult(plan.iteration, stopped, elapsed_ms), tokens)
+
+    def _compute(self, slot: int, start: int, count: int) -> int:
+        positions = np.arange(start, start + count)
+        tokens = self._tokens[slot, start : start + count]
+        if (tokens < 0).any():
+            raise CorruptContext(f"slot {slot}: computes position {start}..{start + count - 1}, not all known")
+        places = self._places(slot, positions)
+        self._cache[places, 0], self._cache[places, 1] = tokens, positions
+        return start + count
+
+    def _sample(self, slot: int, end: int) -> int:
+        positions = np.arange(end)
+        read = self._cache[self._places(slot, positions)]
+        if (read[:, 0] != self._tokens[slot, :end]).any() or (read[:, 1] != positions).any():
+            raise CorruptContext(f"slot {slot}: the KV of {self._request_of[slot]} is not its context")
+        return next_token(read[:, 0])
+
+    def _places(self, slot: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        blocks = self.block_table[slot, positions // self._block_tokens]
+        if (blocks < 0).any():
+            raise CorruptContext(f"slot {slot}: position without a block")
+        places: NDArray[np.int64] = blocks.astype(np.int64) * self._block_tokens + positions % self._block_tokens
+        return places

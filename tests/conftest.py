@@ -1,0 +1,16 @@
+"""Settings that all tests share. `HYPOTHESIS_PROFILE` picks how long property tests search: default, ci, exhaustive."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large)
+
+settings.register_profile(
+    "default", deadline=None, max_examples=150, stateful_step_count=60, suppress_health_check=_QUIET
+)
+settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True, print_blob=True)
+settings.register_profile(
+    "exhaustive", parent=settings.get_profile("default"), max_examples=2000, stateful_step_count=200, print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

@@ -1,0 +1,180 @@
+"""The scheduling core against a device that notices every wrong block, under arbitrary steps.
+
+Whatever is submitted, cancelled, planned ahead and committed in whatever order: all invariants hold, the device never
+idles while a request is here, each request ends exactly once, and its tokens are those it would have got alone.
+"""
+
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tierline.scheduling.core import MAX_IN_FLIGHT, SchedulerCore
+from tierline.scheduling.invariants import CheckedSchedulerCore, check_invariants
+from tierline.scheduling.latency import Coefficients, LatencyModel
+from tierline.scheduling.plans import BatchPlan, EngineLimits, EngineRequest
+from tierline.scheduling.snapshot import rebuild, take_snapshot
+from tierline.sim.executor import FakeExecutor, next_token
+from tierline.wire.frames import NackReason
+
+TRUTH = Coefficients(7.0, 0.02, 1e-5, 0.05, 1e-4)
+STOP_EVERY = 17
+STEPS_TO_EMPTY = 5000
+SHAPES = st.builds(
+    EngineRequest,
+    request_id=st.just(""),
+    prompt_tokens=st.integers(1, 16),
+    max_output_tokens=st.integers(1, 24),
+    emitted_tokens=st.integers(0, 5),
+    priority=st.integers(0, 2),
+    ttft_deadline_ms=st.sampled_from([0.0, 100.0, float("inf")]),
+    tpot_budget_ms=st.sampled_from([5.0, 9.0, 30.0, float("inf")]),
+    preemptible=st.booleans(),
+)
+
+
+def is_stop(token: int) -> bool:
+    return token % STOP_EVERY == 0
+
+
+def alone(ids: list[int], request: EngineRequest) -> tuple[list[int], str]:
+    """What the request gets on an empty engine: its new tokens and why it ends."""
+    known = list(ids)
+    while len(known) < request.max_total_tokens:
+        known.append(next_token(np.array(known, np.int64)))
+        if is_stop(known[-1]):
+            return known[len(ids) :], "stop"
+    return known[len(ids) :], "length"
+
+
+class CoreMachine(RuleBasedStateMachine):
+    @initialize(
+        slots=st.integers(1, 6),
+        blocks=st.integers(7, 20),
+        block_tokens=st.integers(1, 4),
+        budget=st.integers(0, 20),
+        partial=st.integers(1, 3),
+    )
+    def start(self, slots: int, blocks: int, block_tokens: int, budget: int, partial: int) -> None:
+        self.limits = EngineLimits(slots, slots + budget, 48, block_tokens, blocks, partial)
+        self.core = CheckedSchedulerCore(self.limits, LatencyModel(TRUTH))
+        self.ids: dict[str, list[int]] = {}
+        self.requests: dict[str, EngineRequest] = {}
+        self.given: dict[str, list[int]] = {}
+        self.ended: dict[str, str] = {}
+        self.plans: deque[tuple[BatchPlan, list[str]]] = deque()
+        self.device = FakeExecutor(self.limits, TRUTH, self.ids.__getitem__, lambda _id, token: is_stop(token))
+
+    @rule(shapes=st.lists(SHAPES, min_size=1, max_size=4), steps=st.integers(0, 12), ahead=st.booleans())
+    def submit_and_run(self, shapes: list[EngineRequest], steps: int, ahead: bool) -> None:
+        for shape in shapes:
+            self.submit(shape)
+        for _ in range(steps):
+            if len(self.plans) < MAX_IN_FLIGHT:
+                self.plan(with_twin=False)
+            if len(self.plans) > ahead:
+                self.commit()
+
+    @rule(shape=SHAPES)
+    def submit(self, shape: EngineRequest) -> None:
+        name = f"r{len(self.requests)}"
+        request = replace(shape, request_id=name, max_output_tokens=shape.emitted_tokens + shape.max_output_tokens)
+        ids = [(len(self.requests) * 131 + index * 7 + 1) % 997 for index in range(request.context_tokens)]
+        total, blocks = request.max_total_tokens, -(-(request.max_total_tokens - 1) // self.limits.block_tokens)
+        too_long = total > self.limits.max_model_tokens or blocks > self.limits.total_blocks
+        free = self.core.free_requests
+        refused = self.core.submit(request)
+        if refused is None:
+            assert not too_long
+            assert free
+            self.requests[name], self.ids[name], self.given[name] = request, ids, []
+        else:
+            assert refused is (NackReason.TOO_LONG if too_long else NackReason.NO_SLOT)
+
+    @precondition(lambda self: len(self.plans) < MAX_IN_FLIGHT)
+    @rule(with_twin=st.booleans())
+    def plan(self, with_twin: bool) -> None:
+        twin = self.rebuilt() if with_twin else None
+        plan = self.core.plan(0.0)
+        if twin is not None:
+            assert_same_plan(plan, twin.plan(0.0))
+            assert take_snapshot(twin).slots == take_snapshot(self.core).slots
+            assert take_snapshot(twin).memory == take_snapshot(self.core).memory
+        if plan is not None:
+            names = [self.core.slots.request(slot).request_id for slot in plan.slots.tolist()]
+            self.device.begin(plan)
+            self.plans.append((plan, names))
+
+    @precondition(lambda self: self.plans)
+    @rule()
+    def commit(self) -> None:
+        _, names = self.plans.popleft()
+        executed = self.device.finish()
+        committed = self.core.commit(executed.result)
+        for row in committed.delivered:
+            assert names[row] not in self.ended
+            self.given[names[row]].append(int(executed.tokens[row]))
+        for finished in committed.finished:
+            assert finished.request_id not in self.ended
+            self.ended[finished.request_id] = finished.reason
+
+    @precondition(lambda self: len(self.requests) > len(self.ended))
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(set(self.requests) - set(self.ended))))
+        assert self.core.cancel(name)
+        assert not self.core.cancel(name)
+        self.ended[name] = "cancelled"
+
+    @rule()
+    def duplicate(self) -> None:
+        for name in set(self.requests) - set(self.ended):
+            assert self.core.submit(self.requests[name]) is NackReason.DUPLICATE
+
+    def rebuilt(self) -> SchedulerCore:
+        snapshot = take_snapshot(self.core)
+        twin = rebuild(snapshot, self.core.latency)
+        check_invariants(twin)
+        assert take_snapshot(twin) == snapshot
+        return twin
+
+    @invariant()
+    def device_table_follows_the_deltas(self) -> None:
+        if not hasattr(self, "core"):
+            return
+        for slot, owned in enumerate(self.core.memory.owned.tolist()):
+            assert (self.device.block_table[slot, :owned] == self.core.memory.table[slot, :owned]).all()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "core"):
+            return
+        for _ in range(STEPS_TO_EMPTY):
+            if self.core.empty:
+                break
+            if len(self.plans) < MAX_IN_FLIGHT:
+                self.plan(with_twin=False)
+            if self.plans:
+                self.commit()
+        assert self.core.empty
+        assert self.core.memory.free == self.limits.total_blocks
+        assert self.core.free_requests == self.limits.max_running_requests
+        for name, request in self.requests.items():
+            tokens, reason = alone(self.ids[name], request)
+            if self.ended[name] == "cancelled":
+                assert self.given[name] == tokens[: len(self.given[name])]
+            else:
+                assert (self.given[name], self.ended[name]) == (tokens, reason)
+
+
+def assert_same_plan(left: BatchPlan | None, right: BatchPlan | None) -> None:
+    assert (left is None) == (right is None)
+    if left is None or right is None:
+        return
+    for name in ("slots", "starts", "counts", "samples", "block_updates"):
+        assert (getattr(left, name) == getattr(right, name)).all()
+    assert (left.iteration, left.decodes, left.admitted) == (right.iteration, right.decodes, right.admitted)
+
+
+TestCoreMachine = CoreMachine.TestCase
