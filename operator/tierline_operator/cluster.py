@@ -1,8 +1,10 @@
 """The API server as JSON over one client: requests, lists in pages, watches, and a login that survives rotation."""
 
+import asyncio
 import json
 import logging
 import os
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ MERGE_PATCH = "application/merge-patch+json"
 PLAIN = "application/json"
 
 REQUEST_SECONDS = 30.0
+RETRY_PAUSES_SECONDS = (0.05, 0.2, 0.8)
 PAGE_SIZE = 500
 WATCH_SECONDS = 300
 SILENCE_SECONDS = 90.0
@@ -80,14 +83,20 @@ class Cluster:
             await self._client.close()
 
     async def request(self, call: Call) -> dict[str, Any]:
-        """Return the answer's JSON; raises `ApiError`, `aiohttp.ClientError` or `TimeoutError`."""
-        try:
-            return await self._once(call)
-        except ApiError as error:
-            if error.status != 401:
-                raise
-        await self.login()
-        return await self._once(call)
+        """Return the answer's JSON; raises `ApiError`, `aiohttp.ClientError` or `TimeoutError`.
+
+        Refused logins and a busy server are tried again a few times: it has not begun the work then.
+        """
+        for pause in RETRY_PAUSES_SECONDS:
+            try:
+                return await self.once(call)
+            except ApiError as error:
+                if error.status not in {401, 429, 503}:
+                    raise
+                if error.status == 401:
+                    await self.login()
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
+        return await self.once(call)
 
     async def list_all(self, path: str, query: Mapping[str, str]) -> tuple[list[dict[str, Any]], str]:
         """Return every object and the version of the list, read in pages."""
@@ -117,7 +126,8 @@ class Cluster:
                 if line.strip():
                     yield json.loads(line)
 
-    async def _once(self, call: Call) -> dict[str, Any]:
+    async def once(self, call: Call) -> dict[str, Any]:
+        """Try the request once; raises as `request` does."""
         async with self._open(call, aiohttp.ClientTimeout(total=REQUEST_SECONDS)) as response:
             text = await response.read()
             if response.status >= 400:

@@ -14,7 +14,7 @@ from tierline_operator.wakes import WakeKey, Wakes
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 0.1
-LONGEST_RETRY_SECONDS = 30.0
+LONGEST_RETRY_SECONDS = 10.0
 QUIET_SECONDS = 0.02
 """Pause between two looks at one object, in which a burst of events becomes one look."""
 

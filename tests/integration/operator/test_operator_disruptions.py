@@ -39,11 +39,11 @@ class Unreliable(Cluster):
         super().__init__(kubeconfig)
         self.count = 0
 
-    async def request(self, call):
+    async def once(self, call):
         self.count += 1
         if self.count % 3 == 0:
             raise ApiError(503, "ServiceUnavailable", "the server is currently unable to handle the request")
-        answer = await super().request(call)
+        answer = await super().once(call)
         if self.count % 5 == 0:
             raise aiohttp.ServerDisconnectedError
         return answer
