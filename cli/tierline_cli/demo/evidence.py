@@ -32,6 +32,11 @@ class Evidence:
             )
         )
 
+    def left(self, worker: str) -> bool:
+        """Whether the stream was moved from `worker` to another one."""
+        moves = self.journal.moves if self.journal else ()
+        return any(move.source == worker and move.target not in ("", worker) for move in moves)
+
 
 async def gather_evidence(observations: Sequence[Observation], debug: GatewayDebug) -> list[Evidence]:
     """Join each observation with the gateway's journal of it."""
@@ -39,8 +44,8 @@ async def gather_evidence(observations: Sequence[Observation], debug: GatewayDeb
 
 
 async def repeat_undisturbed(evidence: Sequence[Evidence], reclaim: Reclaim, clients: TenantClients) -> list[Evidence]:
-    """Run the interrupted requests again on the workers that are left, and add the ids they yield now."""
-    caught = [each for each in evidence if each.seen.request_id in reclaim.streams]
+    """Run the moved requests again on the workers that are left, and add the ids they yield now."""
+    caught = [each for each in evidence if each.left(reclaim.worker)]
     repeats = await asyncio.gather(*(clients.send(each.seen.planned, each.seen.prompt) for each in caught))
     ids = {
         each.seen.request_id: tuple(again.token_ids)
@@ -65,7 +70,7 @@ def to_record(evidence: Evidence, audit: StreamAudit, reclaim: Reclaim | None) -
         placements=placements(seen, journal) if journal else (),
         lost_tokens=audit.lost,
         doubled_tokens=audit.doubled,
-        interrupted=reclaim is not None and seen.request_id in reclaim.streams,
+        interrupted=reclaim is not None and evidence.left(reclaim.worker),
         detail="; ".join((*([seen.detail] if seen.detail else []), *audit.problems)),
     )
 

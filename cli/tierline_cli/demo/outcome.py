@@ -19,9 +19,10 @@ from tierline_cli.report.page import write_report
 from tierline_cli.screen import scorecard_view
 
 NOTES = (
-    "A stream counts as caught when the gateway's journal showed it mid-decode on the reclaimed worker at the notice.",
+    "A stream counts as mid-decode at the notice when the gateway's journal then showed it running on the worker, with "
+    "tokens delivered and tokens to come.",
     "Lost and doubled tokens are found by comparing each stream's ids with the length it demanded (EOS is ignored), "
-    "with the count the gateway reports, with its journal, and, for caught streams, with an undisturbed greedy run of "
+    "with the count the gateway reports, with its journal, and, for moved streams, with an undisturbed greedy run of "
     "the same prompt afterwards.",
 )
 

@@ -16,6 +16,9 @@ MIN_EMITTED = 3
 MIN_REMAINING = 12
 """A stream counts as mid-decode between these: it has begun, and will not end before the notice takes effect."""
 
+GOOD_STREAMS = 3
+"""So many streams mid-decode are waited for in the first half of the time; then one is enough."""
+
 LOOK_SECONDS = 0.1
 GONE_SECONDS = 30.0
 
@@ -82,9 +85,11 @@ class Reclaimer:
         if not spot_node_of:
             raise CommandFailed(f"no worker runs on a spot node ({', '.join(sorted(spot))}), so none can be reclaimed")
         spared = frozenset({(await self.view.gateway()).pod.node})
+        patient_until_ms = (self.clock.now_ms() + until_ms) / 2
         while self.clock.now_ms() < until_ms:
             victim = choose_victim(await self.debug.live(), spot_node_of, spared)
-            if victim is not None:
+            wanted = GOOD_STREAMS if self.clock.now_ms() < patient_until_ms else 1
+            if victim is not None and len(victim.streams) >= wanted:
                 return victim
             await asyncio.sleep(LOOK_SECONDS)
         raise CommandFailed(f"no stream was mid-decode on the spot workers {', '.join(spot_node_of)} in the middle")

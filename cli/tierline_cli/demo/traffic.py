@@ -10,9 +10,9 @@ REQUESTS_PER_SECOND = 1.25
 _LAST_ARRIVAL_SHARE = 0.85
 _MIN_OUTPUT_TOKENS = 12
 _SHARES: tuple[tuple[float, TrafficPreset, float, float], ...] = (
-    (0.45, LMSYS_CHAT, 0.25, 0.12),
-    (0.33, AZURE_CONVERSATION, 0.06, 0.25),
-    (0.22, AZURE_CONVERSATION, 0.08, 0.6),
+    (0.45, LMSYS_CHAT, 0.25, 0.08),
+    (0.33, AZURE_CONVERSATION, 0.05, 0.15),
+    (0.22, AZURE_CONVERSATION, 0.06, 0.45),
 )
 """Per tier, most urgent first: share of the requests, lengths, scale of prompts, scale of outputs."""
 

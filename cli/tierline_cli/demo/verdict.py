@@ -27,9 +27,8 @@ def _of_reclaim(evidence: Sequence[Evidence], reclaim: Reclaim | None) -> Iterat
     if reclaim is None:
         yield "no spot node was reclaimed"
         return
-    caught = [each for each in evidence if each.seen.request_id in reclaim.streams]
-    moved = [each for each in caught if _left(each, reclaim.worker)]
-    if not moved:
+    moved = [each for each in evidence if each.left(reclaim.worker)]
+    if not any(each.seen.request_id in reclaim.streams for each in moved):
         yield f"no stream that was mid-decode on {reclaim.worker} was moved to another worker"
     unrepeated = [each.seen.request_id for each in moved if each.undisturbed_ids is None]
     if unrepeated:
@@ -46,8 +45,3 @@ def _of_tokens(scorecard: Scorecard, evidence: Sequence[Evidence]) -> Iterator[s
     findings = [(each.seen.request_id, problem) for each in served for problem in each.audit().problems]
     for request_id, problem in findings[:_SHOWN]:
         yield f"{request_id}: {problem}"
-
-
-def _left(evidence: Evidence, worker: str) -> bool:
-    moves = evidence.journal.moves if evidence.journal else ()
-    return any(move.source == worker and move.target not in ("", worker) for move in moves)

@@ -40,6 +40,7 @@ def render(contents: ReportContents) -> str:
         tier_colours=tier_colours(tier.name for tier in contents.facts.tiers),
         worker_colours=worker_colours(contents.workers),
         moved=[record for record in contents.records if record.interrupted],
+        mid_decode=sum(len(reclaim.streams) for reclaim in contents.facts.reclaims),
         figures=_figures(contents),
     )
 

@@ -15,7 +15,7 @@ from tierline.api.names import (
 )
 from tierline.fleet.observed import ObjectIdentity
 from tierline.fleet.wanted import Images
-from tierline.fleet.worker_pod import field_env, http_probe, owner_reference, restricted_security
+from tierline.fleet.worker_pod import field_env, http_probe, owner_reference, prefer_not_spot, restricted_security
 
 COMPONENT_GATEWAY = "gateway"
 SERVICE_PORT = 80
@@ -115,6 +115,7 @@ def _deployment_spec(fleet: ObjectIdentity, replicas: int, images: Images) -> di
             "spec": {
                 "serviceAccountName": gateway_name(fleet.name),
                 "terminationGracePeriodSeconds": GATEWAY_GRACE_SECONDS,
+                "affinity": {"nodeAffinity": prefer_not_spot()},
                 "containers": [_container(fleet, images)],
             },
         },

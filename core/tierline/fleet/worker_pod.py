@@ -104,6 +104,12 @@ def restricted_security() -> dict[str, Any]:
     }
 
 
+def prefer_not_spot() -> dict[str, Any]:
+    """Return the node affinity of a pod that owns open streams: another node when there is one."""
+    preference = {"weight": 100, "preference": {"matchExpressions": [_not_spot()]}}
+    return {"preferredDuringSchedulingIgnoredDuringExecution": [preference]}
+
+
 def http_probe(path: str, port: str, period_seconds: int, failure_threshold: int) -> dict[str, Any]:
     return {
         "httpGet": {"path": path, "port": port, "scheme": "HTTP"},

@@ -50,7 +50,7 @@ class RequestRecord:
 
     `demanded_tokens` is the length it would have had when served in full, None when a refusal hides it.
     `token_times_ms[k]` is when output token k reached the client. `lost_tokens` and `doubled_tokens` come from the
-    audit of its ids; `interrupted` says that a reclaimed node held it.
+    audit of its ids; `interrupted` says that a reclaimed node took its worker.
     """
 
     request_id: str
