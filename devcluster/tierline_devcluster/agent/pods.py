@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from tierline_devcluster.agent.addresses import AddressPool
 from tierline_devcluster.agent.podrunner import Host, PodRunner
 from tierline_devcluster.agent.podspec import Json, Pod, parse_pod
@@ -35,7 +37,12 @@ class PodKeeper:
         if obj["spec"].get("nodeName") not in self.live_nodes:
             return
         meta = obj["metadata"]
-        runner = self.runners.get(meta["uid"]) or self._begin(obj)
+        try:
+            runner = self.runners.get(meta["uid"]) or self._begin(obj)
+        except msgspec.ValidationError as error:
+            # A pod of a later Kubernetes with a field of another type must not end the agent.
+            _LOG.error("%s/%s cannot be read: %s", meta["namespace"], meta["name"], error)
+            return
         if meta.get("deletionTimestamp"):
             runner.stop(float(meta.get("deletionGracePeriodSeconds") or 0))
 

@@ -61,6 +61,8 @@ IGNORED_POD: Mapping[str, str] = {
     "serviceAccount": "the old name of serviceAccountName",
     "securityContext": "processes run as the user who started the cluster",
     "dnsPolicy": "there is no cluster DNS",
+    "hostname": "HOSTNAME is the pod's name, as a StatefulSet sets it",
+    "subdomain": "there is no cluster DNS",
     "enableServiceLinks": "there are no Service addresses",
     "imagePullSecrets": "images are not pulled",
 }
