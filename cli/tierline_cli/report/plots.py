@@ -89,7 +89,7 @@ def _kv_use(axes: Axes, contents: ReportContents) -> None:
         ]
         axes.plot([at for at, _ in known], [share for _, share in known], color=colour, label=worker, linewidth=1.4)
     axes.set(xlabel="seconds", ylabel="KV blocks in use, %", ylim=(0, None))
-    if contents.facts.samples:
+    if colours:
         _legend_above(axes)
 
 
