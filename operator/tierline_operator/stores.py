@@ -67,7 +67,8 @@ class Stores:
             self._wakes.wake(POLICY_KEY)
             self._wakes.wake_kind("LLMFleet", namespace or None)
             return
-        for key in _concerned(kind, obj):
+        # A former owner too: a child that was taken away from it has to be taken back.
+        for key in {*_concerned(kind, obj), *_concerned(kind, before or obj)}:
             self._wakes.wake(key)
 
 
