@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from tierline.scheduling.plans import BatchPlan
 from tierline_worker.attention.backend import AttentionBackend
-from tierline_worker.batch import flatten
+from tierline_worker.batch import FlatBatch, flatten
 from tierline_worker.model.llama import LlamaModel
 from tierline_worker.sampling import choose_tokens
 from tierline_worker.slots import SlotLoad, SlotTable
@@ -58,8 +59,14 @@ class Executor:
                 torch.from_numpy(batch.last[rows]),
             )
             if not torch.isfinite(logits.sum()):
-                raise NotFinite("the model's output is not finite")
+                self._reject(batch)
             return self._sample(plan, rows, logits)
+
+    def _reject(self, batch: FlatBatch) -> NoReturn:
+        # In a larger batch it is not known yet whose numbers they are.
+        if len(batch.counts) == 1:
+            self._attention.clear(batch.tables)
+        raise NotFinite("the model's output is not finite")
 
     def _sample(self, plan: BatchPlan, rows: NDArray[np.intp], logits: torch.Tensor) -> Sampled:
         slots = plan.slots[rows].astype(np.int64)

@@ -19,7 +19,7 @@ _OMP_POLICY = "OMP_WAIT_POLICY"
 
 def main() -> None:
     """Run a worker until SIGTERM; exit code 0 after a drain, 2 with one line of explanation for bad input."""
-    if _OMP_POLICY not in os.environ:
+    if not os.environ.get(_OMP_POLICY):
         _start_again_with_passive_threads()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     code = _run(os.environ)

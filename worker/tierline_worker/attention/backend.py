@@ -4,7 +4,7 @@ from typing import Protocol
 
 import torch
 
-from tierline_worker.batch import FlatBatch
+from tierline_worker.batch import FlatBatch, Ints
 
 
 class PreparedAttention(Protocol):
@@ -24,4 +24,8 @@ class AttentionBackend(Protocol):
 
     def prepare(self, batch: FlatBatch) -> PreparedAttention:
         """Build what all layers of this iteration share."""
+        ...
+
+    def clear(self, blocks: Ints) -> None:
+        """Zero the KV of `blocks` whose numbers are not finite: a later owner's masked places are multiplied too."""
         ...

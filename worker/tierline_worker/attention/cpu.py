@@ -55,6 +55,9 @@ class CPUAttention:
         chunks = tuple(self._chunk(batch, row) for row in range(batch.decodes, len(batch.counts)))
         return _CPUPrepared(self, self._places(batch), groups, chunks)
 
+    def clear(self, blocks: Ints) -> None:
+        self._arena.pages[torch.from_numpy(np.unique(blocks))] = 0
+
     def store(self, layer: int, places: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
         """Write key and value [tokens, kv_heads, head_dim] to the arena rows `places` [2·tokens·kv_heads]."""
         both = torch.cat((key, value)).view(-1, self._arena.head_dim)

@@ -87,9 +87,13 @@ class GGUFCheckpoint:
             rope_theta=float(self._field("llama.rope.freq_base", 10_000.0)),
             max_positions=int(self._field("llama.context_length")),
             tied_embeddings="output.weight" not in self._tensors,
-            eos_token_ids=(int(self._field("tokenizer.ggml.eos_token_id")),),
+            eos_token_ids=self._stop_ids(),
         )
         return check_sizes(config, self._path)
+
+    def _stop_ids(self) -> tuple[int, ...]:
+        names = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
+        return tuple(int(self._field(name)) for name in names if name in self._reader.fields)
 
     def _refuse_rope_scaling(self) -> None:
         scaling = self._field("llama.rope.scaling.type", "none")

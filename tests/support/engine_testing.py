@@ -1,0 +1,78 @@
+"""Drives the worker's executor with hand-made plans, without scheduling core, threads or sockets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tierline.scheduling.plans import BatchPlan
+from tierline.wire.frames import Sampling
+from tierline_worker.attention.cpu import CPUAttention
+from tierline_worker.executor import Executor
+from tierline_worker.kv_arena import KVArena
+from tierline_worker.model.load import load_model
+from tierline_worker.slots import SlotLoad, SlotTable
+
+
+def rows_plan(
+    rows: Sequence[tuple[int, int, int, bool]], updates: Sequence[tuple[int, int, int]] = (), iteration: int = 1
+) -> BatchPlan:
+    """Return a plan of rows (slot, start, count, samples), decodes first as plans have them."""
+    ordered = sorted(rows, key=lambda row: row[2] != 1)
+    table = np.array([row[:3] for row in ordered], dtype=np.int32).reshape(-1, 3)
+    return BatchPlan(
+        iteration=iteration,
+        slots=table[:, 0],
+        starts=table[:, 1],
+        counts=table[:, 2],
+        samples=np.array([row[3] for row in ordered], dtype=np.bool_),
+        block_updates=np.array(updates, dtype=np.int32).reshape(-1, 3),
+        decodes=int((table[:, 2] == 1).sum()),
+    )
+
+
+@dataclass
+class Bench:
+    """An executor whose requests' blocks are spread over the arena by a fixed shuffle."""
+
+    executor: Executor
+    slots: SlotTable
+    arena: KVArena
+    free: list[int] = field(default_factory=list)
+
+    @staticmethod
+    def load(path: Path, dtype: torch.dtype = torch.float32, blocks: int = 64, block_tokens: int = 4) -> "Bench":
+        torch.set_num_threads(1)
+        model = load_model(path, dtype)
+        arena = KVArena.allocate(model.config, blocks, block_tokens, dtype)
+        slots = SlotTable(16, min(model.config.max_positions, 1024), block_tokens, model.config.eos_token_ids)
+        executor = Executor(model, CPUAttention(arena), slots, block_tokens)
+        return Bench(executor, slots, arena, np.random.default_rng(7).permutation(blocks).tolist())
+
+    def admit(self, slot: int, token_ids: Sequence[int], room: int, sampling: Sampling | None = None) -> None:
+        """Load a request and give it blocks for its tokens and `room` more."""
+        count = -(-(len(token_ids) + room) // self.arena.block_tokens)
+        updates = [(slot, index, self.free.pop()) for index in range(count)]
+        load = SlotLoad(slot, list(token_ids), sampling or Sampling(room, ignore_eos=True))
+        self.executor.apply(rows_plan([], updates), [load])
+
+    def release(self, slot: int, count: int) -> None:
+        self.free.extend(self.slots.blocks[slot, :count].tolist())
+
+    def generate(self, token_ids: Sequence[int], new_tokens: int, chunk: int = 10_000, slot: int = 0) -> list[int]:
+        """Run one request alone: chunks of its prompt, then decodes."""
+        self.admit(slot, token_ids, new_tokens)
+        out: list[int] = []
+        start = 0
+        while len(out) < new_tokens:
+            known = len(token_ids) + len(out)
+            count = min(chunk, known - start)
+            samples = start + count == known
+            sampled = self.executor.compute(rows_plan([(slot, start, count, samples)]))
+            start += count
+            if samples:
+                out.append(int(sampled.tokens[0]))
+        self.release(slot, -(-(len(token_ids) + new_tokens) // self.arena.block_tokens))
+        return out

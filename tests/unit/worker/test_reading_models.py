@@ -1,0 +1,131 @@
+"""Reading model files: what is read, and what a person is told when a file cannot be served."""
+
+import json
+import shutil
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from engine_testing import Bench
+from safetensors.numpy import save_file
+from tiny_checkpoint import CONFIG, tiny_tensors, write_tiny_checkpoint
+from tiny_gguf import write_tiny_gguf
+
+from tierline_worker.errors import ModelError
+from tierline_worker.model.load import load_model, open_checkpoint
+
+PROMPT = [7, 3, 99, 200, 41]
+
+
+def _refusal(path, dtype=torch.float32) -> str:
+    with pytest.raises(ModelError) as caught:
+        load_model(path, dtype)
+    message = str(caught.value)
+    assert message.startswith("model.source ")
+    assert "\n" not in message
+    assert "; " in message, "the fix is missing"
+    return message
+
+
+def test_gguf_and_directory_of_one_model_compute_the_same(tmp_path, tiny_bench):
+    path = write_tiny_gguf(tmp_path / "tiny.gguf")
+    assert Bench.load(path).generate(PROMPT, 16) == tiny_bench.generate(PROMPT, 16)
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_1"])
+def test_quantised_gguf_is_close_to_the_original(tmp_path, kind):
+    path = write_tiny_gguf(tmp_path / "tiny.gguf", quantisation=gguf.GGMLQuantizationType[kind])
+    name = "model.layers.1.self_attn.q_proj.weight"
+    original = tiny_tensors(CONFIG, 0)[name]
+    read = open_checkpoint(path).tensor(name).numpy()
+    tolerance = {"Q8_0": 0.01, "Q4_1": 0.08}[kind]
+    assert np.abs(read - original).max() < tolerance * np.abs(original).max()
+
+
+def test_stop_tokens_come_from_both_kinds_of_files(tmp_path, tiny_path):
+    assert open_checkpoint(tiny_path).config.eos_token_ids == (258,)
+    assert open_checkpoint(write_tiny_gguf(tmp_path / "tiny.gguf")).config.eos_token_ids == (258,)
+
+
+def test_missing_path():
+    assert "no such file" in _refusal(Path("/nowhere/model.gguf"))
+
+
+@pytest.mark.parametrize("keep", [0, 3, 20, 500, 2000, 20_000])
+def test_cut_off_gguf(tmp_path, keep):
+    whole = write_tiny_gguf(tmp_path / "tiny.gguf").read_bytes()
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(whole[:keep])
+    assert "damaged or cut off" in _refusal(broken)
+
+
+def test_gguf_of_random_bytes(tmp_path):
+    path = tmp_path / "random.gguf"
+    path.write_bytes(b"GGUF\x03\x00\x00\x00" + np.random.default_rng(0).bytes(4096))
+    assert "damaged" in _refusal(path)
+
+
+def test_gguf_of_another_architecture(tmp_path):
+    assert "'qwen2' is not supported" in _refusal(write_tiny_gguf(tmp_path / "q.gguf", architecture="qwen2"))
+
+
+def test_gguf_with_rope_scaling(tmp_path):
+    assert "rope scaling" in _refusal(write_tiny_gguf(tmp_path / "r.gguf", rope_scaling="yarn"))
+
+
+def test_gguf_with_a_missing_tensor(tmp_path):
+    message = _refusal(write_tiny_gguf(tmp_path / "m.gguf", leave_out="blk.1.ffn_up.weight"))
+    assert "blk.1.ffn_up.weight is missing" in message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel is not supported"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope scaling 'llama3'"),
+        ({"attention_bias": True}, "attention_bias"),
+        ({"mlp_bias": True}, "mlp_bias"),
+        ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config"),
+        ({"hidden_size": None}, "no number for hidden_size"),
+        ({"num_attention_heads": 3, "num_key_value_heads": 2}, "do not divide"),
+        ({"vocab_size": 100}, "its configuration says (100, 64)"),
+    ],
+)
+def test_configurations_that_cannot_be_served(tmp_path, tiny_path, change, words):
+    path = shutil.copytree(tiny_path, tmp_path / "model")
+    (path / "config.json").write_text(json.dumps({**CONFIG, **change}))
+    assert words in _refusal(path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_file_of_the_directory_is_missing_or_damaged(tmp_path, tiny_path, name):
+    path = shutil.copytree(tiny_path, tmp_path / "model")
+    (path / name).write_bytes(b"{not what it should be")
+    assert name in _refusal(path)
+    (path / name).unlink()
+    assert name in _refusal(path)
+
+
+def test_missing_and_not_finite_tensors(tmp_path):
+    path = write_tiny_checkpoint(tmp_path / "model")
+    tensors = tiny_tensors(CONFIG, 0)
+    dropped = tensors.pop("model.layers.2.mlp.down_proj.weight")
+    save_file(tensors, path / "model.safetensors")
+    assert "model.layers.2.mlp.down_proj.weight is missing" in _refusal(path)
+    dropped[3, 5] = np.nan
+    save_file({**tensors, "model.layers.2.mlp.down_proj.weight": dropped}, path / "model.safetensors")
+    assert "not finite" in _refusal(path)
+
+
+def test_weights_spread_over_several_files(tmp_path, tiny_path, tiny_bench):
+    path = shutil.copytree(tiny_path, tmp_path / "model")
+    (path / "model.safetensors").unlink()
+    tensors = tiny_tensors(CONFIG, 0)
+    files = {name: f"model-{number % 2}.safetensors" for number, name in enumerate(tensors)}
+    for file in set(files.values()):
+        save_file({name: value for name, value in tensors.items() if files[name] == file}, path / file)
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    assert Bench.load(path).generate(PROMPT, 8) == tiny_bench.generate(PROMPT, 8)
