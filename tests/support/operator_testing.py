@@ -221,7 +221,7 @@ class RunningOperator:
         self._started.set()
         try:
             await self._operator.run()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by `stop`
             self.error = error
 
 

@@ -6,7 +6,8 @@ The rules, in the order in which they are applied:
 2. A pod of an old revision that is not ready gives no capacity and goes at once.
 3. As many pods are created as are missing; a pod on a doomed node is counted absent.
 4. Ready pods of an old revision are replaced one at a time: first one pod too many, then, when it is ready, one less.
-5. Of a surplus the pods of an old revision go first, then those not ready, then the youngest.
+5. Of a surplus the pods of an old revision go first, then those not ready, then the youngest; never a ready one that
+   is needed.
 6. A pod on a doomed node is told its deadline, and leaves shortly before it once the others carry the load.
 """
 
@@ -113,7 +114,13 @@ def _surplus(kept: tuple[ObservedPod, ...], seen: PoolObservation) -> tuple[Obse
     surge_not_ready = any(pod.revision == seen.revision and not pod.ready for pod in kept)
     allowed = seen.replicas + (1 if rolling and surge_not_ready else 0)
     in_order = sorted(kept, key=lambda pod: (pod.revision == seen.revision, pod.ready, -pod.created_ms, -pod.attempt))
-    return tuple(in_order[: max(0, len(kept) - allowed)])
+    spare_ready = sum(pod.ready for pod in kept) - seen.replicas
+    victims: list[ObservedPod] = []
+    for pod in in_order:
+        if len(kept) - len(victims) > allowed and not (pod.ready and spare_ready <= 0):
+            victims.append(pod)
+            spare_ready -= pod.ready
+    return tuple(victims)
 
 
 def _departures(census: Census, kept: tuple[ObservedPod, ...], seen: PoolObservation) -> Iterable[PodRemoval]:

@@ -1,4 +1,4 @@
-"""What may go wrong around a fleet: lost nodes, reclaimed nodes, a dying operator, a dying leader, a sick API server."""
+"""What may go wrong around a fleet: lost nodes, reclaimed nodes, a dying operator, a dying leader, a sick server."""
 
 import asyncio
 import time
