@@ -78,11 +78,10 @@ class FakeWorker:
     spent: Credits = field(default_factory=lambda: Credits(0, 0))
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def start(self) -> WorkerEndpoint:
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> WorkerEndpoint:
         self.gate.set()
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port = self.server.sockets[0].getsockname()[1]
-        return WorkerEndpoint(self.name, "127.0.0.1", port)
+        self.server = await asyncio.start_server(self._serve, host, port)
+        return WorkerEndpoint(self.name, host, self.server.sockets[0].getsockname()[1])
 
     async def kill(self) -> None:
         """Die as a process does: every connection is cut, nothing is said."""
