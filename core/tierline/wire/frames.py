@@ -165,14 +165,23 @@ class Draining(Frame, frozen=True, tag="draining"):
 GatewayFrame = Hello | Submit | Cancel
 WorkerFrame = Welcome | Refusal | Iteration | Nack | Draining
 
+# msgspec reports broken UTF-8 and deep nesting with Python's own errors.
+_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 _ENCODER = msgspec.msgpack.Encoder()
 _GATEWAY_DECODER: msgspec.msgpack.Decoder[GatewayFrame] = msgspec.msgpack.Decoder(GatewayFrame)
 _WORKER_DECODER: msgspec.msgpack.Decoder[WorkerFrame] = msgspec.msgpack.Decoder(WorkerFrame)
 
 
 def encode(frame: GatewayFrame | WorkerFrame) -> bytes:
-    """Return the frame as it goes on the wire, length first; raises `FrameError` when it is too long."""
-    body = _ENCODER.encode(frame)
+    """Return the frame as it goes on the wire, length first; raises `FrameError` when it is too long.
+
+    So it does when the frame holds what msgpack cannot: an integer beyond 64 bits, text that is not Unicode.
+    """
+    try:
+        body = _ENCODER.encode(frame)
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise FrameError(f"{type(frame).__name__} cannot be sent: {error}") from error
     if len(body) > MAX_FRAME_BYTES:
         raise FrameError(f"frame of {len(body)} bytes is over the limit of {MAX_FRAME_BYTES}")
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
@@ -190,7 +199,7 @@ def decode_gateway(body: bytes) -> GatewayFrame:
     """Decode what a gateway sent; raises `FrameError`."""
     try:
         return _GATEWAY_DECODER.decode(body)
-    except msgspec.MsgspecError as error:
+    except _UNDECODABLE as error:
         raise FrameError(f"not a gateway frame: {error}") from error
 
 
@@ -198,5 +207,5 @@ def decode_worker(body: bytes) -> WorkerFrame:
     """Decode what a worker sent; raises `FrameError`."""
     try:
         return _WORKER_DECODER.decode(body)
-    except msgspec.MsgspecError as error:
+    except _UNDECODABLE as error:
         raise FrameError(f"not a worker frame: {error}") from error

@@ -1,0 +1,61 @@
+"""The shipped scheduling core on virtual time: arrivals in, the moment of every token out."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tierline.scheduling.batching import batch_features
+from tierline.scheduling.core import SchedulerCore
+from tierline.scheduling.latency import Coefficients
+from tierline.scheduling.plans import BatchPlan, EngineRequest, IterationResult
+from tierline.sim.clock import VirtualClock
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request and when it comes."""
+
+    at_ms: float
+    request: EngineRequest
+
+
+class SimulatedEngine:
+    """One engine whose device takes as long as `truth` says; every request runs to its full length.
+
+    A request that finds no slot waits in arrival order. `token_ms` holds for each request when its tokens were made.
+    """
+
+    def __init__(self, core: SchedulerCore, truth: Coefficients) -> None:
+        self._core = core
+        self._truth = truth
+        self._clock = VirtualClock()
+        self.token_ms: dict[str, list[float]] = {}
+
+    def replay(self, arrivals: Iterable[Arrival]) -> float:
+        """Run until every arrival has finished; returns the moment of the last token in milliseconds."""
+        coming = deque(sorted(arrivals, key=lambda arrival: arrival.at_ms))
+        while coming or not self._core.empty:
+            self._take_in(coming)
+            plan = self._core.plan(self._clock.now_ms)
+            if plan is None:
+                self._clock.advance_to(coming[0].at_ms)
+            else:
+                self._run(plan)
+        return self._clock.now_ms
+
+    def _take_in(self, coming: deque[Arrival]) -> None:
+        while coming and coming[0].at_ms <= self._clock.now_ms and self._core.free_requests:
+            request = coming.popleft().request
+            refused = self._core.submit(request)
+            assert refused is None, f"{request.request_id} can not run here: {refused}"
+            self.token_ms[request.request_id] = []
+
+    def _run(self, plan: BatchPlan) -> None:
+        names = [self._core.slots.request(slot).request_id for slot in plan.slots.tolist()]
+        elapsed_ms = self._truth.predict_ms(batch_features(plan))
+        self._clock.advance(elapsed_ms)
+        stopped = np.zeros(len(names), np.bool_)
+        for row in self._core.commit(IterationResult(plan.iteration, stopped, elapsed_ms)).delivered:
+            self.token_ms[names[row]].append(self._clock.now_ms)
