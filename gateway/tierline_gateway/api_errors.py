@@ -33,6 +33,12 @@ def invalid(param: str | None, message: str, code: str | None = None, reason: st
     return ApiError(400, message, reason, param=param, code=code)
 
 
+def too_long(tokens: int, window_tokens: int) -> ApiError:
+    """A request that no worker of the fleet can hold."""
+    message = f"The workers' context is {window_tokens} tokens, but this request has {tokens}; shorten it."
+    return invalid("messages", message, "context_length_exceeded", "ContextLengthExceeded")
+
+
 def unauthorized(message: str) -> ApiError:
     return ApiError(401, message, "InvalidApiKey", kind="authentication_error", code="invalid_api_key")
 

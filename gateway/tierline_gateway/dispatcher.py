@@ -10,7 +10,7 @@ from tierline.scheduling.admission import AdmissionController, Decision, Service
 from tierline.scheduling.queueing import DEFAULT_SERVICE_DIFFERENCE_TOKENS, QueuedRequest, QueueManager
 from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch
 from tierline.wire.states import FinishReason, RequestState
-from tierline_gateway.api_errors import ApiError, failed, invalid, too_many, unavailable
+from tierline_gateway.api_errors import ApiError, failed, too_long, too_many, unavailable
 from tierline_gateway.instruments import Instruments
 from tierline_gateway.journal import JournalGap
 from tierline_gateway.ledger import Ledger
@@ -78,7 +78,7 @@ class Dispatcher:
         now_ms = self._clock_ms()
         while (queued := self.queue.next(now_ms, self._fits)) is not None:
             live = self._live[queued.request_id]
-            link = self.links.choose(queued.context_tokens, live.avoid)
+            link = self.links.choose(queued.context_tokens, queued.total_tokens, live.avoid)
             assert link is not None, "a request fits but no worker takes it"
             self.queue.take(queued)
             self.rate.served(now_ms)
@@ -87,8 +87,12 @@ class Dispatcher:
             self.rate.drained()
 
     def expire(self) -> None:
-        """Refuse requests that waited as long as they may."""
+        """Refuse requests that waited as long as they may, and those that turn out too long for every worker."""
         now_ms = self._clock_ms()
+        window = self.links.window_tokens
+        for queued in tuple(self.queue.waiting()):
+            if 0 < window <= queued.context_tokens:
+                self._end(self._live[queued.request_id], FinishReason.REFUSED, too_long(queued.context_tokens, window))
         for queued in self.queue.expired(now_ms):
             live = self._live[queued.request_id]
             ahead = self.queue.ahead_of(queued.priority)
@@ -132,8 +136,8 @@ class Dispatcher:
         self._leave(live)
         live.life.to(RequestState.WAITING)
         if frame.reason is NackReason.TOO_LONG:
-            message = "No worker holds a request this long; shorten the prompt or max_tokens."
-            self._end(live, FinishReason.REFUSED, invalid("messages", message, "context_length_exceeded", "TooLong"))
+            error = too_long(live.journal.context_tokens, self.links.window_tokens)
+            self._end(live, FinishReason.REFUSED, error)
             return
         queued = self._queued(live, live.arrival_ms + live.tier.max_queue_ms)
         self.queue.refund(queued)
@@ -154,6 +158,7 @@ class Dispatcher:
             tier=live.tier.name,
             priority=live.tier.priority,
             context_tokens=live.journal.context_tokens,
+            total_tokens=live.journal.total_tokens,
             arrival_ms=live.arrival_ms,
             deadline_ms=live.arrival_ms + live.tier.ttft_deadline_ms,
             expires_ms=self._clock_ms() + RESUME_PATIENCE_MS if resumed else expires_ms,
@@ -163,7 +168,7 @@ class Dispatcher:
         )
 
     def _fits(self, queued: QueuedRequest) -> bool:
-        return self.links.choose(queued.context_tokens) is not None
+        return self.links.choose(queued.context_tokens, queued.total_tokens) is not None
 
     def _start(self, live: LiveRequest, link: WorkerLink, now_ms: float) -> None:
         live.journal.placed(live.life.start())
@@ -171,11 +176,12 @@ class Dispatcher:
         if live.moves and not live.moves[-1].target:
             last = live.moves[-1]
             live.moves[-1] = Move(last.cause, last.source, link.name, last.at_emitted)
-        link.submit(self._submit_frame(live, now_ms))
+        link.submit(self._submit_frame(live, link.window_tokens, now_ms))
 
-    def _submit_frame(self, live: LiveRequest, now_ms: float) -> Submit:
+    def _submit_frame(self, live: LiveRequest, window_tokens: int, now_ms: float) -> Submit:
         waited_ms = now_ms - live.arrival_ms
         return live.journal.submit(
+            window_tokens,
             tenant=live.tenant.tenant,
             tier=live.tier.name,
             priority=live.tier.priority,

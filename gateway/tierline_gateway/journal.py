@@ -8,6 +8,8 @@ what the lost one would have sampled.
 from dataclasses import dataclass, field
 from typing import TypedDict, Unpack
 
+import msgspec
+
 from tierline.wire.frames import Sampling, Submit, TokenBatch
 
 
@@ -52,9 +54,16 @@ class Journal:
         """Note that a worker which had started the request is left: the next one computes all of it again."""
         self.recomputed_tokens += self.context_tokens
 
-    def submit(self, **policy: Unpack[SubmitPolicy]) -> Submit:
-        """Return the frame that starts or continues the request, with what policy says about it."""
-        return Submit(self.request_id, self.epoch, self.prompt_ids, self.sampling, tuple(self.emitted_ids), **policy)
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and the longest answer that was asked for."""
+        return len(self.prompt_ids) + self.sampling.max_tokens
+
+    def submit(self, window_tokens: int, **policy: Unpack[SubmitPolicy]) -> Submit:
+        """Return the frame that starts or continues the request on a worker with this window."""
+        longest = min(self.sampling.max_tokens, window_tokens - len(self.prompt_ids))
+        sampling = msgspec.structs.replace(self.sampling, max_tokens=longest)
+        return Submit(self.request_id, self.epoch, self.prompt_ids, sampling, tuple(self.emitted_ids), **policy)
 
     def accept(self, batch: TokenBatch) -> tuple[int, ...]:
         """Record a batch and return the ids that are new; raises `JournalGap`."""

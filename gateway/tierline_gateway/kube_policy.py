@@ -16,7 +16,7 @@ from tierline.api.problems import InvalidResource
 from tierline.api.quota import TenantQuota
 from tierline.api.tier import SLOTier
 from tierline_gateway.keys import KeyTable, key_digest
-from tierline_gateway.kube_client import Json, KubeClient
+from tierline_gateway.kube_client import Json, KubeClient, KubeError
 from tierline_gateway.kube_feed import FAILURES, Feed
 from tierline_gateway.policy_source import PolicySnapshot
 
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 KEYS_REFRESH_S = 15.0
+NOT_FOUND = 404
 
 R = TypeVar("R", bound=Resource)
 
@@ -32,7 +33,8 @@ class KubePolicySource:
     """Watches tiers, quotas and the fleet; `run` keeps `current` up to date until cancelled.
 
     Secrets are read by GET, since a gateway may not list them; they are read again every `KEYS_REFRESH_S`, so a
-    rotated key is honoured soon.
+    rotated key is honoured soon. A key stays known while its Secret only cannot be read, and an object that turned
+    invalid counts as it last was valid: what works goes on working while something is being put right.
     """
 
     def __init__(self, client: KubeClient, namespace: str, fleet: str) -> None:
@@ -43,6 +45,8 @@ class KubePolicySource:
         self._quotas = Feed(client, f"{base}/namespaces/{namespace}/tenantquotas")
         self._fleets = Feed(client, f"{base}/namespaces/{namespace}/llmfleets")
         self._reported: set[str] = set()
+        self._known_keys: dict[SecretKeyRef, str] = {}
+        self._valid: dict[tuple[str, str], Resource] = {}
         self.current: PolicySnapshot | None = None
 
     @property
@@ -76,10 +80,14 @@ class KubePolicySource:
     def _parsed(self, kind: type[R], objects: Iterable[Json]) -> list[R]:
         parsed = []
         for obj in objects:
+            key = (kind.kind_name, str(obj["metadata"]["uid"]))
             try:
-                parsed.append(parse(kind, obj))
+                self._valid[key] = parse(kind, obj)
             except InvalidResource as error:
                 self._report(str(error))
+            former = self._valid.get(key)
+            if isinstance(former, kind):
+                parsed.append(former)
         return parsed
 
     async def _keys(self, policy: CompiledPolicy) -> KeyTable:
@@ -98,8 +106,12 @@ class KubePolicySource:
             encoded = (secret.get("data") or {}).get(ref.key, "")
             key = base64.b64decode(encoded).decode().strip()
         except (*FAILURES, binascii.Error) as error:
-            self._report(f"{where} cannot be read ({error}); its holders get 401")
-            return ""
+            gone = isinstance(error, KubeError) and error.status == NOT_FOUND
+            known = "" if gone else self._known_keys.get(ref, "")
+            consequence = "the key last read stays valid" if known else "its holders get 401"
+            self._report(f"{where} cannot be read ({error}); {consequence}")
+            return known
+        self._known_keys[ref] = key
         if not key:
             self._report(f"{where} is missing or empty; add it to the Secret")
         return key

@@ -31,9 +31,13 @@ class LinkPool:
         for endpoint in wanted.values():
             self._adopt(endpoint, events)
 
-    def choose(self, context_tokens: int, avoid: Set[str] = frozenset()) -> WorkerLink | None:
-        """Return the worker that should take a request of this length now, None when none can."""
-        chosen = choose_worker(self._views(), context_tokens, avoid)
+    def choose(self, context_tokens: int, total_tokens: int, avoid: Set[str] = frozenset()) -> WorkerLink | None:
+        """Return the worker that should take a request now, None when none can.
+
+        An answer that no worker could hold to its end is cut at the largest window, not refused: it was admitted when
+        workers were not known, or before the larger ones went away.
+        """
+        chosen = choose_worker(self._views(), context_tokens, min(total_tokens, self.window_tokens), avoid)
         return self._links[chosen.name] if chosen else None
 
     def accepting_besides(self, name: str) -> bool:
@@ -47,12 +51,7 @@ class LinkPool:
     @property
     def window_tokens(self) -> int:
         """The longest prompt and answer that some connected worker holds; 0 while none is connected."""
-        windows = [
-            min(link.welcome.max_model_tokens, link.welcome.total_blocks * link.welcome.block_tokens)
-            for link in self
-            if link.welcome is not None
-        ]
-        return max(windows, default=0)
+        return max((view.window_tokens for view in self._views()), default=0)
 
     async def close(self) -> None:
         """Drop all connections and wait until they are gone."""

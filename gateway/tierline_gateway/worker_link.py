@@ -126,6 +126,12 @@ class WorkerLink:
             total_blocks=self.welcome.total_blocks,
         )
 
+    @property
+    def window_tokens(self) -> int:
+        """The longest prompt and answer that the connected worker holds; 0 without a connection."""
+        view = self.view()
+        return view.window_tokens if view else 0
+
     def submit(self, frame: Submit) -> None:
         """Send a request and pay for it; the caller saw in `view` that it can."""
         assert self.welcome is not None, "submit without a connection"

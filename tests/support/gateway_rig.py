@@ -83,7 +83,7 @@ class Rig:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - the gateway tells nobody when its state changes
                 await asyncio.sleep(0.002)
 
     @property

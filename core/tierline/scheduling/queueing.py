@@ -26,7 +26,8 @@ LOOKAHEAD = 8
 class QueuedRequest:
     """What the queue must know of a request; times are on the caller's clock.
 
-    `context_tokens` is what a worker has to hold before the first new token. `resumed` marks a stream that was already
+    `context_tokens` is what a worker has to hold before the first new token, `total_tokens` at the most in the end.
+    `resumed` marks a stream that was already
     delivering; its client sees a gap, so it goes first in its tier. `expires_ms` is when waiting longer is pointless.
     """
 
@@ -35,6 +36,7 @@ class QueuedRequest:
     tier: str
     priority: int
     context_tokens: int
+    total_tokens: int
     arrival_ms: float
     deadline_ms: float
     expires_ms: float

@@ -20,19 +20,25 @@ class WorkerView:
     credit_blocks: int
     block_tokens: int
     max_model_tokens: int
+    total_blocks: int
     outstanding_requests: int = 0
     reported_requests: int = 0
     used_blocks: int = 0
-    total_blocks: int = 1
 
-    def can_take(self, context_tokens: int) -> bool:
-        """Whether a request of this length may be dispatched to it now."""
+    @property
+    def window_tokens(self) -> int:
+        """The longest prompt and answer together that it can hold."""
+        return min(self.max_model_tokens, self.total_blocks * self.block_tokens)
+
+    def can_take(self, context_tokens: int, total_tokens: int) -> bool:
+        """Whether it may get, now, a request that is `context_tokens` long and at most `total_tokens` in the end."""
         cost = submit_cost_blocks(context_tokens, self.block_tokens)
         return (
             self.accepting
             and self.credit_requests >= 1
             and self.credit_blocks >= cost
-            and context_tokens < self.max_model_tokens
+            and context_tokens < self.window_tokens
+            and total_tokens <= self.window_tokens
         )
 
 
@@ -46,8 +52,8 @@ def load_score(worker: WorkerView) -> float:
 
 
 def choose_worker(
-    workers: Iterable[WorkerView], context_tokens: int, avoid: Set[str] = frozenset()
+    workers: Iterable[WorkerView], context_tokens: int, total_tokens: int, avoid: Set[str] = frozenset()
 ) -> WorkerView | None:
     """Return the least loaded worker that can take the request, or None; those in `avoid` only when no other can."""
-    able = [worker for worker in workers if worker.can_take(context_tokens)]
+    able = [worker for worker in workers if worker.can_take(context_tokens, total_tokens)]
     return min(able, key=lambda worker: (worker.name in avoid, load_score(worker), worker.name), default=None)

@@ -211,3 +211,19 @@ async def test_many_streams_over_a_dying_fleet(rig, make_worker) -> None:
     await mid_stream(rig, 30)
     await rig.workers["w1"].kill()
     assert set(await asyncio.gather(*streams)) == {answer_text(80)}
+
+
+async def test_an_answer_is_cut_at_the_window_of_workers_that_came_later(rig, make_worker) -> None:
+    running = asyncio.create_task(rig.client().completions.create(model="m", prompt="hi", max_tokens=500))
+    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    await make_worker("w0", max_model_tokens=40)
+    answer = await running
+    assert (answer.choices[0].text, answer.choices[0].finish_reason) == (answer_text(38), "length")
+
+
+async def test_a_prompt_too_long_for_workers_that_came_later_is_refused(rig, make_worker) -> None:
+    running = asyncio.create_task(rig.client().completions.create(model="m", prompt="a" * 50, max_tokens=5))
+    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    await make_worker("w0", max_model_tokens=40)
+    with pytest.raises(openai.BadRequestError, match="context is 40 tokens"):
+        await running

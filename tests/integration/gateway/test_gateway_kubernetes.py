@@ -16,6 +16,7 @@ import aiohttp
 import openai
 import pytest
 from fake_wire_worker import FakeWorker, answer_text, letter_tokenizer
+
 from tierline.api.names import ANNOTATION_EVACUATE_BY, API_VERSION, LABEL_COMPONENT, LABEL_FLEET, WORKER_WIRE_PORT
 from tierline.artifacts import default_cache_dir
 from tierline_devcluster.tooling import kubectl_path
@@ -66,9 +67,7 @@ def worker_pod(name: str) -> dict:
 
 @pytest.fixture
 def cluster(control_plane) -> Cluster:
-    made = Cluster(
-        kubectl_path(default_cache_dir(os.environ)), control_plane.kubeconfig, f"gw-{uuid.uuid4().hex[:8]}"
-    )
+    made = Cluster(kubectl_path(default_cache_dir(os.environ)), control_plane.kubeconfig, f"gw-{uuid.uuid4().hex[:8]}")
     made.run("apply", "--validate=false", "-f", str(CRDS))  # old servers know no CEL rules
     for kind in ("slotiers", "tenantquotas", "llmfleets"):
         made.run("wait", "--for", "condition=Established", f"crd/{kind}.tierline.dev", "--timeout=30s")

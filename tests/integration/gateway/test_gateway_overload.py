@@ -28,7 +28,7 @@ async def overloaded(rig, make_worker, **changes):
 
 async def test_reject_says_when_to_come_back(rig, make_worker) -> None:
     worker, first = await overloaded(rig, make_worker, overload="Reject")
-    with pytest.raises(openai.RateLimitError, match="queue would take 10.0 s") as caught:
+    with pytest.raises(openai.RateLimitError, match=r"queue would take 10\.0 s") as caught:
         await ask(rig, "interactive")
     assert caught.value.response.headers["Retry-After"] == "5"
     assert caught.value.response.headers["x-tierline-reason"] == "Saturated"

@@ -13,13 +13,15 @@ REQUESTS = st.lists(
 )
 
 
-def build(index: int, tenant: str, priority: int, tokens: int, deadline: int, resumed: bool) -> QueuedRequest:
+def build(index: int, fields: tuple[str, int, int, int, bool]) -> QueuedRequest:
+    tenant, priority, tokens, deadline, resumed = fields
     return QueuedRequest(
         request_id=f"r{index}",
         tenant=tenant,
         tier="t",
         priority=priority,
         context_tokens=tokens,
+        total_tokens=tokens,
         arrival_ms=float(index),
         deadline_ms=float(deadline),
         expires_ms=1e9,
@@ -32,7 +34,7 @@ def build(index: int, tenant: str, priority: int, tokens: int, deadline: int, re
 def test_it_serves_unless_a_late_request_holds_the_line(requests: list, now: int, capacity: int) -> None:
     queue = QueueManager()
     for index, fields in enumerate(requests):
-        queue.push(build(index, *fields))
+        queue.push(build(index, fields))
     best = queue.next(now, lambda request: request.context_tokens <= capacity)
     waiting = list(queue.waiting())
     if best is not None:
@@ -49,7 +51,7 @@ def test_it_serves_unless_a_late_request_holds_the_line(requests: list, now: int
 def test_everyone_is_served_once(requests: list) -> None:
     queue = QueueManager()
     for index, fields in enumerate(requests):
-        queue.push(build(index, *fields))
+        queue.push(build(index, fields))
     served = []
     while (best := queue.next(500.0, lambda _: True)) is not None:
         queue.take(best)
@@ -65,7 +67,7 @@ def test_backlogged_tenants_stay_within_their_bound(sizes: list[int], eager: int
     for index, tokens in enumerate(sizes):
         tenant = "abc"[index % 3]
         deadline = 0 if index % 3 == eager else 1000
-        queue.push(build(index, tenant, 1, tokens, deadline, resumed=False))
+        queue.push(build(index, (tenant, 1, tokens, deadline, False)))
     while (best := queue.next(0.0, lambda _: True)) is not None:
         queue.take(best)
         backlogged = {request.tenant for request in queue.waiting()}
@@ -77,10 +79,10 @@ def test_backlogged_tenants_stay_within_their_bound(sizes: list[int], eager: int
 @given(high_per_round=st.integers(1, 4))
 def test_low_priorities_do_not_starve_under_endless_load(high_per_round: int) -> None:
     queue = QueueManager()
-    queue.push(build(9999, "a", 0, 10, 0, resumed=False))
+    queue.push(build(9999, ("a", 0, 10, 0, False)))
     for at in range(100):
         for extra in range(high_per_round):
-            queue.push(build(at * 10 + extra, "b", 2, 10, 0, resumed=False))
+            queue.push(build(at * 10 + extra, ("b", 2, 10, 0, False)))
         best = queue.next(1000.0, lambda _: True)
         assert best is not None
         queue.take(best)

@@ -10,6 +10,7 @@ def queued(request_id: str, **changes: object) -> QueuedRequest:
         tier="t",
         priority=10,
         context_tokens=100,
+        total_tokens=100,
         arrival_ms=0.0,
         deadline_ms=1000.0,
         expires_ms=10_000.0,
