@@ -23,7 +23,8 @@ class AdminEndpoints:
         return app
 
     async def livez(self, _: web.Request) -> web.Response:
-        return web.Response(text="ok")
+        stalled = self._service.stalled
+        return web.Response(status=503 if stalled else 200, text="stalled" if stalled else "ok")
 
     async def readyz(self, _: web.Request) -> web.Response:
         problem = self._service.not_ready()

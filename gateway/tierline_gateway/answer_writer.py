@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from tierline_gateway.api_errors import ApiError, unavailable
+from tierline_gateway.api_errors import ApiError
 from tierline_gateway.live import LiveRequest, Piece
 from tierline_gateway.openai_responses import ResponseShape
 
@@ -42,11 +42,26 @@ class AnswerWriter:
         return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=self.headers)
 
     async def write_stream(self, request: web.Request) -> web.StreamResponse:
-        """Stream the answer; a refusal before the first token keeps its HTTP status, a later error is an event."""
+        """Stream the answer; a refusal before the first token keeps its HTTP status, a later error is an event.
+
+        A client that takes nothing for `SLOW_CLIENT_S` is disconnected, so that its request frees a worker.
+        """
         pieces = self.live.pieces()
         opening = await anext(pieces, None)
         response = web.StreamResponse(headers={**_SSE_HEADERS, **self.headers})
         await response.prepare(request)
+        try:
+            await self._write_events(response, opening, pieces)
+        except TimeoutError as error:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the client reads too slowly") from error
+        await response.write_eof()
+        return response
+
+    async def _write_events(
+        self, response: web.StreamResponse, opening: Piece | None, pieces: AsyncIterator[Piece]
+    ) -> None:
         await _send(response, self.shape.first_chunk())
         try:
             if opening is not None:
@@ -54,8 +69,6 @@ class AnswerWriter:
             await self._write_rest(response, pieces)
         except ApiError as error:
             await _send(response, {"error": error.error_object()})
-        await response.write_eof()
-        return response
 
     async def _write_rest(self, response: web.StreamResponse, pieces: AsyncIterator[Piece]) -> None:
         async for piece in pieces:
@@ -75,9 +88,5 @@ class AnswerWriter:
 
 
 async def _send(response: web.StreamResponse, event: dict[str, Any]) -> None:
-    """Write one event; a client that takes nothing for `SLOW_CLIENT_S` is given up, so its request frees a worker."""
-    try:
-        async with asyncio.timeout(SLOW_CLIENT_S):
-            await response.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
-    except TimeoutError as error:
-        raise unavailable("The client reads too slowly.", "SlowClient") from error
+    async with asyncio.timeout(SLOW_CLIENT_S):
+        await response.write(b"data: " + msgspec.json.encode(event) + b"\n\n")

@@ -58,7 +58,9 @@ class Dispatcher:
         if decision.verdict is Verdict.SATURATED and live.tier.overload == "Defer":
             decision = Decision(Verdict.ACCEPT)
         if not decision.accepted:
-            raise refusal(decision)
+            error = refusal(decision)
+            live.finish(FinishReason.REFUSED, error)
+            raise error
         self._live[live.request_id] = live
         self._ledger.begin(live)
         self.queue.push(self._queued(live, live.arrival_ms + live.tier.max_queue_ms))

@@ -91,8 +91,8 @@ class OpenAIEndpoints:
     async def _answer(self, request: web.Request, live: LiveRequest, chat: bool) -> web.StreamResponse:
         shape = ResponseShape(live.request_id, live.generation, int(time.time()), chat)
         headers = {HEADER_REQUEST_ID: live.request_id}
-        self._service.dispatcher.admit(live, self._service.degraded)
         try:
+            self._service.dispatcher.admit(live, self._service.degraded)
             writer = AnswerWriter(live, shape, headers, self._service.delivered)
             if live.generation.stream:
                 return await writer.write_stream(request)

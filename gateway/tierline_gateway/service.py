@@ -22,6 +22,7 @@ from tierline_gateway.request_log import RequestLog
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
+STALLED_MS = 10_000.0
 UNKNOWN_WINDOW_TOKENS = 2048
 
 
@@ -44,6 +45,7 @@ class GatewayService:
     refusing: bool = False
     dispatcher: Dispatcher = field(init=False)
     _ticker: asyncio.Task[None] | None = None
+    _ticked_ms: float = 0.0
 
     def __post_init__(self) -> None:
         self.dispatcher = Dispatcher(self.links, self.ledger, self.instruments, self.clock_ms)
@@ -55,7 +57,7 @@ class GatewayService:
 
     def start(self) -> None:
         """Begin to follow workers; needs a running event loop."""
-        self.links.sync(self.dispatcher)
+        self.tick()
         self._ticker = asyncio.create_task(self._tick_for_ever(), name="gateway-tick")
 
     async def stop(self) -> None:
@@ -123,8 +125,14 @@ class GatewayService:
             await asyncio.sleep(TICK_S)
             self.tick()
 
+    @property
+    def stalled(self) -> bool:
+        """Whether the clockwork stands still, so that only a restart helps."""
+        return self.clock_ms() - self._ticked_ms > STALLED_MS
+
     def tick(self) -> None:
         """Follow discovery, move streams off leaving workers, refuse who waited too long."""
+        self._ticked_ms = self.clock_ms()
         self.links.sync(self.dispatcher)
         evacuate_due(self.dispatcher, time.time() * 1000, asyncio.get_running_loop().time())
         self.dispatcher.expire()

@@ -3,6 +3,9 @@
 import asyncio
 
 import aiohttp
+import openai
+import pytest
+from gateway_rig import policy, tenant
 
 
 async def get(rig, path):
@@ -79,3 +82,18 @@ async def test_higher_tiers_and_the_request_fields_reach_the_worker(rig, make_wo
     assert (first.tenant, first.tpot_budget_ms, first.preemptible) == ("acme", 100, True)
     assert second.waited_ms > 0
     assert second.ttft_slack_ms < 1000
+
+
+async def test_liveness_notices_a_clockwork_that_stands_still(rig) -> None:
+    rig.service._ticker.cancel()
+    now_ms = rig.service.clock_ms()
+    rig.service.clock_ms = lambda: now_ms + 11_000
+    assert await get(rig, "/livez") == (503, "stalled")
+
+
+async def test_refusals_are_counted(rig, worker) -> None:
+    rig.source.current = policy(tenants=[tenant("acme", max_concurrent_requests=0)])
+    with pytest.raises(openai.RateLimitError):
+        await rig.client().completions.create(model="m", prompt="hi", max_tokens=1)
+    _, text = await get(rig, "/metrics")
+    assert 'tierline_gateway_requests_total{outcome="refused",tenant="acme",tier="interactive"} 1.0' in text
