@@ -5,6 +5,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
+import msgspec
 from rich.console import Console
 
 from tierline.artifacts import resolve
@@ -19,14 +21,17 @@ from tierline_cli.demo.traffic import demo_workload
 from tierline_cli.dump import dump_cluster
 from tierline_cli.errors import CommandFailed
 from tierline_cli.steps import Steps
-from tierline_devcluster.agent.api import Api
+from tierline_devcluster.agent.api import Api, ApiError
 from tierline_devcluster.agent.credentials import load_access
 from tierline_devcluster.cluster import ClusterOptions, RunningCluster, start
+from tierline_devcluster.errors import DevclusterError
 from tierline_devcluster.tooling import helm_path, kubectl_path
 
 STEPS = 8
 FLEET_READY_SECONDS = 120.0
 BLOCK_TOKENS = 16
+BROKEN = (CommandFailed, DevclusterError, ApiError, aiohttp.ClientError, msgspec.MsgspecError, OSError)
+"""What a part of the system that does not answer, or answers nonsense, looks like from here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +52,7 @@ def run_demo(options: DemoOptions, console: Console) -> int:
     with steps.step(f"control plane and {len(NODES)} nodes, two of them spot"):
         cluster = start(_cluster_options(options), steps)
     stage = _Stage(cluster, Programs(*programs, cluster.kubeconfig), examples)
-    try:
-        outcome = _perform(stage, options, steps)
-    except BaseException:
-        _dump(cluster, options, console)
-        if not options.keep:
-            cluster.stop()
-        raise
+    outcome = _perform_or_dump(stage, options, steps, console)
     if outcome.problems:
         _dump(cluster, options, console)
     _finish(stage, options, steps, console)
@@ -73,6 +72,24 @@ def _fetch(options: DemoOptions, examples: Examples) -> tuple[Path, Path]:
 
 def _cluster_options(options: DemoOptions) -> ClusterOptions:
     return ClusterOptions(name=CLUSTER_NAME, nodes=NODES, detach=options.keep, cache_dir=options.cache_dir)
+
+
+def _perform_or_dump(stage: _Stage, options: DemoOptions, steps: Steps, console: Console) -> Outcome:
+    """Perform; what breaks is written down before the cluster ends, an interrupt only ends it."""
+    try:
+        return _perform(stage, options, steps)
+    except BROKEN as error:
+        _dump(stage.cluster, options, console)
+        _stop(stage, options)
+        raise CommandFailed(f"step {steps.current!r}: {error}") from error
+    except BaseException:
+        _stop(stage, options)
+        raise
+
+
+def _stop(stage: _Stage, options: DemoOptions) -> None:
+    if not options.keep:
+        stage.cluster.stop()
 
 
 def _perform(stage: _Stage, options: DemoOptions, steps: Steps) -> Outcome:

@@ -17,7 +17,7 @@ NODES = (
     NodeSpec("spot-c", "zone-c", "spot"),
 )
 
-NOTICE_SECONDS = 8
+NOTICE_SECONDS = 6
 """Time between the spot notice and the end of the node: shorter than any cloud gives."""
 
 

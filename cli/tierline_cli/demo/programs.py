@@ -27,10 +27,6 @@ class Programs:
             [str(self.helm), "install", release, str(chart), "-n", namespace, "--create-namespace", *settings, *waiting]
         )
 
-    def uninstall(self, release: str, namespace: str) -> None:
-        """Remove the release; raises `CommandFailed`."""
-        self._run([str(self.helm), "uninstall", release, "-n", namespace, "--wait", "--timeout", "60s"])
-
     def apply(self, folder: Path, namespace: str) -> None:
         """Apply every file of `folder`; raises `CommandFailed`."""
         self._run([str(self.kubectl), "apply", "-n", namespace, "-f", str(folder)])

@@ -14,10 +14,10 @@ from tierline_devcluster.faults import spot_notice
 
 MIN_EMITTED = 3
 MIN_REMAINING = 12
-"""A stream counts as mid-decode between these: it has begun, and will not end before the notice takes effect."""
+"""A stream counts as mid-decode when it has emitted so many tokens and so many are to come."""
 
-GOOD_STREAMS = 3
-"""So many streams mid-decode are waited for in the first half of the time; then one is enough."""
+LASTING_TOKENS = 120
+"""A stream with so many tokens to come outlasts the notice on any machine."""
 
 LOOK_SECONDS = 0.1
 GONE_SECONDS = 30.0
@@ -31,11 +31,16 @@ class Victim:
     worker: str
     streams: tuple[LiveStream, ...]
 
+    @property
+    def lasting(self) -> int:
+        """How many of the streams will still run when the notice ends."""
+        return sum(_remaining(stream) >= LASTING_TOKENS for stream in self.streams)
+
 
 def choose_victim(
     requests: Sequence[LiveStream], spot_node_of: Mapping[str, str], spared_nodes: frozenset[str]
 ) -> Victim | None:
-    """Return the spot worker with the most streams mid-decode, None when there is none.
+    """Return the spot worker with the most lasting streams mid-decode, None when there is none.
 
     `spot_node_of` maps workers on spot nodes to their node. `spared_nodes` carry what is not to die, a gateway.
     """
@@ -44,7 +49,7 @@ def choose_victim(
         for worker, node in spot_node_of.items()
         if node not in spared_nodes
     ]
-    return max((victim for victim in victims if victim.streams), key=lambda each: len(each.streams), default=None)
+    return max((victim for victim in victims if victim.lasting), key=lambda each: each.lasting, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +90,22 @@ class Reclaimer:
         if not spot_node_of:
             raise CommandFailed(f"no worker runs on a spot node ({', '.join(sorted(spot))}), so none can be reclaimed")
         spared = frozenset({(await self.view.gateway()).pod.node})
-        patient_until_ms = (self.clock.now_ms() + until_ms) / 2
         while self.clock.now_ms() < until_ms:
             victim = choose_victim(await self.debug.live(), spot_node_of, spared)
-            wanted = GOOD_STREAMS if self.clock.now_ms() < patient_until_ms else 1
-            if victim is not None and len(victim.streams) >= wanted:
+            if victim is not None:
                 return victim
             await asyncio.sleep(LOOK_SECONDS)
-        raise CommandFailed(f"no stream was mid-decode on the spot workers {', '.join(spot_node_of)} in the middle")
+        raise CommandFailed(
+            f"no long stream was mid-decode on the spot workers {', '.join(spot_node_of)} in the middle"
+        )
 
     async def _sleep_until(self, at_ms: float) -> None:
         await asyncio.sleep(max(at_ms - self.clock.now_ms(), 0) / 1000)
 
 
 def _mid_decode(request: LiveStream) -> bool:
-    remaining = request.max_tokens - request.emitted_tokens
-    return request.emitted_tokens >= MIN_EMITTED and remaining >= MIN_REMAINING
+    return request.emitted_tokens >= MIN_EMITTED and _remaining(request) >= MIN_REMAINING
+
+
+def _remaining(request: LiveStream) -> int:
+    return request.max_tokens - request.emitted_tokens

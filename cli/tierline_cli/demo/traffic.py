@@ -1,4 +1,7 @@
-"""What the demo's three tenants send: the published conversation lengths, scaled to a 135M model on two cores."""
+"""What the demo's three tenants send: published conversation lengths, scaled to a 135M model on two cores.
+
+To that come a few long answers shortly before the middle, so that the reclaim meets streams that outlast its notice.
+"""
 
 from collections.abc import Mapping
 
@@ -12,9 +15,14 @@ _MIN_OUTPUT_TOKENS = 12
 _SHARES: tuple[tuple[float, TrafficPreset, float, float], ...] = (
     (0.45, LMSYS_CHAT, 0.25, 0.08),
     (0.33, AZURE_CONVERSATION, 0.05, 0.15),
-    (0.22, AZURE_CONVERSATION, 0.06, 0.45),
+    (0.22, AZURE_CONVERSATION, 0.06, 0.25),
 )
 """Per tier, most urgent first: share of the requests, lengths, scale of prompts, scale of outputs."""
+
+LONG_ANSWERS = 3
+LONG_ANSWER_TOKENS = 180
+_LONG_ANSWERS_AT = 0.3
+"""Share of the run at which the least urgent tenant asks for its long answers."""
 
 
 def demo_workload(examples: Examples, seconds: float, seed: int) -> tuple[PlannedRequest, ...]:
@@ -32,7 +40,14 @@ def demo_workload(examples: Examples, seconds: float, seed: int) -> tuple[Planne
         )
         for tier, (share, preset, prompt_scale, output_scale) in zip(examples.tiers, _SHARES, strict=False)
     ]
-    return plan_workload(sources, seconds * _LAST_ARRIVAL_SHARE, seed)
+    planned = plan_workload(sources, seconds * _LAST_ARRIVAL_SHARE, seed)
+    last = examples.tiers[-1].name
+    return tuple(sorted((*planned, *_long_answers(tenants[last], last, seconds)), key=lambda request: request.at_ms))
+
+
+def _long_answers(tenant: str, tier: str, seconds: float) -> list[PlannedRequest]:
+    at_ms = _LONG_ANSWERS_AT * seconds * 1000
+    return [PlannedRequest(at_ms, tenant, tier, 60, LONG_ANSWER_TOKENS) for _ in range(LONG_ANSWERS)]
 
 
 def _tenant_by_tier(examples: Examples) -> Mapping[str, str]:

@@ -39,7 +39,7 @@ def test_a_tenant_without_a_key_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_workload_uses_every_tier_and_ends_in_time(seed: int) -> None:
     workload = demo_workload(load_examples(EXAMPLES, "default"), 45, seed)
-    assert 25 <= len(workload) <= 80
+    assert 28 <= len(workload) <= 80
     assert {request.tier for request in workload} == {"interactive", "standard", "batch"}
     assert workload[-1].at_ms < 40_000
 
