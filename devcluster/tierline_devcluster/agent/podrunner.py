@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import aiohttp
 
@@ -15,6 +16,7 @@ from tierline_devcluster.agent.deletion import delete_pod
 from tierline_devcluster.agent.environment import MissingReferenceError, PodPlace
 from tierline_devcluster.agent.events import EventPoster
 from tierline_devcluster.agent.isolation import StartError
+from tierline_devcluster.agent.lastwords import last_words
 from tierline_devcluster.agent.lifecycle import (
     STEP_AFTER,
     Action,
@@ -173,7 +175,8 @@ class PodRunner:
     def _started(self, container: Container, process: Running) -> None:
         self.running[container.name] = process
         self.state = podstate.container_started(self.state, container, process.identity, time.time())
-        self._spawn(self._watch(container, process))
+        log = self._host.runtime.folder(self.pod).log(container.name, self.state.containers[container.name].restarts)
+        self._spawn(self._watch(container, process, log))
         if isinstance(process, LocalProcess):
             self._probes[container.name] = asyncio.create_task(self._probe(container, process))
         else:
@@ -182,16 +185,17 @@ class PodRunner:
             )
         _LOG.info("%s: %s started as %s", self.pod.label, container.name, process.identity)
 
-    async def _watch(self, container: Container, process: Running) -> None:
+    async def _watch(self, container: Container, process: Running, log: Path) -> None:
         code = await process.wait()
         name, policy = container.name, self.pod.restart_policy(container.name)
+        message = last_words(container, log, code)
         _LOG.info("%s: %s ended with %d", self.pod.label, name, code)
 
         def ended(state: PodState) -> PodState:
             self.running.pop(name, None)
             if (probes := self._probes.pop(name, None)) is not None:
                 probes.cancel()
-            after = podstate.container_exited(state, name, code, policy, time.time())
+            after = podstate.container_exited(state, name, code, policy, time.time(), message=message)
             if after.containers[name].phase is Phase.WAITING:
                 self._host.events.warn(self.pod, "BackOff", f"{name}: {after.containers[name].message}")
             return after

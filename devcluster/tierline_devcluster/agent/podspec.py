@@ -164,6 +164,7 @@ class Container(_Spec, frozen=True):
     readiness_probe: Probe | None = None
     lifecycle: Lifecycle = Lifecycle()
     volume_mounts: tuple[VolumeMount, ...] = ()
+    termination_message_policy: str = "File"
 
     @property
     def pre_stop(self) -> Handler | None:

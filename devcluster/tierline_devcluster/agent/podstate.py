@@ -175,13 +175,15 @@ def container_start_failed(state: PodState, name: str, message: str, policy: Res
     return _ended(state, name, end, policy)
 
 
-def container_exited(state: PodState, name: str, returncode: int, policy: RestartPolicy, now_s: float) -> PodState:
+def container_exited(
+    state: PodState, name: str, returncode: int, policy: RestartPolicy, now_s: float, *, message: str = ""
+) -> PodState:
     """Record a process's end; `returncode` is negative for death by signal, as in `subprocess`."""
     old = state.containers[name]
     signal = -returncode if returncode < 0 else 0
     code = SIGNAL_EXIT_BASE + signal if signal else returncode
     reason = "Completed" if code == 0 else "Error"
-    end = Exit(code, signal, reason, "", old.started_at_s, now_s, old.container_id)
+    end = Exit(code, signal, reason, message, old.started_at_s, now_s, old.container_id)
     return _ended(state, name, end, policy)
 
 

@@ -38,6 +38,7 @@ RUN_CONTAINER = frozenset(
         "livenessProbe",
         "readinessProbe",
         "lifecycle",
+        "terminationMessagePolicy",
     }
 )
 """Fields of a container that the agent carries out."""
@@ -72,8 +73,7 @@ IGNORED_CONTAINER: Mapping[str, str] = {
     "resizePolicy": "containers are not resized",
     "resources": "they count for the scheduler and the downward API, no limit is enforced",
     "securityContext": "processes run as the user who started the cluster; privileged: true is refused",
-    "terminationMessagePath": "termination messages are not read",
-    "terminationMessagePolicy": "termination messages are not read",
+    "terminationMessagePath": "the file is not read; terminationMessagePolicy: FallbackToLogsOnError quotes the log",
     "volumeMounts": "only the service-account token and an emptyDir at /tmp, which become KUBECONFIG and TMPDIR",
 }
 _PROBE_ACTIONS = ("httpGet", "tcpSocket", "exec")
