@@ -19,6 +19,9 @@ from tierline.wire.credits import blocks_for
 BYPASS_LIMIT = 64
 """So many admissions may pass a waiting request whose blocks are not there; then blocks are kept for it."""
 
+LONG_PROMPT_SHARE = 0.5
+"""So much of a batch a prompt takes that will not finish in it while others wait behind."""
+
 INFEASIBLE_STRETCH = 1.25
 """Where decodes alone break the tightest budget, prompts may still lengthen the iteration by this factor."""
 
@@ -117,8 +120,9 @@ class BatchPlanner:
     def _prompts(self, batch: Batch) -> None:
         skipped: list[int] = []
         promised = 0
-        for slot, running in self._prompts_in_order():
-            count = self._chunk_tokens(batch, slot)
+        order = self._prompts_in_order()
+        for place, (slot, running) in enumerate(order, 1):
+            count = self._chunk_tokens(batch, slot, others=place < len(order))
             if not count:
                 break
             if running:
@@ -134,6 +138,7 @@ class BatchPlanner:
             skipped.append(slot)
             if self._slots.bypassed[slot] >= BYPASS_LIMIT:
                 break
+        self._top_up(batch)
 
     def _prompts_in_order(self) -> list[tuple[int, bool]]:
         """Prompts with whether they run: by priority, then begun ones, then by deadline, then first come.
@@ -187,13 +192,34 @@ class BatchPlanner:
             batch.admitted.append(Admitted(slots.request(slot).request_id, slot))
         self._add_chunk(batch, slot, count)
 
-    def _chunk_tokens(self, batch: Batch, slot: int) -> int:
-        """Return how many tokens of `slot` this batch takes; its first prompt gets a block's worth in any case."""
+    def _chunk_tokens(self, batch: Batch, slot: int, others: bool) -> int:
+        """Return how many tokens of `slot` this batch takes; its first prompt gets a block's worth in any case.
+
+        A prompt that will not finish leaves a share of the batch to `others` behind it, which may be short.
+        """
         start = int(self._slots.computed[slot])
-        allowed = self._latency.coefficients.chunk_tokens(batch.chunk_budget_ms, start)
-        if not batch.chunks:
-            allowed = max(allowed, self._limits.block_tokens)
-        return min(int(self._slots.known[slot]) - start, batch.tokens_left, allowed)
+        floor = self._limits.block_tokens if not batch.chunks else 0
+        allowed = max(self._latency.coefficients.chunk_tokens(batch.chunk_budget_ms, start), floor)
+        left = int(self._slots.known[slot]) - start
+        count = min(left, batch.tokens_left, allowed)
+        return max(int(count * LONG_PROMPT_SHARE), min(count, floor)) if count < left and others else count
+
+    def _top_up(self, batch: Batch) -> None:
+        """Give what nobody else could use to the first prompt that is still unfinished."""
+        for index, (slot, start, count, complete) in enumerate(batch.chunks):
+            if complete:
+                continue
+            end = start + count
+            allowed = self._latency.coefficients.chunk_tokens(batch.chunk_budget_ms, end)
+            extra = min(int(self._slots.known[slot]) - end, batch.tokens_left, allowed)
+            if extra:
+                del batch.chunks[index]
+                batch.partial -= 1
+                self._slots.computed[slot] = start
+                batch.tokens_left += count
+                batch.chunk_budget_ms += self._latency.coefficients.chunk_ms(count, start)
+                self._add_chunk(batch, slot, count + extra)
+            return
 
     def _add_chunk(self, batch: Batch, slot: int, count: int) -> None:
         slots = self._slots

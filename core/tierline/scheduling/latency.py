@@ -101,8 +101,8 @@ class LatencyModel:
 
     def __init__(self, prior: Coefficients) -> None:
         self._prior = np.maximum(np.array(prior, np.float64), _SMALLEST_PRIOR_MS)
-        self._factors = np.ones(5)
-        self._covariance: NDArray[np.float64] = np.eye(5) * _PRIOR_VARIANCE
+        self._factors = np.ones(len(self._prior))
+        self._covariance: NDArray[np.float64] = np.eye(len(self._prior)) * _PRIOR_VARIANCE
         self._relative_errors: deque[float] = deque(maxlen=RESIDUAL_WINDOW)
         self._errors_ms: deque[float] = deque(maxlen=RESIDUAL_WINDOW)
         self._outliers = 0
@@ -139,7 +139,12 @@ class LatencyModel:
             self._outliers = 0
             return False
         self._outliers += 1
-        return self._outliers <= OUTLIERS_IN_A_ROW
+        if self._outliers <= OUTLIERS_IN_A_ROW:
+            return True
+        # So many in a row are no outliers but another regime: learn as fast as at the start.
+        self._covariance = np.eye(len(self._prior)) * _PRIOR_VARIANCE
+        self._outliers = 0
+        return False
 
     def _update(self, row: NDArray[np.float64]) -> None:
         """One step of least squares under factors >= 0: features whose factor would turn negative sit it out at 0.
