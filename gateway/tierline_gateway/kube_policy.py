@@ -1,8 +1,6 @@
 """The policy of our namespace, compiled again whenever a resource or an API key changes."""
 
 import asyncio
-import base64
-import binascii
 import logging
 from collections.abc import Iterable
 from typing import TypeVar
@@ -11,19 +9,20 @@ from tierline.api.fleet import LLMFleet
 from tierline.api.meta import Resource
 from tierline.api.names import GROUP, VERSION
 from tierline.api.parsing import parse
-from tierline.api.policy import CompiledPolicy, SecretKeyRef, compile_policy
+from tierline.api.policy import CompiledPolicy, compile_policy
 from tierline.api.problems import InvalidResource
 from tierline.api.quota import TenantQuota
 from tierline.api.tier import SLOTier
-from tierline_gateway.keys import KeyTable, key_digest
-from tierline_gateway.kube_client import Json, KubeClient, KubeError
-from tierline_gateway.kube_feed import FAILURES, Feed
+from tierline_gateway.kube_client import Json, KubeClient
+from tierline_gateway.kube_feed import Feed
+from tierline_gateway.kube_keys import SecretKeys
 from tierline_gateway.policy_source import PolicySnapshot
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 KEYS_REFRESH_S = 15.0
+KEYS_RETRY_S = 1.0
 NOT_FOUND = 404
 
 R = TypeVar("R", bound=Resource)
@@ -39,13 +38,12 @@ class KubePolicySource:
 
     def __init__(self, client: KubeClient, namespace: str, fleet: str) -> None:
         base = f"/apis/{GROUP}/{VERSION}"
-        self._client = client
         self._fleet = fleet
+        self._keys = SecretKeys(client, self._report)
         self._tiers = Feed(client, f"{base}/slotiers")
         self._quotas = Feed(client, f"{base}/namespaces/{namespace}/tenantquotas")
         self._fleets = Feed(client, f"{base}/namespaces/{namespace}/llmfleets")
         self._reported: set[str] = set()
-        self._known_keys: dict[SecretKeyRef, str] = {}
         self._valid: dict[tuple[str, str], Resource] = {}
         self.current: PolicySnapshot | None = None
 
@@ -59,10 +57,11 @@ class KubePolicySource:
         loop = asyncio.get_running_loop()
         while True:
             revision = sum(feed.store.revision for feed in self.feeds)
-            stale = loop.time() - keys_read_s > KEYS_REFRESH_S
+            refresh_s = KEYS_RETRY_S if self._keys.missing else KEYS_REFRESH_S
+            stale = loop.time() - keys_read_s > refresh_s
             if all(feed.store.synced for feed in self.feeds) and (revision != seen or stale):
                 policy = self._compile()
-                self.current = PolicySnapshot(policy, await self._keys(policy))
+                self.current = PolicySnapshot(policy, await self._keys.read(policy.tenants.values()))
                 seen, keys_read_s = revision, loop.time()
             await asyncio.sleep(POLL_S)
 
@@ -89,32 +88,6 @@ class KubePolicySource:
             if isinstance(former, kind):
                 parsed.append(former)
         return parsed
-
-    async def _keys(self, policy: CompiledPolicy) -> KeyTable:
-        tenants: dict[bytes, str] = {}
-        for tenant in policy.tenants.values():
-            for ref in tenant.api_key_refs:
-                key = await self._secret_key(ref)
-                if key:
-                    tenants[key_digest(key)] = tenant.tenant
-        return KeyTable(tenants)
-
-    async def _secret_key(self, ref: SecretKeyRef) -> str:
-        where = f"Secret {ref.namespace}/{ref.name} key {ref.key!r}"
-        try:
-            secret = await self._client.get(f"/api/v1/namespaces/{ref.namespace}/secrets/{ref.name}")
-            encoded = (secret.get("data") or {}).get(ref.key, "")
-            key = base64.b64decode(encoded).decode().strip()
-        except (*FAILURES, binascii.Error) as error:
-            gone = isinstance(error, KubeError) and error.status == NOT_FOUND
-            known = "" if gone else self._known_keys.get(ref, "")
-            consequence = "the key last read stays valid" if known else "its holders get 401"
-            self._report(f"{where} cannot be read ({error}); {consequence}")
-            return known
-        self._known_keys[ref] = key
-        if not key:
-            self._report(f"{where} is missing or empty; add it to the Secret")
-        return key
 
     def _report(self, problem: str) -> None:
         """Log each problem once, not at every compilation."""

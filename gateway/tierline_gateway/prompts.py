@@ -36,14 +36,14 @@ class PromptReader:
             raise invalid("messages", f"{error}.") from error
         asked = request.max_completion_tokens or request.max_tokens
         name = "max_completion_tokens" if request.max_completion_tokens else "max_tokens"
-        return self._generation(request, self.tokenizer.encode_rendered(text), asked, name)
+        return self._generation(request, self.tokenizer.encode_rendered(text), asked, ("messages", name))
 
     def completion(self, request: CompletionRequest) -> Generation:
         """Tokenise a plain prompt, or take ids as they are; raises `ApiError`."""
         ids = self._completion_ids(request)
         asked = request.max_tokens or min(_COMPLETION_DEFAULT_TOKENS, max(self.window_tokens - len(ids), 1))
         echo = self.tokenizer.decode(ids) if request.echo else ""
-        return self._generation(request, ids, asked, "max_tokens", echo)
+        return self._generation(request, ids, asked, ("prompt", "max_tokens"), echo)
 
     def _completion_ids(self, request: CompletionRequest) -> tuple[int, ...]:
         match request.prompt:
@@ -63,11 +63,12 @@ class PromptReader:
         return ids
 
     def _generation(
-        self, request: CommonFields, ids: tuple[int, ...], asked: int | None, asked_name: str, echo: str = ""
+        self, request: CommonFields, ids: tuple[int, ...], asked: int | None, names: tuple[str, str], echo: str = ""
     ) -> Generation:
         room = self.window_tokens - len(ids)
+        prompt_name, asked_name = names
         if room < 1:
-            raise _too_long(None, f"the prompt has {len(ids)} tokens", self.window_tokens, "shorten it")
+            raise _too_long(prompt_name, f"the prompt has {len(ids)} tokens", self.window_tokens, "shorten it")
         if asked is not None and asked > room:
             problem = f"the prompt has {len(ids)} tokens and '{asked_name}' asks for {asked} more"
             raise _too_long(asked_name, problem, self.window_tokens, f"set it to {room} or less")
@@ -117,6 +118,6 @@ def _content(message: ChatMessage, index: int) -> str:
     return "".join(part.text for part in message.content)
 
 
-def _too_long(param: str | None, problem: str, window: int, fix: str) -> ApiError:
+def _too_long(param: str, problem: str, window: int, fix: str) -> ApiError:
     message = f"The model's context is {window} tokens, but {problem}; {fix}."
-    return invalid(param or "messages", message, "context_length_exceeded", "ContextLengthExceeded")
+    return invalid(param, message, "context_length_exceeded", "ContextLengthExceeded")
