@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 _QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large)
@@ -13,4 +14,13 @@ settings.register_profile("ci", parent=settings.get_profile("default"), derandom
 settings.register_profile(
     "exhaustive", parent=settings.get_profile("default"), max_examples=2000, stateful_step_count=200, print_blob=True
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
+EXHAUSTIVE_TIMEOUT_SECONDS = 3600
+settings.load_profile(PROFILE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give long searches the time they take."""
+    if PROFILE == "exhaustive":
+        for item in items:
+            item.add_marker(pytest.mark.timeout(EXHAUSTIVE_TIMEOUT_SECONDS))
