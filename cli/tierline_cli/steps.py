@@ -36,7 +36,7 @@ class Steps:
 
     def tell(self, text: str) -> None:
         """Print one line below the current step."""
-        self._console.print(f"      {text}", highlight=False)
+        self._console.print(f"      {text}", highlight=False, soft_wrap=True)
 
     def begin(self, title: str) -> None:
         """Show a part of the current step."""
@@ -53,10 +53,10 @@ class Steps:
             self._status = self._console.status(self._title)
             self._status.start()
         else:
-            self._console.print(f"  {self._title} ...", highlight=False)
+            self._console.print(f"  {self._title} ...", highlight=False, soft_wrap=True)
 
     def _close(self, line: str) -> None:
         if self._status is not None:
             self._status.stop()
             self._status = None
-        self._console.print(line, highlight=False)
+        self._console.print(line, highlight=False, soft_wrap=True)

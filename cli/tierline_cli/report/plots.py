@@ -32,8 +32,9 @@ def load(contents: ReportContents) -> Figure:
     """Draw requests waiting and running, and how full each worker's KV arena was, over time."""
     figure = Figure(figsize=_WIDE, layout="constrained")
     left, right = figure.subplots(1, 2)
-    _steps(left, running(contents.records), INK, "between first and last token")
-    _steps(left, queued(contents.records), ALARM, "waiting for the first token")
+    end_ms = contents.facts.duration_ms
+    _steps(left, running(contents.records), INK, "between first and last token", end_ms)
+    _steps(left, queued(contents.records), ALARM, "waiting for the first token", end_ms)
     left.set(xlabel="seconds", ylabel="requests", ylim=(0, None))
     _legend_above(left)
     _kv_use(right, contents)
@@ -48,7 +49,8 @@ def tenants(contents: ReportContents) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     colours = tier_colours(tenant.name for tenant in contents.facts.tenants)
     for tenant in contents.facts.tenants:
-        _steps(left, service(contents.records, tenant.name, 1.0), colours[tenant.name], tenant.name)
+        curve = service(contents.records, tenant.name, 1.0)
+        _steps(left, curve, colours[tenant.name], tenant.name, contents.facts.duration_ms)
     left.set(xlabel="seconds", ylabel="service: prompt + 2 x output tokens", ylim=(0, None))
     _legend_above(left)
     _frame_time(left, contents)
@@ -72,8 +74,9 @@ def _distribution(axes: Axes, contents: ReportContents, latency: Latency, limit:
     axes.xaxis.set_major_formatter("{x:g}")
 
 
-def _steps(axes: Axes, curve: Curve, colour: str, label: str) -> None:
-    axes.step([at / 1000 for at in curve.x], curve.y, where="post", color=colour, label=label, linewidth=1.4)
+def _steps(axes: Axes, curve: Curve, colour: str, label: str, end_ms: float) -> None:
+    seconds = [at / 1000 for at in (*curve.x, end_ms)]
+    axes.step(seconds, (*curve.y, curve.y[-1]), where="post", color=colour, label=label, linewidth=1.4)
 
 
 def _legend_above(axes: Axes) -> None:

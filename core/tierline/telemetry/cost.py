@@ -32,7 +32,7 @@ class PriceTable:
     def assumption(self) -> str:
         return (
             f"assumed prices: {self.on_demand_cents_per_hour:g} cents per on-demand node and hour, "
-            f"{self.spot_cents_per_hour:g} cents per spot node and hour, every node paid for the whole run"
+            f"{self.spot_cents_per_hour:g} cents per spot node and hour, each paid while it is there"
         )
 
 
