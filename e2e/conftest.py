@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from e2e_cluster import Cluster
 from e2e_gateway import Gateway, reach
 from e2e_house import FLEET, House, create_tiers, furnish, install
 from e2e_logs import LogKeeper
+from e2e_models import Models, write_models
 from e2e_namespace import Namespace
 from e2e_waiting import eventually
-from tiny_checkpoint import write_tiny_checkpoint
 
 from tierline.artifacts import default_cache_dir
 from tierline_cli.dump import dump_cluster
@@ -26,11 +26,12 @@ from tierline_devcluster.agent.api import Api
 from tierline_devcluster.agent.credentials import load_access
 from tierline_devcluster.cluster import ClusterOptions, start
 from tierline_devcluster.nodes import NodeSpec
+from tierline_devcluster.processes import processes_living_in
 from tierline_devcluster.tooling import helm_path, kubectl_path
 
 ENV_KUBECONFIG = "TIERLINE_E2E_KUBECONFIG"
 ENV_MODELS = "TIERLINE_E2E_MODELS"
-"""Folder with the tiny model as pods of another cluster see it; by default it is written to this machine."""
+"""Folder with the models of `e2e_models` as pods see it; by default they are written to this machine."""
 
 OUT = Path(__file__).parent.parent / "out" / "e2e"
 NODES = (
@@ -43,7 +44,6 @@ NODES = (
     NodeSpec("spot-c-1", "zone-c", "spot"),
 )
 NAMESPACE_GONE_SECONDS = 60
-LAST = "test_e2e_zz_leftovers"
 
 MakeNamespace = Callable[[str], Awaitable[Namespace]]
 
@@ -56,11 +56,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen = [item for item in items if item.get_closest_marker("virtualnodes") is None]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
-    items.sort(key=lambda item: item.path.stem == LAST)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed and call.when in {"setup", "call"} and _KUBECONFIG in item.config.stash:
         folder = OUT / re.sub(r"[^\w.-]+", "-", item.name)
@@ -89,6 +90,8 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
             yield Cluster(api, kubeconfig, helm_path(cache), kubectl_path(cache), virtual)
         if virtual is not None:
             await asyncio.to_thread(virtual.stop)
+            left = processes_living_in(Path(folder))
+            assert not left, f"processes outlive their cluster: {left}"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -141,23 +144,19 @@ async def namespace(
 
 
 @pytest.fixture(scope="session")
-def model_source(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny random Llama that a worker loads in no time, as `model.source`."""
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     given = os.environ.get(ENV_MODELS)
-    folder = Path(given) if given else tmp_path_factory.mktemp("models")
-    if not given:
-        write_tiny_checkpoint(folder / "tiny", max_position_embeddings=8192)
-    return f"file://{folder}/tiny"
+    return Models(Path(given)) if given else write_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def house(system: Cluster, make_namespace: MakeNamespace, model_source: str) -> House:
+async def house(system: Cluster, make_namespace: MakeNamespace, models: Models) -> House:
     """A fleet of two workers that tests share; whoever changes it puts it back."""
     namespace = await make_namespace("e2e-house")
     started = time.monotonic()
-    await furnish(namespace, model_source)
+    await furnish(namespace, models.tiny)
     await namespace.until_ready(FLEET)
-    return House(namespace, model_source, time.monotonic() - started)
+    return House(namespace, models.tiny, time.monotonic() - started)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

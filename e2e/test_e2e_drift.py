@@ -49,7 +49,7 @@ async def test_an_edited_child_is_restored(house: House, kind: str, change: Json
     await eventually(restored, RESTORED_SECONDS, f"{kind} {name} says what it said before {change}")
 
 
-@pytest.mark.parametrize("kind", ["Role", "RoleBinding", "Service", "ServiceAccount"])
+@pytest.mark.parametrize("kind", ["Role", "RoleBinding", "Service"])
 async def test_a_deleted_child_is_created_again(house: House, kind: str) -> None:
     namespace, name = house.namespace, f"{house.fleet}-gateway"
     uid = (await namespace.found(kind, name))["metadata"]["uid"]

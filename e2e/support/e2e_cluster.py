@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from tierline_devcluster.cluster import RunningCluster
 from tierline_operator.kinds import BY_KIND, ResourceKind
 
 Json = dict[str, Any]
-NOT_FOUND = 404
+NOT_FOUND, INVALID = 404, 422
 KINDS: Mapping[str, ResourceKind] = {
     **BY_KIND,
     "Secret": ResourceKind("Secret", "", "v1", "secrets"),
@@ -98,6 +98,17 @@ class Cluster:
         if process.returncode != 0:
             raise CommandFailed(f"{program.name} {' '.join(words)}: {complained.decode().strip() or said.decode()}")
         return said.decode()
+
+
+async def refusal(write: Awaitable[object]) -> str:
+    """Make a write and return why the server refused it as invalid, empty when it did not."""
+    try:
+        await write
+    except ApiError as error:
+        if error.code != INVALID:
+            raise
+        return str(error)
+    return ""
 
 
 def is_ready(obj: Json | None) -> bool:

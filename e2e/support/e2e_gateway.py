@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from e2e_cluster import Cluster, Json, is_ready
+from e2e_cluster import Json, is_ready
 from e2e_namespace import Namespace
 from openai import AsyncOpenAI
 
@@ -61,14 +61,15 @@ async def reach(namespace: Namespace, fleet: str) -> AsyncIterator[Gateway]:
         yield Gateway(name, node, f"{address}:{GATEWAY_HTTP_PORT}", f"{address}:{GATEWAY_ADMIN_PORT}")
         return
     async with AsyncExitStack() as stack:
-        ports = (GATEWAY_HTTP_PORT, GATEWAY_ADMIN_PORT)
-        doors = [await stack.enter_async_context(_forwarded(namespace.cluster, namespace.name, name, it)) for it in ports]
+        forwards = [_forwarded(namespace, name, port) for port in (GATEWAY_HTTP_PORT, GATEWAY_ADMIN_PORT)]
+        doors = [await stack.enter_async_context(forward) for forward in forwards]
         yield Gateway(name, node, *doors)
 
 
 @asynccontextmanager
-async def _forwarded(cluster: Cluster, namespace: str, pod: str, port: int) -> AsyncIterator[str]:
-    words = ["--kubeconfig", str(cluster.kubeconfig), "-n", namespace, "port-forward", f"pod/{pod}", f":{port}"]
+async def _forwarded(namespace: Namespace, pod: str, port: int) -> AsyncIterator[str]:
+    cluster = namespace.cluster
+    words = ["--kubeconfig", str(cluster.kubeconfig), "-n", namespace.name, "port-forward", f"pod/{pod}", f":{port}"]
     process = await asyncio.create_subprocess_exec(
         str(cluster.kubectl_path), *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -36,6 +36,15 @@ class Namespace:
             raise
         return True
 
+    async def create_once_free(self, obj: Mapping[str, Any], within_s: float) -> None:
+        """Create as soon as the name's former bearer is gone."""
+
+        async def free() -> bool:
+            return await self.get(obj["kind"], obj["metadata"]["name"]) is None
+
+        await eventually(free, within_s, f"{obj['kind']} {obj['metadata']['name']} is gone")
+        await self.create(obj)
+
     async def get(self, kind: str, name: str) -> Json | None:
         return await self.cluster.get(kind, name, self.name)
 
@@ -105,6 +114,15 @@ class Namespace:
             return it if it.get("status") == status and it.get("observedGeneration", 0) >= generation else None
 
         return await eventually(look, within_s, f"{kind} {name} has {wanted}={status}") or {}
+
+    async def until_unavailable(self, fleet: str, reason: str, within_s: float) -> Json:
+        """Return the fleet's condition Available once it is false for that reason."""
+
+        async def look() -> Json | None:
+            it = condition_of(await self.get("LLMFleet", fleet), "Available")
+            return it if (it.get("status"), it.get("reason")) == ("False", reason) else None
+
+        return await eventually(look, within_s, f"fleet {fleet} is not available: {reason}") or {}
 
     async def until_event(self, reason: str, about: str, within_s: float = 10) -> Json:
         """Return an Event of that reason about the object of that name."""

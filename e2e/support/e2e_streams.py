@@ -16,6 +16,7 @@ END_SECONDS = 60
 class Stream:
     """A streamed chat that is read in the background; `ids` grows as tokens arrive."""
 
+    prompt: str
     ids: list[int] = field(default_factory=list)
     text: str = ""
     request_id: str = ""
@@ -52,9 +53,17 @@ class Stream:
 
 def open_stream(client: AsyncOpenAI, model: str, prompt: str, tokens: int, **options: Any) -> Stream:
     """Begin a streamed chat of exactly `tokens` tokens; greedy unless `options` say otherwise."""
-    stream = Stream()
-    request = {"temperature": 0, **options}
-    stream._reading = asyncio.create_task(_read(stream, client, model, prompt, tokens, request))
+    stream = Stream(prompt)
+    request = {
+        "model": model,
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": tokens,
+        "temperature": 0,
+        "stream_options": {"include_usage": True},
+        "extra_body": {"ignore_eos": True, "return_token_ids": True},
+        **options,
+    }
+    stream._reading = asyncio.create_task(_read(stream, client, request))
     return stream
 
 
@@ -70,18 +79,8 @@ def assert_whole(stream: Stream, tokens: int) -> None:
     assert stream.finish_reason == "length"
 
 
-async def _read(
-    stream: Stream, client: AsyncOpenAI, model: str, prompt: str, tokens: int, request: dict[str, Any]
-) -> None:
-    chunks = await client.chat.completions.create(
-        model=model,
-        messages=[{"role": "user", "content": prompt}],
-        max_tokens=tokens,
-        stream=True,
-        stream_options={"include_usage": True},
-        extra_body={"ignore_eos": True, "return_token_ids": True},
-        **request,
-    )
+async def _read(stream: Stream, client: AsyncOpenAI, request: dict[str, Any]) -> None:
+    chunks = await client.chat.completions.create(stream=True, **request)
     stream.request_id = chunks.response.headers.get(HEADER_REQUEST_ID, "")
     async for chunk in chunks:
         if chunk.usage is not None:
