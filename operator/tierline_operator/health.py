@@ -13,13 +13,15 @@ async def serve_health(
     """Serve /livez, /readyz and /metrics; the caller cleans the returned runner up."""
 
     async def livez(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        return _closing(web.Response(text="ok\n"))
 
     async def readyz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if is_ready() else web.Response(status=503, text="still reading the cluster\n")
+        if is_ready():
+            return _closing(web.Response(text="ok\n"))
+        return _closing(web.Response(status=503, text="still reading the cluster\n"))
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return _closing(web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}))
 
     app = web.Application()
     app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
@@ -27,3 +29,9 @@ async def serve_health(
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
+
+
+def _closing(response: web.Response) -> web.Response:
+    # A kept connection is a task, and kopf waits for every task that began after itself before it ends.
+    response.force_close()
+    return response

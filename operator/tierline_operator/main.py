@@ -84,16 +84,19 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(context.stores.run()), group.create_task(_look_after_policy(context))]
             if await self._or_stopped(context.stores.wait_synced()):
-                await kopf.operator(
-                    registry=build_registry(context),
-                    settings=kopf_settings(),
-                    standalone=True,
-                    clusterwide=not self._settings.namespaces,
-                    namespaces=self._settings.namespaces,
-                    stop_flag=self.stop,
-                )
+                await self._or_stopped(self._watch_over(context))
             for helper in helpers:
                 helper.cancel()
+
+    async def _watch_over(self, context: Context) -> None:
+        # Without kopf's own stop flag: a task that waits for it outlives a signal and delays the exit by seconds.
+        await kopf.operator(
+            registry=build_registry(context),
+            settings=kopf_settings(),
+            standalone=True,
+            clusterwide=not self._settings.namespaces,
+            namespaces=self._settings.namespaces,
+        )
 
     async def _or_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """Await `work` unless the operator is stopped first; says whether the work is done."""
@@ -101,6 +104,7 @@ class Operator:
         done, pending = await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         for other in pending:
             other.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
         if task in done:
             task.result()
         return task in done

@@ -15,7 +15,7 @@ from tierline.fleet.observed import Manifest, ObjectIdentity
 from tierline.fleet.pool_plan import PoolObservation
 from tierline.fleet.reading import read_identity, read_node, read_pod
 from tierline.fleet.wanted import Images, WantedFleet
-from tierline.fleet.wanting import wanted_fleet, wanted_worker
+from tierline.fleet.wanting import forbidden_changes, wanted_fleet, wanted_worker
 from tierline.fleet.worker_pod import template_revision, worker_template
 from tierline_operator.kinds import FLEET_CHILDREN, LLM_FLEET, NODE, POD, SLO_TIER, TENANT_QUOTA, WORKER_POOL
 from tierline_operator.stores import Stores
@@ -26,6 +26,9 @@ def observe_fleet(stores: Stores, live: Manifest, images: Images) -> FleetObserv
     fleet = read_identity(live)
     tiers = valid_tiers(stores)
     wanted, problems = _wanted_fleet(live, tiers)
+    forbidden = forbidden_changes(wanted, _running_pools(stores, fleet)) if wanted else ()
+    if forbidden:
+        wanted, problems = None, forbidden
     return FleetObservation(
         fleet=fleet,
         wanted=wanted,
@@ -96,6 +99,16 @@ def _wanted_fleet(live: Manifest, tiers: dict[str, SLOTier]) -> tuple[WantedFlee
     except InvalidResource as invalid:
         return None, _sentences(invalid)
     return wanted_fleet(fleet, [tiers[name] for name in fleet.spec.tier_refs if name in tiers]), ()
+
+
+def _running_pools(stores: Stores, fleet: ObjectIdentity) -> dict[str, WorkerPool]:
+    pools: dict[str, WorkerPool] = {}
+    for obj in stores[WORKER_POOL].owned_by(fleet.uid):
+        try:
+            pools[obj["metadata"]["name"]] = parse(WorkerPool, obj)
+        except InvalidResource:
+            continue
+    return pools
 
 
 def _worker_template(live: Manifest, pool: ObjectIdentity, images: Images) -> tuple[Manifest | None, tuple[str, ...]]:

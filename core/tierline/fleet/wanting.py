@@ -6,6 +6,7 @@ from typing import Any
 from tierline.api.block import Block
 from tierline.api.decision_matrix import DECISION_MATRIX, SpotUse
 from tierline.api.fleet import LLMFleet, Pool
+from tierline.api.parsing import parse, transition_problems
 from tierline.api.pool import WorkerPool
 from tierline.api.serving import Engine, Placement, SpotPlacement, SpotPolicy
 from tierline.api.serving import ZoneSpread as DeclaredSpread
@@ -59,6 +60,23 @@ def wanted_worker(pool: WorkerPool) -> WantedWorker:
         zone_spread=_SPREAD[spot.zone_spread] if spot else ZoneSpread.PREFERRED,
         drain_seconds=spec.drain_seconds,
     )
+
+
+def forbidden_changes(wanted: WantedFleet, running: Mapping[str, WorkerPool]) -> tuple[str, ...]:
+    """Say which fields of the fleet must not change while its pools run; where CEL works the server has refused them.
+
+    `running` are the fleet's live pools by name.
+    """
+    told: list[str] = []
+    for index, pool in enumerate(wanted.pools):
+        former = running.get(pool.name)
+        if former is None:
+            continue
+        after = parse(WorkerPool, {"metadata": {"name": pool.name}, "spec": pool.spec})
+        for problem in transition_problems(after, former):
+            path = problem.path.replace("spec.role", f"spec.pools[{index}].role")
+            told.append(f"{path} {problem.message}")
+    return tuple(dict.fromkeys(told))
 
 
 def spot_use(tier: SLOTier) -> SpotUse:

@@ -5,7 +5,7 @@ from tierline.api.parsing import parse
 from tierline.api.pool import WorkerPool
 from tierline.api.tier import SLOTier
 from tierline.fleet.wanted import Capacity, ZoneSpread
-from tierline.fleet.wanting import wanted_fleet, wanted_worker
+from tierline.fleet.wanting import forbidden_changes, wanted_fleet, wanted_worker
 
 
 def declared_fleet(**spec):
@@ -61,3 +61,16 @@ def test_a_fleet_that_says_nothing_about_spot_follows_its_tiers_where_they_agree
 def test_the_fleets_own_word_on_spot_comes_first(policy, capacity):
     fleet = declared_fleet(placement={"spot": {"policy": policy}})
     assert worker_of(fleet, tier("a", "Latency")).capacity is capacity
+
+
+def test_a_running_fleet_keeps_its_model_and_its_roles():
+    before = wanted_fleet(declared_fleet(), ())
+    pool = parse(WorkerPool, {"metadata": {"name": "chat-main"}, "spec": before.pools[0].spec})
+    pools = [
+        {"name": "main", "role": "Prefill", "replicas": {"min": 1, "max": 1}},
+        {"name": "extra", "role": "Decode", "replicas": {"min": 1, "max": 1}},
+    ]
+    after = wanted_fleet(declared_fleet(model={"source": "/models/other"}, pools=pools), ())
+    assert forbidden_changes(before, {"chat-main": pool}) == ()
+    told = forbidden_changes(after, {"chat-main": pool})
+    assert [it.split()[0] for it in told] == ["spec.pools[0].role", "spec.model.source"]

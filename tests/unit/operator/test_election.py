@@ -1,0 +1,126 @@
+"""Who leads, on a Lease kept in memory and a clock moved by hand."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from tierline.fleet.wanted import Images
+from tierline_operator.cluster import ApiError
+from tierline_operator.election import Election
+from tierline_operator.settings import Settings
+
+SETTINGS = Settings(identity="a", namespace="ops", images=Images("w", "g"), lease_seconds=0.07)
+
+
+class LeaseServer:
+    """The one Lease, with the server's optimistic lock; `down` makes it unreachable."""
+
+    def __init__(self):
+        self.lease = None
+        self.version = 0
+        self.down = False
+
+    async def request(self, call):
+        if self.down:
+            raise ApiError(503, "ServiceUnavailable", "down")
+        if call.method == "GET":
+            if self.lease is None:
+                raise ApiError(404, "NotFound", "no lease")
+            return self.lease
+        if call.method == "POST" and self.lease is not None:
+            raise ApiError(409, "AlreadyExists", "exists")
+        if call.method == "PUT" and call.body["metadata"]["resourceVersion"] != str(self.version):
+            raise ApiError(409, "Conflict", "changed")
+        self.version += 1
+        self.lease = {**call.body, "metadata": {**call.body["metadata"], "resourceVersion": str(self.version)}}
+        return self.lease
+
+    @property
+    def holder(self):
+        return self.lease["spec"]["holderIdentity"]
+
+
+class Hand:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def election(server, identity="a", clock=None):
+    return Election(server, replace(SETTINGS, identity=identity), clock or Hand())
+
+
+@pytest.fixture
+def server():
+    return LeaseServer()
+
+
+async def waits(candidate):
+    """Whether a candidate does not get the lease within several of its own tries."""
+    try:
+        await asyncio.wait_for(candidate.acquire(), SETTINGS.lease_seconds)
+    except TimeoutError:
+        return True
+    return False
+
+
+async def test_the_first_one_leads_and_the_second_waits(server):
+    await election(server, "a").acquire()
+    assert server.holder == "a"
+    assert await waits(election(server, "b"))
+
+
+async def test_a_released_lease_is_taken_at_once(server):
+    first = election(server, "a")
+    await first.acquire()
+    await first.release()
+    await election(server, "b").acquire()
+    assert server.holder == "b"
+
+
+async def test_a_lease_that_does_not_change_runs_out_by_the_waiters_own_clock(server):
+    clock = Hand()
+    await election(server, "a").acquire()
+    second = election(server, "b", clock)
+    assert await waits(second)
+    clock.now = SETTINGS.lease_seconds + 0.01
+    await second.acquire()
+    assert server.holder == "b"
+
+
+async def test_a_restarted_replica_of_the_same_name_goes_on(server):
+    await election(server, "a").acquire()
+    await election(server, "a").acquire()
+    assert server.lease["spec"]["leaseTransitions"] == 0
+
+
+async def test_a_leader_that_sees_another_one_gives_up(server):
+    first = election(server, "a")
+    await first.acquire()
+    server.lease["spec"]["holderIdentity"] = "b"
+    await asyncio.wait_for(first.hold(), 5)
+
+
+async def test_a_leader_that_cannot_renew_gives_up_before_others_may_take_over(server):
+    loop = asyncio.get_running_loop()
+    first = Election(server, SETTINGS, loop.time)
+    await first.acquire()
+    server.down = True
+    started = loop.time()
+    await asyncio.wait_for(first.hold(), 5)
+    assert loop.time() - started < SETTINGS.lease_seconds
+
+
+async def test_release_leaves_anothers_lease_alone(server):
+    first = election(server, "a")
+    await first.acquire()
+    server.lease["spec"]["holderIdentity"] = "b"
+    await first.release()
+    assert server.holder == "b"
+
+
+async def test_the_time_of_renewal_is_universal(server):
+    await election(server).acquire()
+    assert server.lease["spec"]["renewTime"].endswith("Z")
