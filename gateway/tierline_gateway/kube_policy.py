@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 POLL_S = 0.1
 KEYS_REFRESH_S = 15.0
 KEYS_RETRY_S = 1.0
-NOT_FOUND = 404
 
 R = TypeVar("R", bound=Resource)
 
