@@ -127,7 +127,11 @@ class Dispatcher:
             live = self._live.get(batch.request_id)
             if live is None or live.life.done:
                 continue
-            self._take_tokens(link, live, batch)
+            if live.worker == link.name:
+                self._take_tokens(link, live, batch)
+            else:
+                # It left this worker and may wait with its old epoch: what still comes from here is too late.
+                live.journal.duplicates_dropped += len(batch.token_ids)
         if len(self.queue):
             self.pump()
 

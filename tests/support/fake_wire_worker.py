@@ -68,6 +68,7 @@ class FakeWorker:
     nack: NackReason | None = None
     fail_at: int | None = None
     stop_at: int | None = None
+    deaf: bool = False
     held: dict[str, tuple[Submit, list[int]]] = field(default_factory=dict)
     submits: list[Submit] = field(default_factory=list)
     cancels: list[Cancel] = field(default_factory=list)
@@ -139,7 +140,8 @@ class FakeWorker:
                 await self._submit(frame)
             case Cancel():
                 self.cancels.append(frame)
-                self.held.pop(frame.request_id, None)
+                if not self.deaf:
+                    self.held.pop(frame.request_id, None)
         await self._notify()
 
     async def _submit(self, frame: Submit) -> None:

@@ -227,3 +227,19 @@ async def test_a_prompt_too_long_for_workers_that_came_later_is_refused(rig, mak
     await make_worker("w0", max_model_tokens=40)
     with pytest.raises(openai.BadRequestError, match="context is 40 tokens"):
         await running
+
+
+async def test_a_worker_that_ignores_its_cancel_adds_nothing(rig, make_worker) -> None:
+    await make_worker("w0", deaf=True)
+    other = await make_worker("w1", requests=0)
+    running = asyncio.create_task(stream_text(rig, tokens=300, extra_headers={"x-request-id": "r1"}))
+    victim = await mid_stream(rig)
+    rig.discovery.workers[0] = replace(rig.discovery.workers[0], evacuate_by_epoch_ms=int(time.time() * 1000))
+    await victim.wait_for(lambda: bool(victim.cancels))
+    waited = victim.emitted("r1") + 20
+    await victim.wait_for(lambda: victim.emitted("r1") >= waited)
+    other.requests = 4
+    assert await running == answer_text(300)
+    record = await details(rig, "r1")
+    assert record["duplicates_dropped"] >= 20
+    assert len(other.submits[0].emitted_ids) == record["moves"][0]["at_emitted"]
