@@ -47,7 +47,7 @@ def observe_pool(
     pool = read_identity(live)
     template, problems = _worker_template(live, pool, images)
     pods = tuple(read_pod(obj) for obj in stores[POD].owned_by(pool.uid))
-    nodes = {obj["metadata"]["name"]: read_node(obj) for obj in stores[NODE].all()}
+    nodes = {name: stores[NODE].get("", name) for name in {pod.node for pod in pods}}
     seen = PoolObservation(
         pool=pool,
         now_ms=now_ms,
@@ -55,7 +55,7 @@ def observe_pool(
         last_attempt=int(live.get("status", {}).get("lastAttempt", 0)),
         revision=template_revision(template) if template else None,
         pods=pods,
-        nodes=nodes,
+        nodes={name: read_node(obj) for name, obj in nodes.items() if obj is not None},
     )
     return seen, template, problems
 

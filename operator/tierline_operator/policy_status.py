@@ -79,7 +79,8 @@ def _judged(refs: Iterable[tuple[str, str]], known: frozenset[str]) -> tuple[Ver
         resolved = Verdict("TiersResolved", True, "AllFound", "Every tier that is named exists.")
         return (accepted, resolved, Verdict("Ready", True, "Valid", "It is in force.", is_news=False))
     existing = ", ".join(sorted(known)) or "none"
-    message = f"{'; '.join(lost)}, which does not exist: create it, or name one that exists ({existing})."
+    fix = f"create or correct it, or name one that is in force ({existing})"
+    message = f"{'; '.join(lost)}, which does not exist or is not valid: {fix}."
     resolved = Verdict("TiersResolved", False, "TierNotFound", message)
     return (accepted, resolved, Verdict("Ready", False, resolved.reason, message, is_news=False))
 

@@ -87,8 +87,15 @@ class Objects:
 
         await eventually(there, f"workers {names} are ready")
 
-    async def events(self, reason: str) -> list[dict[str, Any]]:
-        return [event for event in await self.every("Event") if event["reason"] == reason]
+    async def until_events(self, reason: str, kind: str, count: int) -> list[dict[str, Any]]:
+        """Wait for at least so many Events about objects of a kind; returns them."""
+
+        async def there() -> list[dict[str, Any]] | None:
+            told = [event for event in await self.every("Event") if event["reason"] == reason]
+            about = [event for event in told if event["involvedObject"]["kind"] == kind]
+            return about if len(about) >= count else None
+
+        return await eventually(there, f"{count} Events {reason} about {kind}")
 
 
 def is_ready(pod: Json) -> bool:

@@ -61,9 +61,11 @@ def _tiers_resolved(seen: FleetObservation) -> Verdict:
         return Verdict("TiersResolved", True, "AllFound", "Every tier of the fleet exists.")
     lost = "; ".join(f"spec.tierRefs[{index}] names the tier {name!r}" for index, name in seen.missing_tiers)
     existing = ", ".join(sorted(seen.known_tiers)) or "none"
-    fix = f"create it, or name one that exists ({existing})"
+    fix = f"create or correct it, or name one that is in force ({existing})"
     kept = "What runs keeps running." if seen.pools else "Nothing is started until then."
-    return Verdict("TiersResolved", False, "TierNotFound", f"{lost}, which does not exist: {fix}. {kept}")
+    return Verdict(
+        "TiersResolved", False, "TierNotFound", f"{lost}, which does not exist or is not valid: {fix}. {kept}"
+    )
 
 
 def _available(seen: FleetObservation) -> Verdict:

@@ -46,7 +46,13 @@ async def test_a_fleet_becomes_pools_workers_and_a_gateway(world, start_operator
 
 async def test_a_settled_fleet_is_left_alone(world, start_operator):
     await start_ready_fleet(world, start_operator)
-    before = await versions(world.objects)
+
+    async def still():
+        before = await versions(world.objects)
+        await asyncio.sleep(0.5)
+        return before if await versions(world.objects) == before else None
+
+    before = await eventually(still, "the controllers have nothing left to do")
 
     await world.objects.patch("LLMFleet", "chat", {"metadata": {"labels": {"touched": "yes"}}})
     await asyncio.sleep(1)
@@ -65,10 +71,12 @@ async def test_scale_goes_through_the_subresource_and_keeps_the_bounds(world, st
     await world.objects.patch("WorkerPool", "chat-main", {"spec": {"replicas": 0}}, "scale")
     await world.objects.until_workers("chat-main-1", "chat-main-2")
 
-    scale = await world.cluster.request(
-        Call("GET", f"/apis/tierline.dev/v1alpha1/namespaces/{world.name}/workerpools/chat-main/scale")
-    )
-    assert scale["status"] == {"replicas": 2, "selector": "tierline.dev/pool=chat-main"}
+    async def told():
+        path = f"/apis/tierline.dev/v1alpha1/namespaces/{world.name}/workerpools/chat-main/scale"
+        scale = await world.cluster.request(Call("GET", path))
+        return scale["status"] == {"replicas": 2, "selector": "tierline.dev/pool=chat-main"}
+
+    await eventually(told, "autoscalers see the replicas and the selector")
 
 
 async def test_replicas_of_an_external_autoscaler_are_never_written(world, start_operator):
@@ -149,7 +157,8 @@ async def test_an_invalid_spec_is_refused_in_words_and_nothing_stops(world, star
         assert "spec.pools[0].replicas.min" in accepted["message"]
         ready = await world.objects.until("LLMFleet", "chat", "Ready", "False", "InvalidSpec")
         assert ready["message"] == accepted["message"]
-        assert [event["type"] for event in await world.objects.events("InvalidSpec")] == ["Warning"]
+        events = await world.objects.until_events("InvalidSpec", "LLMFleet", 1)
+        assert [event["type"] for event in events] == ["Warning"]
 
     assert (await world.objects.condition("LLMFleet", "chat", "Available"))["status"] == "True"
     await world.objects.until_workers("chat-main-1", "chat-main-2")
@@ -182,8 +191,8 @@ async def test_a_missing_tier_is_named_once_and_found_later(world, start_operato
     await world.objects.until("LLMFleet", "chat", "Ready", "False", "TierNotFound")
     assert (await world.objects.condition("LLMFleet", "chat", "Available"))["status"] == "True"
     assert {pod["metadata"]["uid"] for pod in await world.objects.workers()} == before
-    events = await world.objects.events("TierNotFound")
-    assert [event["type"] for event in events if event["involvedObject"]["kind"] == "LLMFleet"] == ["Warning"] * 2
+    events = await world.objects.until_events("TierNotFound", "LLMFleet", 2)
+    assert [event["type"] for event in events] == ["Warning"] * 2
 
 
 async def test_workers_that_crash_say_why(world, start_operator):
@@ -194,7 +203,7 @@ async def test_workers_that_crash_say_why(world, start_operator):
     available = await world.objects.until("LLMFleet", "chat", "Available", "False", "WorkersFailing")
     assert "model.source /models/tiny: no such file" in available["message"]
     assert len(await world.objects.workers()) == 2
-    assert await world.objects.events("WorkersFailing")
+    await world.objects.until_events("WorkersFailing", "LLMFleet", 1)
 
 
 async def test_tiers_and_quotas_say_whether_they_can_be_used(world, start_operator):

@@ -79,7 +79,8 @@ def test_nothing_is_started_while_a_tier_is_missing():
     told = verdict(seen, "TiersResolved")
     assert told.reason == "TierNotFound"
     assert told.message == (
-        "spec.tierRefs[0] names the tier 'gold', which does not exist: create it, or name one that exists (silver). "
+        "spec.tierRefs[0] names the tier 'gold', which does not exist or is not valid: "
+        "create or correct it, or name one that is in force (silver). "
         "Nothing is started until then."
     )
 

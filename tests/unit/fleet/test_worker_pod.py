@@ -8,6 +8,7 @@ from fleet_builders import FLEET, IMAGES, POOL, worker
 from tierline.fleet.gateway_objects import gateway_objects
 from tierline.fleet.wanted import Capacity, ZoneSpread
 from tierline.fleet.worker_pod import template_revision, worker_pod, worker_template
+from tierline_devcluster.agent.subset import unsupported_fields
 
 
 def template(**asked):
@@ -40,6 +41,12 @@ def test_every_object_is_valid_for_kubernetes(version):
     pod = worker_pod(template(**EVERYTHING), "chat-main", 3)
     for manifest in (pod, *gateway_objects(FLEET, 2, ("keys",), IMAGES)):
         kubernetes_validate.validate(json.loads(json.dumps(manifest)), version, strict=True)
+
+
+def test_the_development_cluster_can_run_every_pod():
+    deployment = gateway_objects(FLEET, 2, ("keys",), IMAGES)[-1]
+    for pod in (worker_pod(template(**EVERYTHING), "chat-main", 3), deployment["spec"]["template"]):
+        assert unsupported_fields(pod) == ()
 
 
 def test_no_pod_names_its_node_or_tolerates_a_reclaim():
