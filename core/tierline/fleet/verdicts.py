@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from tierline.api.meta import MESSAGE_LIMIT
 from tierline.fleet.observed import Manifest, ObjectIdentity
-
-MESSAGE_LIMIT = 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
 """The one queue of requests that no worker has started yet, and who is served next.
 
-Order: tier priority; in it streams that lost their worker; then tenants whose service counter is at most the lowest
-counter plus their allowed difference; then the least slack to the first token's deadline. Counters follow the Virtual
-Token Counter (Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024): a tenant that becomes active is
-lifted to the lowest active counter, so idling earns no credit. Unlike VTC the choice among tenants within the bound is
-by deadline, which widens VTC's bound by the allowed difference.
+Order: streams that lost their worker, since their clients are in the middle of an answer; then tier priority; in it
+tenants whose service counter is at most the lowest counter plus their allowed difference; then the least slack to the
+first token's deadline. Counters follow the Virtual Token Counter (Sheng et al., "Fairness in Serving Large Language
+Models", OSDI 2024): a tenant that becomes active is lifted to the lowest active counter, so idling earns no credit.
+Unlike VTC the choice among tenants within the bound is by deadline, which widens VTC's bound by the allowed difference.
 
 Binding is late: a request stays here until `fits` says that some worker can take it now. One that does not fit lets
-others pass until its deadline; from then on it holds the line, so it cannot starve. Lower priorities get one dispatch
-in `GUARD_EVERY` once they are late, whatever waits above them.
+others pass until its deadline; from then on it holds the line, so it cannot starve. A stream that lost its worker holds
+its own priority and those below from the start. Lower priorities get one dispatch in `GUARD_EVERY` once they are late,
+whatever waits above them.
 """
 
 from bisect import insort
@@ -45,9 +46,9 @@ class QueuedRequest:
     resumed: bool = False
 
     @property
-    def order(self) -> tuple[bool, float, float, str]:
+    def order(self) -> tuple[float, float, str]:
         """Place within one tenant and priority."""
-        return (not self.resumed, self.deadline_ms, self.arrival_ms, self.request_id)
+        return (self.deadline_ms, self.arrival_ms, self.request_id)
 
 
 @dataclass(slots=True)
@@ -63,6 +64,7 @@ class QueueManager:
     def __init__(self, guard_every: int = GUARD_EVERY) -> None:
         self._guard_every = guard_every
         self._bands: dict[int, dict[str, _Line]] = {}
+        self._resumed: list[QueuedRequest] = []
         self._by_id: dict[str, QueuedRequest] = {}
         self._waiting_of: dict[str, int] = {}
         self._counters: dict[str, float] = {}
@@ -90,6 +92,9 @@ class QueueManager:
             self._lift(request.tenant)
         self._by_id[request.request_id] = request
         self._waiting_of[request.tenant] = self._waiting_of.get(request.tenant, 0) + 1
+        if request.resumed:
+            insort(self._resumed, request, key=lambda queued: (-queued.priority, queued.order))
+            return
         line = self._bands.setdefault(request.priority, {}).setdefault(request.tenant, _Line())
         insort(line.requests, request, key=lambda queued: queued.order)
 
@@ -105,13 +110,11 @@ class QueueManager:
 
         A resumed stream paid when it was served first, and recomputation is never charged.
         """
-        if self._bands and request.priority < max(self._bands):
-            self._since_guard = 0
-        else:
-            self._since_guard += 1
-        self.remove(request.request_id)
         if not request.resumed:
+            below_the_top = request.priority < max(self._bands)
+            self._since_guard = 0 if below_the_top else self._since_guard + 1
             self._charge(request.tenant, PROMPT_WEIGHT * request.context_tokens / request.weight)
+        self.remove(request.request_id)
 
     def refund(self, request: QueuedRequest) -> None:
         """Undo the charge of `take`, for a request that its worker did not start."""
@@ -128,16 +131,17 @@ class QueueManager:
 
     def ahead_of(self, priority: int) -> int:
         """How many waiting requests a new one of `priority` would find before it, at the worst."""
-        return sum(
-            len(line.requests) for band, lines in self._bands.items() if band >= priority for line in lines.values()
-        )
+        lines = [line for band, lines in self._bands.items() if band >= priority for line in lines.values()]
+        return len(self._resumed) + sum(len(line.requests) for line in lines)
 
     def next(self, now_ms: float, fits: Callable[[QueuedRequest], bool]) -> QueuedRequest | None:
         """Return the request to serve now, or None when none fits or a late one that does not fit holds the line."""
-        guarded = self._guarded(now_ms)
-        if guarded is not None and fits(guarded):
-            return guarded
+        for request in self._first_in_line(now_ms):
+            if fits(request):
+                return request
         for priority in sorted(self._bands, reverse=True):
+            if self._resumed and priority <= self._resumed[0].priority:
+                return None
             for request in self._in_order(self._bands[priority]):
                 if fits(request):
                     return request
@@ -145,22 +149,19 @@ class QueueManager:
                     return None
         return None
 
-    def _guarded(self, now_ms: float) -> QueuedRequest | None:
-        if self._since_guard < self._guard_every or len(self._bands) < 2:
-            return None
+    def _first_in_line(self, now_ms: float) -> list[QueuedRequest]:
+        """Return who goes before the order of tiers: moved streams, else a late request whose turn the guard gives."""
+        if self._resumed or self._since_guard < self._guard_every or len(self._bands) < 2:
+            return list(self._resumed)
         top = max(self._bands)
         late = [request for request in self._by_id.values() if request.priority < top and request.deadline_ms <= now_ms]
-        return min(late, key=lambda request: request.deadline_ms, default=None)
+        return sorted(late, key=lambda request: request.deadline_ms)[:1]
 
     def _in_order(self, band: dict[str, _Line]) -> Iterator[QueuedRequest]:
-        resumed = [request for line in band.values() for request in line.requests[:LOOKAHEAD] if request.resumed]
-        yield from sorted(resumed, key=lambda request: request.order)
         lowest = min(self.counter(tenant) for tenant in band)
         heads = [line.requests[0] for line in band.values()]
         for head in sorted(heads, key=lambda head: self._rank(head, lowest)):
-            for request in band[head.tenant].requests[:LOOKAHEAD]:
-                if not request.resumed:
-                    yield request
+            yield from band[head.tenant].requests[:LOOKAHEAD]
 
     def _rank(self, head: QueuedRequest, lowest: float) -> tuple[bool, float, float, str]:
         counter = self.counter(head.tenant)
@@ -177,6 +178,16 @@ class QueueManager:
         self._counters[tenant] = self.counter(tenant) + tokens
 
     def _unlink(self, request: QueuedRequest) -> None:
+        if request.resumed:
+            self._resumed.remove(request)
+        else:
+            self._leave_band(request)
+        self._waiting_of[request.tenant] -= 1
+        if not self._waiting_of[request.tenant]:
+            del self._waiting_of[request.tenant]
+            self._last_left = request.tenant
+
+    def _leave_band(self, request: QueuedRequest) -> None:
         band = self._bands[request.priority]
         line = band[request.tenant]
         line.requests.remove(request)
@@ -184,7 +195,3 @@ class QueueManager:
             del band[request.tenant]
         if not band:
             del self._bands[request.priority]
-        self._waiting_of[request.tenant] -= 1
-        if not self._waiting_of[request.tenant]:
-            del self._waiting_of[request.tenant]
-            self._last_left = request.tenant

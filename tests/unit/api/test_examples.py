@@ -23,7 +23,7 @@ def resources(name):
 
 
 def test_the_examples_compile_to_a_policy_without_problems():
-    policy = compile_policy(resources("tiers.yaml"), resources("tenants.yaml"), resources("fleet.yaml"))
+    policy = compile_policy(resources("1-tiers.yaml"), resources("3-tenants.yaml"), resources("4-fleet.yaml"))
     assert policy.problems == ()
     promised = {name: (tier.ttft_deadline_ms, tier.tpot_budget_ms) for name, tier in policy.tiers.items()}
     assert promised == {"interactive": (2500, 400), "standard": (6000, 600), "batch": (20000, 1500)}
@@ -32,12 +32,12 @@ def test_the_examples_compile_to_a_policy_without_problems():
 
 
 def test_tiers_are_served_in_the_order_of_their_promises():
-    tiers = compile_policy(resources("tiers.yaml"), [], []).tiers
+    tiers = compile_policy(resources("1-tiers.yaml"), [], []).tiers
     assert tiers["interactive"].priority > tiers["standard"].priority > tiers["batch"].priority
 
 
 def test_every_api_key_is_in_a_secret_and_no_key_is_used_twice():
-    secrets = {secret["metadata"]["name"]: secret["stringData"] for secret in documents("secrets.yaml")}
-    refs = [ref for quota in resources("tenants.yaml") for ref in quota.spec.api_key_secret_refs]
+    secrets = {secret["metadata"]["name"]: secret["stringData"] for secret in documents("2-secrets.yaml")}
+    refs = [ref for quota in resources("3-tenants.yaml") for ref in quota.spec.api_key_secret_refs]
     keys = [secrets[ref.name][ref.key] for ref in refs]
     assert len(set(keys)) == len(keys) == 3

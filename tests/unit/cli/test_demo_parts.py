@@ -30,7 +30,7 @@ def test_a_folder_without_examples_is_told(tmp_path: Path) -> None:
 
 def test_a_tenant_without_a_key_is_told(tmp_path: Path) -> None:
     for path in EXAMPLES.glob("*.yaml"):
-        if path.name != "secrets.yaml":
+        if path.name != "2-secrets.yaml":
             (tmp_path / path.name).write_text(path.read_text())
     with pytest.raises(CommandFailed, match="no Secret among the examples"):
         load_examples(tmp_path, "default")

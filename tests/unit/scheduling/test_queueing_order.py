@@ -33,17 +33,27 @@ def filled(*requests: QueuedRequest, **options: int) -> QueueManager:
     return queue
 
 
-def test_priority_comes_first() -> None:
-    assert drain(filled(queued("lo", priority=1), queued("hi", priority=2))) == ["hi", "lo"]
-
-
-def test_then_streams_that_lost_their_worker() -> None:
+def test_streams_that_lost_their_worker_come_first() -> None:
     queue = filled(
         queued("new", deadline_ms=1.0),
         queued("moved", deadline_ms=500.0, resumed=True, tenant="b"),
         queued("above", priority=11),
+        queued("moved-above", deadline_ms=900.0, priority=11, resumed=True),
     )
-    assert drain(queue) == ["above", "moved", "new"]
+    assert drain(queue) == ["moved-above", "moved", "above", "new"]
+
+
+def test_a_moved_stream_that_fits_nowhere_holds_only_its_own_priority_and_those_below() -> None:
+    queue = filled(queued("moved", resumed=True), queued("beside"), queued("below", priority=1))
+    assert queue.next(0.0, lambda request: not request.resumed) is None
+    queue.push(queued("above", priority=11))
+    served = queue.next(0.0, lambda request: not request.resumed)
+    assert served is not None
+    assert served.request_id == "above"
+
+
+def test_then_priority() -> None:
+    assert drain(filled(queued("lo", priority=1), queued("hi", priority=2))) == ["hi", "lo"]
 
 
 def test_then_slack_to_the_deadline() -> None:
