@@ -22,12 +22,12 @@ from e2e_waiting import eventually
 
 from tierline.artifacts import default_cache_dir
 from tierline_cli.dump import dump_cluster
-from tierline_devcluster.agent.api import Api
-from tierline_devcluster.agent.credentials import load_access
+from tierline_devcluster.agent.apiserver.client import Api
+from tierline_devcluster.agent.apiserver.credentials import load_access
 from tierline_devcluster.cluster import ClusterOptions, start
 from tierline_devcluster.nodes import NodeSpec
-from tierline_devcluster.processes import processes_living_in
-from tierline_devcluster.tooling import helm_path, kubectl_path
+from tierline_devcluster.provision.tooling import helm_path, kubectl_path
+from tierline_devcluster.supervising.processes import processes_living_in
 
 ENV_KUBECONFIG = "TIERLINE_E2E_KUBECONFIG"
 ENV_MODELS = "TIERLINE_E2E_MODELS"

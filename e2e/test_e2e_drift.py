@@ -7,7 +7,7 @@ from e2e_cluster import Json
 from e2e_house import House
 from e2e_waiting import consistently, eventually
 
-from tierline_devcluster.agent.api import STRATEGIC_MERGE
+from tierline_devcluster.agent.apiserver.client import STRATEGIC_MERGE
 
 RESTORED_SECONDS = 10
 REPLACED_SECONDS = 20

@@ -13,26 +13,26 @@ import msgspec
 from tierline.artifacts import default_cache_dir
 from tierline.artifacts.locking import file_lock
 from tierline.artifacts.resolve import ENV_CACHE_DIR
-from tierline_devcluster.binaries import Binaries, obtain_binaries
-from tierline_devcluster.certificates import KUBELET_CLIENT_NAME, create_certificates
-from tierline_devcluster.components import Component, Plan
-from tierline_devcluster.control_plane import (
+from tierline_devcluster.components.certificates import KUBELET_CLIENT_NAME, create_certificates
+from tierline_devcluster.components.component import Component, Plan
+from tierline_devcluster.components.control_plane import (
     Blueprint,
     agent_component,
     api_check,
     control_plane_components,
     prometheus_component,
 )
+from tierline_devcluster.components.flags import ControlPlanePorts
+from tierline_devcluster.components.kubeconfig import write_kubeconfig
+from tierline_devcluster.components.ports import free_ports
+from tierline_devcluster.components.readiness import fetch
 from tierline_devcluster.errors import DevclusterError
-from tierline_devcluster.flags import ControlPlanePorts
-from tierline_devcluster.kubeconfig import write_kubeconfig
 from tierline_devcluster.nodes import AgentConfig, NodeSpec
-from tierline_devcluster.ports import free_ports
 from tierline_devcluster.progress import Reporter, Silent, step
-from tierline_devcluster.readiness import fetch
-from tierline_devcluster.state import ClusterInfo, StateDir
-from tierline_devcluster.supervision import ClusterFailed, start_supervisor, stop_supervisor
-from tierline_devcluster.versions import KubernetesVersion, parse_version
+from tierline_devcluster.provision.binaries import Binaries, obtain_binaries
+from tierline_devcluster.provision.versions import KubernetesVersion, parse_version
+from tierline_devcluster.supervising.state import ClusterInfo, StateDir
+from tierline_devcluster.supervising.supervision import ClusterFailed, start_supervisor, stop_supervisor
 
 NODES_READY_TIMEOUT_S = 30.0
 _SOCKET_PATH_LIMIT = 100

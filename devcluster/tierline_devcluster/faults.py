@@ -7,8 +7,8 @@ from pathlib import Path
 import aiohttp
 
 from tierline.api.names import TAINT_SPOT_NOTICE
-from tierline_devcluster.agent.api import Api
-from tierline_devcluster.agent.credentials import load_access
+from tierline_devcluster.agent.apiserver.client import Api
+from tierline_devcluster.agent.apiserver.credentials import load_access
 
 _DEAD = 204
 

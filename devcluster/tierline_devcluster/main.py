@@ -14,16 +14,16 @@ from rich.console import Console
 
 from tierline.artifacts import default_cache_dir
 from tierline_devcluster import faults
-from tierline_devcluster.agent.api import ApiError
-from tierline_devcluster.binaries import obtain_binaries
+from tierline_devcluster.agent.apiserver.client import ApiError
 from tierline_devcluster.cluster import ClusterOptions, RunningCluster, default_state_dir, start
 from tierline_devcluster.errors import DevclusterError
-from tierline_devcluster.inspection import ClusterStatus, inspect
 from tierline_devcluster.node_groups import DEFAULT_NODES, parse_nodes
 from tierline_devcluster.progress import Display
-from tierline_devcluster.state import StateDir
-from tierline_devcluster.supervision import stop_supervisor
-from tierline_devcluster.tooling import helm_path, kubectl_path
+from tierline_devcluster.provision.binaries import obtain_binaries
+from tierline_devcluster.provision.tooling import helm_path, kubectl_path
+from tierline_devcluster.supervising.inspection import ClusterStatus, inspect
+from tierline_devcluster.supervising.state import StateDir
+from tierline_devcluster.supervising.supervision import stop_supervisor
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
 _console = Console(highlight=False, soft_wrap=True)

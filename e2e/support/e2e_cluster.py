@@ -9,7 +9,7 @@ from typing import Any
 
 from tierline.api.names import LABEL_CAPACITY_TYPE
 from tierline_devcluster import faults
-from tierline_devcluster.agent.api import MERGE, Api, ApiError
+from tierline_devcluster.agent.apiserver.client import MERGE, Api, ApiError
 from tierline_devcluster.cluster import RunningCluster
 from tierline_operator.kinds import BY_KIND, ResourceKind
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from tierline_devcluster.agent.api import TRANSIENT, Api
+from tierline_devcluster.agent.apiserver.client import TRANSIENT, Api
 
 _AGAIN_S = 0.5
 _PATIENT = aiohttp.ClientTimeout(total=None)

@@ -8,7 +8,7 @@ from e2e_cluster import Cluster, Json, condition_of, is_ready
 from e2e_waiting import eventually
 
 from tierline.api.names import LABEL_COMPONENT, LABEL_FLEET, LABEL_POOL
-from tierline_devcluster.agent.api import MERGE, ApiError
+from tierline_devcluster.agent.apiserver.client import MERGE, ApiError
 from tierline_operator.kinds import FLEET_CHILDREN
 
 CREATE_SECONDS = 10

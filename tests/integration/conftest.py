@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tierline_devcluster.cluster import ClusterOptions, start
-from tierline_devcluster.kubeconfig import read_server
-from tierline_devcluster.versions import KubernetesVersion, parse_version
+from tierline_devcluster.components.kubeconfig import read_server
+from tierline_devcluster.provision.versions import KubernetesVersion, parse_version
 
 GIVEN_CLUSTER_ENV = "TIERLINE_E2E_KUBECONFIG"
 

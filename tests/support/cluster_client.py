@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tierline_devcluster.agent.api import Api, ApiError
+from tierline_devcluster.agent.apiserver.client import Api, ApiError
 
 T = TypeVar("T")
 Json = dict[str, Any]

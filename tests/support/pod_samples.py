@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tierline_devcluster.agent.podspec import Pod, parse_pod
+from tierline_devcluster.agent.pod.spec import Pod, parse_pod
 
 Json = dict[str, Any]
 

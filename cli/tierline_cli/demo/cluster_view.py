@@ -15,7 +15,7 @@ from tierline.api.names import (
     label_value,
 )
 from tierline_cli.errors import CommandFailed
-from tierline_devcluster.agent.api import Api, ApiError
+from tierline_devcluster.agent.apiserver.client import Api, ApiError
 
 POLL_SECONDS = 0.25
 _NOT_FOUND = 404

@@ -21,11 +21,11 @@ from tierline_cli.demo.traffic import demo_workload
 from tierline_cli.dump import dump_cluster
 from tierline_cli.errors import CommandFailed
 from tierline_cli.steps import Steps
-from tierline_devcluster.agent.api import Api, ApiError
-from tierline_devcluster.agent.credentials import load_access
+from tierline_devcluster.agent.apiserver.client import Api, ApiError
+from tierline_devcluster.agent.apiserver.credentials import load_access
 from tierline_devcluster.cluster import ClusterOptions, RunningCluster, start
 from tierline_devcluster.errors import DevclusterError
-from tierline_devcluster.tooling import helm_path, kubectl_path
+from tierline_devcluster.provision.tooling import helm_path, kubectl_path
 
 STEPS = 8
 FLEET_READY_SECONDS = 120.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from tierline_devcluster.agent.credentials import KubeconfigError
+from tierline_devcluster.agent.apiserver.credentials import KubeconfigError
 from tierline_devcluster.agent.service import serve_nodes
 from tierline_devcluster.nodes import AgentConfig
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tierline_devcluster.agent.addresses import AddressPool
-from tierline_devcluster.agent.podrunner import Host, PodRunner
-from tierline_devcluster.agent.podspec import Json, Pod, parse_pod
-from tierline_devcluster.agent.podstate import Backoff, PodState, refused
-from tierline_devcluster.agent.recovery import recovered
-from tierline_devcluster.agent.status import is_terminal
-from tierline_devcluster.agent.subset import unsupported_fields, wants_token
+from tierline_devcluster.agent.pod.addresses import AddressPool
+from tierline_devcluster.agent.pod.recovery import recovered
+from tierline_devcluster.agent.pod.runner import Host, PodRunner
+from tierline_devcluster.agent.pod.spec import Json, Pod, parse_pod
+from tierline_devcluster.agent.pod.state import Backoff, PodState, refused
+from tierline_devcluster.agent.pod.status import is_terminal
+from tierline_devcluster.agent.pod.subset import unsupported_fields, wants_token
 
 _LOG = logging.getLogger(__name__)
 UNSUPPORTED = "UnsupportedPodSpec"

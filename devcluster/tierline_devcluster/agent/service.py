@@ -11,23 +11,25 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from tierline_devcluster.agent import control, discovery, strays
-from tierline_devcluster.agent.addresses import AddressPool, claim_block
-from tierline_devcluster.agent.api import Api
-from tierline_devcluster.agent.credentials import load_access
-from tierline_devcluster.agent.events import EventPoster
-from tierline_devcluster.agent.isolation import adopt_orphans, start_sentinel
-from tierline_devcluster.agent.kubeletapi import KubeletApi, server_ssl
-from tierline_devcluster.agent.machines import Machines
-from tierline_devcluster.agent.nodekeeper import NodeKeeper
-from tierline_devcluster.agent.nodeobjects import NODES, capacity
-from tierline_devcluster.agent.podrunner import Host
+from tierline_devcluster.agent.apiserver.client import Api
+from tierline_devcluster.agent.apiserver.credentials import load_access
+from tierline_devcluster.agent.apiserver.events import EventPoster
+from tierline_devcluster.agent.apiserver.reflector import Reflector
+from tierline_devcluster.agent.kubelet import discovery
+from tierline_devcluster.agent.kubelet.api import KubeletApi, server_ssl
+from tierline_devcluster.agent.node import control
+from tierline_devcluster.agent.node.keeper import NodeKeeper
+from tierline_devcluster.agent.node.machines import Machines
+from tierline_devcluster.agent.node.objects import NODES, capacity
+from tierline_devcluster.agent.pod.addresses import AddressPool, claim_block
+from tierline_devcluster.agent.pod.runner import Host
+from tierline_devcluster.agent.pod.state import Backoff
+from tierline_devcluster.agent.pod.status import HOST_IP
 from tierline_devcluster.agent.pods import PodKeeper
-from tierline_devcluster.agent.podstate import Backoff
-from tierline_devcluster.agent.processes import ProcessTable
-from tierline_devcluster.agent.reflector import Reflector
-from tierline_devcluster.agent.runtime import LocalRuntime, PretendingRuntime, Runtime
-from tierline_devcluster.agent.status import HOST_IP
+from tierline_devcluster.agent.process import strays
+from tierline_devcluster.agent.process.isolation import adopt_orphans, start_sentinel
+from tierline_devcluster.agent.process.processes import ProcessTable
+from tierline_devcluster.agent.process.runtime import LocalRuntime, PretendingRuntime, Runtime
 from tierline_devcluster.nodes import AgentConfig
 
 _LOG = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ import pytest
 from cluster_client import Namespace
 
 from tierline.artifacts import default_cache_dir
-from tierline_devcluster.agent.api import Api
-from tierline_devcluster.agent.credentials import load_access
+from tierline_devcluster.agent.apiserver.client import Api
+from tierline_devcluster.agent.apiserver.credentials import load_access
 from tierline_devcluster.cluster import ClusterOptions, RunningCluster, start
 from tierline_devcluster.nodes import NodeSpec
-from tierline_devcluster.tooling import kubectl_path
+from tierline_devcluster.provision.tooling import kubectl_path
 
 _SERIAL = itertools.count()
 

@@ -12,13 +12,13 @@ import msgspec
 import pytest
 from cluster_client import Namespace, container, eventually, is_ready, python, sleeper
 
-from tierline_devcluster.agent.api import ApiError
+from tierline_devcluster.agent.apiserver.client import ApiError
+from tierline_devcluster.agent.process.strays import marked
 from tierline_devcluster.agent.service import agent_family
-from tierline_devcluster.agent.strays import marked
 from tierline_devcluster.cluster import RunningCluster
+from tierline_devcluster.components.ports import free_ports
 from tierline_devcluster.nodes import AgentConfig, NodeSpec
-from tierline_devcluster.ports import free_ports
-from tierline_devcluster.state import StateDir
+from tierline_devcluster.supervising.state import StateDir
 
 pytestmark = pytest.mark.controlplane
 

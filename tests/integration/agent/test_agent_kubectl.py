@@ -9,7 +9,7 @@ from cluster_client import Namespace, container, eventually, is_ready, python, s
 
 from tierline_devcluster.cluster import RunningCluster
 from tierline_devcluster.nodes import AgentConfig
-from tierline_devcluster.state import StateDir
+from tierline_devcluster.supervising.state import StateDir
 
 pytestmark = pytest.mark.controlplane
 

@@ -7,7 +7,7 @@ import pytest
 from cluster_client import Namespace, container, eventually, is_ready, sleeper
 
 from tierline_devcluster import faults
-from tierline_devcluster.agent.api import ApiError
+from tierline_devcluster.agent.apiserver.client import ApiError
 from tierline_devcluster.cluster import RunningCluster
 
 pytestmark = pytest.mark.controlplane

@@ -15,10 +15,10 @@ import pytest
 from kubernetes import client, config
 
 from tierline.artifacts import default_cache_dir
-from tierline_devcluster.binaries import cached_folder
-from tierline_devcluster.inspection import inspect
-from tierline_devcluster.processes import processes_living_in, wait_until_gone
-from tierline_devcluster.state import StateDir
+from tierline_devcluster.provision.binaries import cached_folder
+from tierline_devcluster.supervising.inspection import inspect
+from tierline_devcluster.supervising.processes import processes_living_in, wait_until_gone
+from tierline_devcluster.supervising.state import StateDir
 
 pytestmark = pytest.mark.controlplane
 

@@ -1,7 +1,7 @@
 import pytest
 from kubernetes import client, config
 
-from tierline_devcluster.versions import parse_version
+from tierline_devcluster.provision.versions import parse_version
 
 pytestmark = pytest.mark.controlplane
 

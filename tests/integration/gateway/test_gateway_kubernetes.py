@@ -19,7 +19,7 @@ from fake_wire_worker import FakeWorker, answer_text, letter_tokenizer
 
 from tierline.api.names import ANNOTATION_EVACUATE_BY, API_VERSION, LABEL_COMPONENT, LABEL_FLEET, WORKER_WIRE_PORT
 from tierline.artifacts import default_cache_dir
-from tierline_devcluster.tooling import kubectl_path
+from tierline_devcluster.provision.tooling import kubectl_path
 
 pytestmark = pytest.mark.controlplane
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pod_samples import container_json, pod
 
-from tierline_devcluster.agent.environment import Contents, MissingReferenceError, PodPlace, resolve, sources
-from tierline_devcluster.agent.expansion import expand
-from tierline_devcluster.agent.quantities import in_units_of, parse_quantity
+from tierline_devcluster.agent.pod.environment import Contents, MissingReferenceError, PodPlace, resolve, sources
+from tierline_devcluster.agent.pod.expansion import expand
+from tierline_devcluster.agent.pod.quantities import in_units_of, parse_quantity
 
 PLACE = PodPlace("127.20.0.2", "127.0.0.1", {"cpu": "8", "memory": "16384Mi"})
 

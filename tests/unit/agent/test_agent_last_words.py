@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tierline_devcluster.agent.lastwords import last_words
-from tierline_devcluster.agent.podspec import Container
+from tierline_devcluster.agent.pod.lastwords import last_words
+from tierline_devcluster.agent.pod.spec import Container
 
 ASKED = Container(name="main", termination_message_policy="FallbackToLogsOnError")
 

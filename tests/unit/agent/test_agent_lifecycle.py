@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pod_samples import container_json, pod
 
-from tierline_devcluster.agent import podstate
-from tierline_devcluster.agent.lifecycle import (
+from tierline_devcluster.agent.pod import state as podstate
+from tierline_devcluster.agent.pod.lifecycle import (
     STEP_AFTER,
     Fail,
     Kill,
@@ -19,9 +19,9 @@ from tierline_devcluster.agent.lifecycle import (
     is_over,
     wake_at_s,
 )
-from tierline_devcluster.agent.podspec import Pod
-from tierline_devcluster.agent.podstate import Backoff, Phase, PodState, StopStep
-from tierline_devcluster.agent.status import pod_phase
+from tierline_devcluster.agent.pod.spec import Pod
+from tierline_devcluster.agent.pod.state import Backoff, Phase, PodState, StopStep
+from tierline_devcluster.agent.pod.status import pod_phase
 
 HOOK = {"preStop": {"exec": {"command": ["true"]}}}
 

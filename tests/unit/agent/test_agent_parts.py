@@ -10,19 +10,19 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierline_devcluster.agent.addresses import AddressPool, claim_block
-from tierline_devcluster.agent.credentials import (
+from tierline_devcluster.agent.apiserver.credentials import (
     ClusterAccess,
     KubeconfigError,
     load_access,
     write_pod_kubeconfig,
 )
-from tierline_devcluster.agent.discovery import targets
-from tierline_devcluster.agent.execstream import exit_status
-from tierline_devcluster.agent.kubeletapi import common_names
-from tierline_devcluster.agent.logfiles import LogQuery, read_log
-from tierline_devcluster.agent.nodeobjects import capacity, node_object, reclaim_deadline_s
-from tierline_devcluster.agent.probing import Tally
+from tierline_devcluster.agent.kubelet.api import common_names
+from tierline_devcluster.agent.kubelet.discovery import targets
+from tierline_devcluster.agent.kubelet.exec_stream import exit_status
+from tierline_devcluster.agent.node.objects import capacity, node_object, reclaim_deadline_s
+from tierline_devcluster.agent.pod.addresses import AddressPool, claim_block
+from tierline_devcluster.agent.probes.thresholds import Tally
+from tierline_devcluster.agent.process.logfiles import LogQuery, read_log
 from tierline_devcluster.nodes import NodeSpec
 
 Json = dict[str, Any]

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from pod_samples import container_json, pod_json
 
-from tierline_devcluster.agent.addresses import AddressPool
-from tierline_devcluster.agent.api import Api
-from tierline_devcluster.agent.credentials import ClusterAccess
-from tierline_devcluster.agent.events import EventPoster, warning
-from tierline_devcluster.agent.podrunner import Host
+from tierline_devcluster.agent.apiserver.client import Api
+from tierline_devcluster.agent.apiserver.credentials import ClusterAccess
+from tierline_devcluster.agent.apiserver.events import EventPoster, warning
+from tierline_devcluster.agent.apiserver.tokens import token_request
+from tierline_devcluster.agent.pod.addresses import AddressPool
+from tierline_devcluster.agent.pod.runner import Host
+from tierline_devcluster.agent.pod.spec import parse_pod
+from tierline_devcluster.agent.pod.state import Backoff
 from tierline_devcluster.agent.pods import PodKeeper
-from tierline_devcluster.agent.podspec import parse_pod
-from tierline_devcluster.agent.podstate import Backoff
-from tierline_devcluster.agent.runtime import PretendingRuntime
-from tierline_devcluster.agent.tokens import token_request
+from tierline_devcluster.agent.process.runtime import PretendingRuntime
 
 
 @pytest.fixture

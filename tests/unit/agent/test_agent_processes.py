@@ -13,12 +13,12 @@ import aiohttp.web
 import pytest
 from pod_samples import container_json, pod
 
-from tierline_devcluster.agent import strays
-from tierline_devcluster.agent.isolation import StartError
-from tierline_devcluster.agent.probe_actions import Target, check
-from tierline_devcluster.agent.probe_loops import run_probes
-from tierline_devcluster.agent.probing import ProbeKind, Verdict
-from tierline_devcluster.agent.processes import Command, LocalProcess, ProcessTable
+from tierline_devcluster.agent.probes.actions import Target, check
+from tierline_devcluster.agent.probes.loops import run_probes
+from tierline_devcluster.agent.probes.thresholds import ProbeKind, Verdict
+from tierline_devcluster.agent.process import strays
+from tierline_devcluster.agent.process.isolation import StartError
+from tierline_devcluster.agent.process.processes import Command, LocalProcess, ProcessTable
 
 ENV = {"PATH": os.environ["PATH"]}
 

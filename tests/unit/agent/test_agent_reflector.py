@@ -7,8 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tierline_devcluster.agent.api import ApiError
-from tierline_devcluster.agent.reflector import Reflector
+from tierline_devcluster.agent.apiserver.client import ApiError
+from tierline_devcluster.agent.apiserver.reflector import Reflector
 
 Json = dict[str, Any]
 

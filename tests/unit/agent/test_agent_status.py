@@ -2,12 +2,12 @@
 
 from pod_samples import container_json, pod
 
-from tierline_devcluster.agent import podstate
-from tierline_devcluster.agent.lifecycle import Start, decide
-from tierline_devcluster.agent.podspec import Pod
-from tierline_devcluster.agent.podstate import Backoff, Phase, PodState
-from tierline_devcluster.agent.recovery import recovered
-from tierline_devcluster.agent.status import pod_status
+from tierline_devcluster.agent.pod import state as podstate
+from tierline_devcluster.agent.pod.lifecycle import Start, decide
+from tierline_devcluster.agent.pod.recovery import recovered
+from tierline_devcluster.agent.pod.spec import Pod
+from tierline_devcluster.agent.pod.state import Backoff, Phase, PodState
+from tierline_devcluster.agent.pod.status import pod_status
 
 BACKOFF = Backoff()
 PROBE = {"tcpSocket": {"port": 1}}

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pod_samples import container_json, pod_json
 
-from tierline_devcluster.agent import subset
-from tierline_devcluster.agent.subset import unsupported_fields, wants_token
+from tierline_devcluster.agent.pod import subset
+from tierline_devcluster.agent.pod.subset import unsupported_fields, wants_token
 
 DOC = Path(__file__).parents[3] / "docs" / "devcluster-pods.md"
 TOKEN_MOUNT = {

@@ -1,7 +1,7 @@
 import pytest
 
-from tierline_devcluster.apt_sources import lists_with_sources, with_deb_src, with_deb_src_lines
 from tierline_devcluster.errors import DevclusterError
+from tierline_devcluster.provision.apt_sources import lists_with_sources, with_deb_src, with_deb_src_lines
 
 DEB822 = """\
 # a comment

@@ -1,9 +1,9 @@
 import pytest
 
-from tierline_devcluster.build_log import BuildError, BuildLog
-from tierline_devcluster.caching import appearing_whole
-from tierline_devcluster.kubernetes_build import upstream_version, version_flags
-from tierline_devcluster.openapi_packages import openapi_packages
+from tierline_devcluster.provision.build_log import BuildError, BuildLog
+from tierline_devcluster.provision.caching import appearing_whole
+from tierline_devcluster.provision.kubernetes_build import upstream_version, version_flags
+from tierline_devcluster.provision.openapi_packages import openapi_packages
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from tierline_devcluster.certificates import KUBELET_CLIENT_NAME, create_certificates
+from tierline_devcluster.components.certificates import KUBELET_CLIENT_NAME, create_certificates
+from tierline_devcluster.components.kubeconfig import read_server, write_kubeconfig
 from tierline_devcluster.errors import DevclusterError
-from tierline_devcluster.kubeconfig import read_server, write_kubeconfig
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import yaml
 from typer.testing import CliRunner
 
 from tierline_devcluster.cluster import ClusterOptions, default_state_dir, start
+from tierline_devcluster.components.prometheus import write_config
 from tierline_devcluster.errors import DevclusterError
 from tierline_devcluster.main import app
-from tierline_devcluster.prometheus import write_config
 
 
 def test_clusters_of_different_names_lie_in_different_folders(tmp_path):

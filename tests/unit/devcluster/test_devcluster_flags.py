@@ -2,15 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from tierline_devcluster.certificates import create_certificates
-from tierline_devcluster.flags import (
+from tierline_devcluster.components.certificates import create_certificates
+from tierline_devcluster.components.flags import (
     ControlPlanePorts,
     api_server_flags,
     controller_manager_flags,
     etcd_flags,
     scheduler_flags,
 )
-from tierline_devcluster.versions import KubernetesVersion
+from tierline_devcluster.provision.versions import KubernetesVersion
 
 PORTS = ControlPlanePorts(1, 2, 3, 4, 5)
 OLD, LAST_WITH_PORT, FIRST_WITHOUT, NEW = (KubernetesVersion(1, minor) for minor in (20, 23, 24, 36))

@@ -3,8 +3,8 @@ import socket
 
 import pytest
 
+from tierline_devcluster.components.ports import FIRST_PORT, LAST_PORT, free_ports
 from tierline_devcluster.errors import DevclusterError
-from tierline_devcluster.ports import FIRST_PORT, LAST_PORT, free_ports
 
 
 def test_ports_differ_and_lie_below_the_range_the_kernel_lends():

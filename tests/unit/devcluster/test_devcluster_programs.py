@@ -5,11 +5,11 @@ import zipfile
 
 import pytest
 
-from tierline_devcluster import tooling
-from tierline_devcluster.binaries import MissingBinaries, obtain_binaries
 from tierline_devcluster.progress import Silent
-from tierline_devcluster.tooling import ToolError, helm_path, kubectl_path
-from tierline_devcluster.versions import KubernetesVersion
+from tierline_devcluster.provision import tooling
+from tierline_devcluster.provision.binaries import MissingBinaries, obtain_binaries
+from tierline_devcluster.provision.tooling import ToolError, helm_path, kubectl_path
+from tierline_devcluster.provision.versions import KubernetesVersion
 
 
 def _program(path, text="#!/bin/sh\necho Kubernetes v1.36.1\n"):

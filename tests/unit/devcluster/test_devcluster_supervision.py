@@ -8,20 +8,20 @@ import time
 
 import pytest
 
-from tierline_devcluster.components import Component, Plan, ReadyCheck
-from tierline_devcluster.inspection import inspect
-from tierline_devcluster.ports import free_ports
-from tierline_devcluster.processes import wait_until_gone
+from tierline_devcluster.components.component import Component, Plan, ReadyCheck
+from tierline_devcluster.components.ports import free_ports
 from tierline_devcluster.progress import Silent
-from tierline_devcluster.state import StateDir
-from tierline_devcluster.supervision import ClusterFailed, start_supervisor, stop_supervisor
+from tierline_devcluster.supervising.inspection import inspect
+from tierline_devcluster.supervising.processes import wait_until_gone
+from tierline_devcluster.supervising.state import StateDir
+from tierline_devcluster.supervising.supervision import ClusterFailed, start_supervisor, stop_supervisor
 
 PARENT = """
 import sys, time
 from pathlib import Path
 from tierline_devcluster.progress import Silent
-from tierline_devcluster.state import StateDir
-from tierline_devcluster.supervision import start_supervisor
+from tierline_devcluster.supervising.state import StateDir
+from tierline_devcluster.supervising.supervision import start_supervisor
 start_supervisor(StateDir(Path(sys.argv[1])), detach=sys.argv[2] == "detach", reporter=Silent())
 print("ready", flush=True)
 time.sleep(600)

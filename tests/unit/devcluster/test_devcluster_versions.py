@@ -1,7 +1,7 @@
 import pytest
 
 from tierline_devcluster.errors import DevclusterError
-from tierline_devcluster.versions import KubernetesVersion, parse_version
+from tierline_devcluster.provision.versions import KubernetesVersion, parse_version
 
 
 @pytest.mark.parametrize("text", ["Kubernetes v1.20.2", "v1.20.2", "1.20", "v1.20.2+build.7"])

@@ -8,7 +8,7 @@ from fleet_builders import FLEET, IMAGES, POOL, worker
 from tierline.fleet.gateway_objects import gateway_objects
 from tierline.fleet.wanted import Capacity, ZoneSpread
 from tierline.fleet.worker_pod import template_revision, worker_pod, worker_template
-from tierline_devcluster.agent.subset import unsupported_fields
+from tierline_devcluster.agent.pod.subset import unsupported_fields
 
 
 def template(**asked):

@@ -1,0 +1,1 @@
+"""What others ask of a node: logs, commands, and where its pods' metrics are."""

@@ -1,0 +1,1 @@
+"""Virtual nodes: their objects in the API, their heartbeat and their death."""

@@ -1,0 +1,1 @@
+"""Startup, readiness and liveness probes: carried out, repeated, judged."""

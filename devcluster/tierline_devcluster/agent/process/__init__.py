@@ -1,0 +1,1 @@
+"""Containers as local processes: started, watched, ended, and not survived by anything they started."""

@@ -1,0 +1,1 @@
+"""Keeping the components alive together, ending them together, and leaving no process behind."""
