@@ -88,6 +88,12 @@ class Dispatcher:
         if not len(self.queue):
             self.rate.drained()
 
+    def abandon(self, error: ApiError) -> None:
+        """End every request that is not done with `error`."""
+        for live in self._live.values():
+            if not live.life.done:
+                self._end(live, FinishReason.FAILED, error)
+
     def expire(self) -> None:
         """Refuse requests that waited as long as they may, and those that turn out too long for every worker."""
         now_ms = self._clock_ms()

@@ -74,8 +74,15 @@ class GatewayService:
         while any(True for _ in self.dispatcher.live):
             if self.clock_ms() >= give_up_ms:
                 return False
+            if self._fleet_is_gone():
+                self.dispatcher.abandon(unavailable("The fleet was deleted; no worker can go on.", "FleetDeleted"))
             await asyncio.sleep(TICK_S)
         return True
+
+    def _fleet_is_gone(self) -> bool:
+        """Whether nothing will ever continue a stream: neither the fleet nor any of its workers is there."""
+        snapshot = self.policy_source.current
+        return snapshot is not None and not snapshot.policy.models and not any(True for _ in self.links)
 
     def not_ready(self) -> str:
         """Return why the gateway cannot serve, empty when it can."""
