@@ -40,6 +40,7 @@ NODES = (
     NodeSpec("on-demand-b-0", "zone-b"),
     NodeSpec("on-demand-b-1", "zone-b"),
     NodeSpec("spot-b-0", "zone-b", "spot"),
+    NodeSpec("spot-b-1", "zone-b", "spot"),
     NodeSpec("spot-c-0", "zone-c", "spot"),
     NodeSpec("spot-c-1", "zone-c", "spot"),
 )
@@ -77,7 +78,7 @@ _KUBECONFIG = pytest.StashKey[Path]()
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
-    """The development cluster with seven virtual nodes, or the one that `TIERLINE_E2E_KUBECONFIG` leads to."""
+    """The development cluster with eight virtual nodes, or the one that `TIERLINE_E2E_KUBECONFIG` leads to."""
     shutil.rmtree(OUT, ignore_errors=True)
     cache = default_cache_dir(os.environ).absolute()
     given = os.environ.get(ENV_KUBECONFIG)

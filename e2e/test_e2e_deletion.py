@@ -1,0 +1,69 @@
+"""What is deleted is gone, with everything below it, and nothing waits for a finalizer."""
+
+import asyncio
+
+import pytest
+from e2e_gateway import reach
+from e2e_house import FAST, KEYS
+from e2e_manifests import fleet, quota, secret
+from e2e_models import Models
+from e2e_namespace import Namespace
+from e2e_streams import open_stream
+from e2e_waiting import eventually
+from openai import APIError
+
+GONE_SECONDS = 45
+"""The garbage collector looks for new kinds every 30 s, and deletes nothing of a kind that it does not know."""
+
+
+async def test_a_deleted_fleet_takes_everything_with_it(namespace: Namespace, models: Models) -> None:
+    """Two fleets in one room: one goes, in the middle of a stream, the other one stays whole."""
+    await namespace.create(
+        secret("alice", KEYS["alice"]),
+        quota("alice", (FAST,)),
+        fleet("leaving", models.tiny, (FAST,), workers=1),
+        fleet("staying", models.tiny, (FAST,), workers=1),
+    )
+    await asyncio.gather(namespace.until_ready("leaving"), namespace.until_ready("staying"))
+    async with reach(namespace, "leaving") as gateway, gateway.client(KEYS["alice"]) as alice:
+        stream = open_stream(alice, "leaving", "what comes next?", 8000)
+        await stream.until(5)
+        await namespace.delete("LLMFleet", "leaving")
+        await namespace.until_gone("leaving", GONE_SECONDS)
+        with pytest.raises(APIError):
+            await stream.end(5)
+    assert len(await namespace.workers("staying")) == 1
+    await namespace.until_ready("staying", 5)
+
+
+async def test_a_fleet_that_never_started_can_be_deleted(namespace: Namespace) -> None:
+    await namespace.create(fleet("hopeless", "file:///no/such/model", ("no-such-tier",)))
+    await namespace.until_condition("LLMFleet", "hopeless", "TiersResolved", "False")
+    await namespace.delete("LLMFleet", "hopeless")
+    await namespace.until_gone("hopeless", 10)
+
+
+async def test_a_fleet_deleted_at_once_leaves_nothing(namespace: Namespace, models: Models) -> None:
+    await namespace.create(fleet("brief", models.tiny, (FAST,)))
+    await namespace.delete("LLMFleet", "brief")
+    await namespace.until_gone("brief", GONE_SECONDS)
+
+
+async def test_a_fleet_of_the_same_name_can_follow(namespace: Namespace, models: Models) -> None:
+    await namespace.create(fleet("again", models.tiny, (FAST,), workers=1))
+    await namespace.until_ready("again")
+    await namespace.delete("LLMFleet", "again")
+    await namespace.create_once_free(fleet("again", models.tiny, (FAST,), workers=1), GONE_SECONDS)
+    await namespace.until_ready("again")
+    assert len(await namespace.workers("again")) == 1
+
+
+async def test_a_namespace_with_a_live_fleet_can_be_deleted(namespace: Namespace, models: Models) -> None:
+    await namespace.create(fleet("tenant", models.tiny, (FAST,), workers=1))
+    await namespace.until_ready("tenant")
+    await namespace.cluster.delete("Namespace", namespace.name)
+
+    async def gone() -> bool:
+        return await namespace.cluster.get("Namespace", namespace.name) is None
+
+    await eventually(gone, 40, f"namespace {namespace.name} is gone")

@@ -1,0 +1,100 @@
+"""Machines that die without notice, in the middle of streams."""
+
+import asyncio
+
+import pytest
+from e2e_cluster import Json
+from e2e_gateway import Gateway, reach
+from e2e_house import FAST, KEYS, SYSTEM
+from e2e_manifests import fleet, quota, secret
+from e2e_models import Models
+from e2e_namespace import Namespace
+from e2e_streams import Stream, assert_whole, open_stream, whole_answer
+from e2e_waiting import eventually
+from openai import AsyncOpenAI
+
+TOKENS = 1000
+REPLACED_SECONDS = 30
+SAMPLED = {"temperature": 1, "seed": 11}
+"""Sampled, since what a random model says greedily may repeat itself, which would hide tokens that repeat."""
+
+
+@pytest.mark.virtualnodes
+async def test_streams_outlive_the_machine_of_their_worker(namespace: Namespace, models: Models) -> None:
+    await _furnish(namespace, models, workers=3, placement={"spot": {"policy": "SpotOnly"}})
+    async with reach(namespace, "stream") as gateway, gateway.client(KEYS["alice"]) as alice:
+        streams = [open_stream(alice, "stream", f"story {n}", TOKENS, **SAMPLED) for n in range(6)]
+        system = await namespace.cluster.every("Pod", SYSTEM)
+        spared = {gateway.node, *(str(pod["spec"].get("nodeName")) for pod in system)}
+        victim = await _busy_worker(namespace, gateway, streams, spared)
+        caught = await _streams_on(gateway, victim["metadata"]["name"])
+        await namespace.cluster.kill_node(victim["spec"]["nodeName"])
+        for stream in await asyncio.gather(*(stream.end() for stream in streams)):
+            assert_whole(stream, TOKENS)
+        await _assert_moved(gateway, caught, victim["metadata"]["name"])
+        await _assert_as_undisturbed(alice, [stream for stream in streams if stream.request_id in caught])
+    await namespace.until_ready_workers("stream", 3, REPLACED_SECONDS)
+    # Nobody is left on the machine to confirm the pod's end, until the cloud says that the machine is gone.
+    await namespace.cluster.delete("Node", victim["spec"]["nodeName"])
+    await eventually(lambda: _is_gone(namespace, victim), REPLACED_SECONDS, "the lost worker's pod is gone")
+
+
+async def test_streams_outlive_a_worker_killed_without_grace(namespace: Namespace, models: Models) -> None:
+    await _furnish(namespace, models, workers=2)
+    async with reach(namespace, "stream") as gateway, gateway.client(KEYS["alice"]) as alice:
+        streams = [open_stream(alice, "stream", f"story {n}", TOKENS, **SAMPLED) for n in range(4)]
+        victim = (await _busy_worker(namespace, gateway, streams, set()))["metadata"]["name"]
+        caught = await _streams_on(gateway, victim)
+        await namespace.delete("Pod", victim, grace_s=0)
+        for stream in await asyncio.gather(*(stream.end() for stream in streams)):
+            assert_whole(stream, TOKENS)
+        await _assert_moved(gateway, caught, victim)
+        await _assert_as_undisturbed(alice, [stream for stream in streams if stream.request_id in caught])
+    await namespace.until_ready_workers("stream", 2, REPLACED_SECONDS)
+
+
+async def test_the_only_worker_dies_and_the_stream_waits_for_the_next(namespace: Namespace, models: Models) -> None:
+    await _furnish(namespace, models, workers=1)
+    async with reach(namespace, "stream") as gateway, gateway.client(KEYS["alice"]) as alice:
+        stream = open_stream(alice, "stream", "all alone", TOKENS, **SAMPLED)
+        await stream.until(20)
+        (victim,) = await namespace.workers("stream")
+        await namespace.delete("Pod", victim["metadata"]["name"], grace_s=0)
+        assert_whole(await stream.end(REPLACED_SECONDS), TOKENS)
+        await _assert_as_undisturbed(alice, [stream])
+
+
+async def _furnish(namespace: Namespace, models: Models, workers: int, **spec: object) -> None:
+    tenant = (secret("alice", KEYS["alice"]), quota("alice", (FAST,)))
+    await namespace.create(*tenant, fleet("stream", models.tiny, (FAST,), workers=workers, **spec))
+    await namespace.until_ready("stream")
+
+
+async def _is_gone(namespace: Namespace, pod: Json) -> bool:
+    return await namespace.get("Pod", pod["metadata"]["name"]) is None
+
+
+async def _busy_worker(namespace: Namespace, gateway: Gateway, streams: list[Stream], spared: set[str]) -> Json:
+    """Return a worker with streams mid-decode that is not on a spared machine."""
+    await asyncio.gather(*(stream.until(20) for stream in streams))
+    names = {request["worker"] for request in await gateway.requests()}
+    pods = [pod for pod in await namespace.workers("stream") if pod["metadata"]["name"] in names]
+    return next(pod for pod in pods if pod["spec"]["nodeName"] not in spared)
+
+
+async def _streams_on(gateway: Gateway, worker: str) -> list[str]:
+    return [str(it["request_id"]) for it in await gateway.requests() if it["worker"] == worker]
+
+
+async def _assert_moved(gateway: Gateway, request_ids: list[str], worker: str) -> None:
+    assert request_ids
+    for request_id in request_ids:
+        moves = (await gateway.request(request_id))["moves"]
+        assert [(move["from"], bool(move["to"])) for move in moves] == [(worker, True)]
+
+
+async def _assert_as_undisturbed(client: AsyncOpenAI, streams: list[Stream]) -> None:
+    """Ask for the same again, with nothing in the way: the ids have to be the same."""
+    again = await asyncio.gather(*(whole_answer(client, "stream", it.prompt, TOKENS, **SAMPLED) for it in streams))
+    for disturbed, undisturbed in zip(streams, again, strict=True):
+        assert disturbed.ids == undisturbed.ids
