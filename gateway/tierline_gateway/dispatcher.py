@@ -6,8 +6,10 @@ Everything runs on one event loop, in callbacks that never wait, so no state nee
 import logging
 from collections.abc import Callable, Iterable
 
-from tierline.scheduling.admission import AdmissionController, Decision, ServiceRate, Verdict
-from tierline.scheduling.queueing import DEFAULT_SERVICE_DIFFERENCE_TOKENS, QueuedRequest, QueueManager
+from tierline.api.policy import TierPolicy
+from tierline.scheduling.admission import Decision, Verdict
+from tierline.scheduling.desk import RequestDesk, queued_request
+from tierline.scheduling.queueing import QueuedRequest
 from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch
 from tierline.wire.states import FinishReason, RequestState
 from tierline_gateway.api_errors import ApiError, failed, too_long, too_many, unavailable
@@ -20,9 +22,6 @@ from tierline_gateway.worker_link import WorkerLink
 
 log = logging.getLogger(__name__)
 
-RESUME_PATIENCE_MS = 300_000.0
-"""So long a stream that lost its worker waits for another one: its client already has a part of the answer."""
-
 
 class Dispatcher:
     """Owns every request between admission and its end; told of the workers' news by their links."""
@@ -31,12 +30,11 @@ class Dispatcher:
         self, links: LinkPool, ledger: Ledger, instruments: Instruments, clock_ms: Callable[[], float]
     ) -> None:
         self.links = links
-        self.queue = QueueManager()
+        self.desk = RequestDesk()
+        self.queue = self.desk.queue
         self._ledger = ledger
         self._instruments = instruments
         self._clock_ms = clock_ms
-        self.rate = ServiceRate()
-        self._admission = AdmissionController(self.rate)
         self._live: dict[str, LiveRequest] = {}
 
     @property
@@ -47,23 +45,20 @@ class Dispatcher:
     def find(self, request_id: str) -> LiveRequest | None:
         return self._live.get(request_id)
 
-    def admit(self, live: LiveRequest, degraded: Callable[[LiveRequest], bool]) -> None:
+    def admit(self, live: LiveRequest, degraded: Callable[[LiveRequest], TierPolicy | None]) -> None:
         """Take a new request in and dispatch it if possible; raises `ApiError` 429.
 
-        `degraded` lowers a request to the tier that its own names for overload, and says whether there was one.
+        `degraded` lowers a request to the tier that its own names for overload, and returns that if there is one.
         """
-        decision = self._decide(live)
-        while decision.verdict is Verdict.SATURATED and degraded(live):
-            decision = self._decide(live)
-        if decision.verdict is Verdict.SATURATED and live.tier.overload == "Defer":
-            decision = Decision(Verdict.ACCEPT)
+        usage, prompt_tokens = self._ledger.usage(live.tenant), len(live.journal.prompt_ids)
+        decision = self.desk.decide(usage, prompt_tokens, live.tier, lambda: degraded(live), self._clock_ms())
         if not decision.accepted:
             error = refusal(decision)
             live.finish(FinishReason.REFUSED, error)
             raise error
         self._live[live.request_id] = live
         self._ledger.begin(live)
-        self.queue.push(self._queued(live, live.arrival_ms + live.tier.max_queue_ms))
+        self.queue.push(self._queued(live))
         self.pump()
 
     def conclude(self, live: LiveRequest) -> None:
@@ -78,15 +73,8 @@ class Dispatcher:
     def pump(self) -> None:
         """Dispatch while some waiting request fits some worker."""
         now_ms = self._clock_ms()
-        while (queued := self.queue.next(now_ms, self._fits)) is not None:
-            live = self._live[queued.request_id]
-            link = self.links.choose(queued.context_tokens, queued.total_tokens, live.avoid)
-            assert link is not None, "a request fits but no worker takes it"
-            self.queue.take(queued)
-            self.rate.served(now_ms)
-            self._start(live, link, now_ms)
-        if not len(self.queue):
-            self.rate.drained()
+        for queued, link in self.desk.dispatch(now_ms, self._place):
+            self._start(self._live[queued.request_id], link, now_ms)
 
     def abandon(self, error: ApiError) -> None:
         """End every request that is not done with `error`."""
@@ -103,8 +91,7 @@ class Dispatcher:
                 self._end(self._live[queued.request_id], FinishReason.REFUSED, too_long(queued.context_tokens, window))
         for queued in self.queue.expired(now_ms):
             live = self._live[queued.request_id]
-            ahead = self.queue.ahead_of(queued.priority)
-            decision = self._admission.overdue(self.links.capacity_exists, now_ms - queued.arrival_ms, ahead)
+            decision = self.desk.overdue(queued, self.links.capacity_exists, now_ms)
             self._end(live, FinishReason.REFUSED, refusal(decision))
 
     def evacuate(self, link: WorkerLink, cause: str) -> None:
@@ -151,36 +138,25 @@ class Dispatcher:
             error = too_long(live.journal.context_tokens, self.links.window_tokens)
             self._end(live, FinishReason.REFUSED, error)
             return
-        queued = self._queued(live, live.arrival_ms + live.tier.max_queue_ms)
+        queued = self._queued(live)
         self.queue.refund(queued)
         self.queue.push(queued)
 
-    def _decide(self, live: LiveRequest) -> Decision:
-        usage = self._ledger.usage(live.tenant)
-        ahead = self.queue.ahead_of(live.tier.priority)
-        tokens = len(live.journal.prompt_ids)
-        return self._admission.decide(usage, tokens, ahead, live.tier.max_queue_ms, self._clock_ms())
-
-    def _queued(self, live: LiveRequest, expires_ms: float) -> QueuedRequest:
-        bound = live.tenant.max_service_difference_tokens
-        resumed = bool(live.moves)
-        return QueuedRequest(
-            request_id=live.request_id,
-            tenant=live.tenant.tenant,
-            tier=live.tier.name,
-            priority=live.tier.priority,
+    def _queued(self, live: LiveRequest) -> QueuedRequest:
+        return queued_request(
+            live.request_id,
+            live.tier,
+            live.tenant,
             context_tokens=live.journal.context_tokens,
             total_tokens=live.journal.total_tokens,
             arrival_ms=live.arrival_ms,
-            deadline_ms=live.arrival_ms + live.tier.ttft_deadline_ms,
-            expires_ms=self._clock_ms() + RESUME_PATIENCE_MS if resumed else expires_ms,
-            weight=live.tenant.weight,
-            service_difference_tokens=DEFAULT_SERVICE_DIFFERENCE_TOKENS if bound is None else bound,
-            resumed=resumed,
+            now_ms=self._clock_ms(),
+            resumed=bool(live.moves),
         )
 
-    def _fits(self, queued: QueuedRequest) -> bool:
-        return self.links.choose(queued.context_tokens, queued.total_tokens) is not None
+    def _place(self, queued: QueuedRequest) -> WorkerLink | None:
+        avoid = self._live[queued.request_id].avoid
+        return self.links.choose(queued.context_tokens, queued.total_tokens, avoid)
 
     def _start(self, live: LiveRequest, link: WorkerLink, now_ms: float) -> None:
         live.journal.placed(live.life.start())
@@ -249,7 +225,7 @@ class Dispatcher:
         live.journal.replayed()
         self._leave(live)
         live.life.to(RequestState.WAITING)
-        self.queue.push(self._queued(live, 0.0))
+        self.queue.push(self._queued(live))
 
     def _end(self, live: LiveRequest, reason: FinishReason, error: ApiError) -> None:
         self._leave(live)

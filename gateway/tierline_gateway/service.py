@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tierline.api.policy import TierPolicy
+from tierline.scheduling.desk import lower_tier
 from tierline.text.tokenizer import Tokenizer
 from tierline_gateway.api_errors import unavailable
 from tierline_gateway.discovery import WorkerDiscovery
@@ -107,15 +109,13 @@ class GatewayService:
         window = self.links.window_tokens or self.tokenizer.context_tokens or UNKNOWN_WINDOW_TOKENS
         return PromptReader(self.tokenizer, window)
 
-    def degraded(self, live: LiveRequest) -> bool:
-        """Lower a request to the tier that takes what its own turns away; false when there is none."""
+    def degraded(self, live: LiveRequest) -> TierPolicy | None:
+        """Lower a request to the tier that takes what its own turns away, and return it; None when there is none."""
         snapshot = self.policy_source.current
-        target = live.tier.degrade_to if live.tier.overload == "Degrade" else None
-        lower = snapshot.policy.tiers.get(target) if snapshot and target else None
-        if lower is None:
-            return False
-        live.tier = lower
-        return True
+        lower = lower_tier(live.tier, snapshot.policy.tiers) if snapshot else None
+        if lower is not None:
+            live.tier = lower
+        return lower
 
     def delivered(self, live: LiveRequest, tokens: int) -> None:
         self.ledger.delivered(live, tokens, self.clock_ms())

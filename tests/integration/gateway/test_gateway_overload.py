@@ -20,7 +20,7 @@ async def overloaded(rig, make_worker, **changes):
     worker = await make_worker("w0", requests=0)
     tiers = [tier("interactive", 100, max_queue_ms=5000, **changes), tier("batch", 10, max_queue_ms=60_000)]
     rig.source.current = policy(tiers, [tenant("acme")])
-    rig.service.dispatcher.rate.interval_ms = SLOW_SERVICE_MS
+    rig.service.dispatcher.desk.rate.interval_ms = SLOW_SERVICE_MS
     first = asyncio.create_task(ask(rig, "interactive"))
     await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
     return worker, first

@@ -1,0 +1,111 @@
+"""The decisions over one gateway's requests, from their arrival to their dispatch: admit, order, hand out.
+
+The gateway drives it with links to real workers, the simulator with workers on virtual time, so that what was
+simulated is what runs.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from tierline.api.policy import TenantPolicy, TierPolicy
+from tierline.scheduling.admission import AdmissionController, Decision, ServiceRate, Verdict
+from tierline.scheduling.queueing import DEFAULT_SERVICE_DIFFERENCE_TOKENS, QueuedRequest, QueueManager
+from tierline.scheduling.quota import TenantUsage
+
+RESUME_PATIENCE_MS = 300_000.0
+"""So long a stream that lost its worker waits for another one: its client already has a part of the answer."""
+
+W = TypeVar("W")
+
+
+class RequestDesk:
+    """Queue, admission and dispatch of one gateway; pure state, time comes as an argument."""
+
+    def __init__(self) -> None:
+        self.queue = QueueManager()
+        self.rate = ServiceRate()
+        self._admission = AdmissionController(self.rate)
+
+    def decide(
+        self,
+        usage: TenantUsage,
+        prompt_tokens: int,
+        tier: TierPolicy,
+        lower: Callable[[], TierPolicy | None],
+        now_ms: float,
+    ) -> Decision:
+        """Decide on a new request of `tier`; `lower` steps down to the tier that its tier names for overload."""
+        decision = self._decide(usage, prompt_tokens, tier, now_ms)
+        while decision.verdict is Verdict.SATURATED and (lowered := lower()) is not None:
+            tier = lowered
+            decision = self._decide(usage, prompt_tokens, tier, now_ms)
+        if decision.verdict is Verdict.SATURATED and tier.overload == "Defer":
+            return Decision(Verdict.ACCEPT)
+        return decision
+
+    def dispatch(self, now_ms: float, place: Callable[[QueuedRequest], W | None]) -> Iterator[tuple[QueuedRequest, W]]:
+        """Yield requests to start now, each with its worker, while some request has one.
+
+        `place` names the worker that can take a request; what the caller starts must show in its next answers.
+        """
+        while (best := self._next(now_ms, place)) is not None:
+            self.queue.take(best[0])
+            self.rate.served(now_ms)
+            yield best
+        if not len(self.queue):
+            self.rate.drained()
+
+    def overdue(self, queued: QueuedRequest, capacity_exists: bool, now_ms: float) -> Decision:
+        """Return what to tell a request whose time in the queue is over."""
+        ahead = self.queue.ahead_of(queued.priority)
+        return self._admission.overdue(capacity_exists, now_ms - queued.arrival_ms, ahead)
+
+    def _decide(self, usage: TenantUsage, prompt_tokens: int, tier: TierPolicy, now_ms: float) -> Decision:
+        ahead = self.queue.ahead_of(tier.priority)
+        return self._admission.decide(usage, prompt_tokens, ahead, tier.max_queue_ms, now_ms)
+
+    def _next(self, now_ms: float, place: Callable[[QueuedRequest], W | None]) -> tuple[QueuedRequest, W] | None:
+        chosen: list[W] = []
+
+        def fits(queued: QueuedRequest) -> bool:
+            worker = place(queued)
+            if worker is not None:
+                chosen.append(worker)
+            return worker is not None
+
+        queued = self.queue.next(now_ms, fits)
+        return None if queued is None else (queued, chosen[-1])
+
+
+def queued_request(
+    request_id: str,
+    tier: TierPolicy,
+    tenant: TenantPolicy,
+    *,
+    context_tokens: int,
+    total_tokens: int,
+    arrival_ms: float,
+    now_ms: float,
+    resumed: bool,
+) -> QueuedRequest:
+    """Return how a request waits; a stream that lost its worker is `resumed` and waits as long as it must."""
+    bound = tenant.max_service_difference_tokens
+    return QueuedRequest(
+        request_id=request_id,
+        tenant=tenant.tenant,
+        tier=tier.name,
+        priority=tier.priority,
+        context_tokens=context_tokens,
+        total_tokens=total_tokens,
+        arrival_ms=arrival_ms,
+        deadline_ms=arrival_ms + tier.ttft_deadline_ms,
+        expires_ms=now_ms + RESUME_PATIENCE_MS if resumed else arrival_ms + tier.max_queue_ms,
+        weight=tenant.weight,
+        service_difference_tokens=DEFAULT_SERVICE_DIFFERENCE_TOKENS if bound is None else bound,
+        resumed=resumed,
+    )
+
+
+def lower_tier(tier: TierPolicy, tiers: Mapping[str, TierPolicy]) -> TierPolicy | None:
+    """Return the tier that takes what `tier` turns away under overload, None when it has none."""
+    return tiers.get(tier.degrade_to) if tier.overload == "Degrade" and tier.degrade_to else None
