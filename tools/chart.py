@@ -13,7 +13,7 @@ import kubernetes_validate
 import yaml
 
 from tierline.artifacts import default_cache_dir
-from tierline_devcluster.tooling import helm_path
+from tierline_devcluster.provision.tooling import helm_path
 
 CHART = Path("charts/tierline")
 MODES: dict[str, list[str]] = {
