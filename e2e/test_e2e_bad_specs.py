@@ -65,7 +65,7 @@ async def test_a_dangling_tier_is_told_and_heals(namespace: Namespace, models: M
     await namespace.create(fleet("early", models.tiny, (FAST, "e2e-late"), workers=1))
     told = await namespace.until_condition("LLMFleet", "early", "TiersResolved", "False", TOLD_SECONDS)
     assert "spec.tierRefs[1] names the tier 'e2e-late'" in told["message"]
-    assert f"create it, or name one that exists ({FAST}" in told["message"]
+    assert f"create or correct it, or name one that is in force ({FAST}" in told["message"]
     event = await namespace.until_event("TierNotFound", "early")
     assert event["type"] == "Warning"
     assert not await namespace.workers("early")

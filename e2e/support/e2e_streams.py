@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from e2e_waiting import eventually
-from openai import AsyncOpenAI
+from openai import APIError, AsyncOpenAI
 
 from tierline.api.names import HEADER_REQUEST_ID
 
@@ -39,6 +39,14 @@ class Stream:
         assert self._reading is not None
         await asyncio.wait_for(self._reading, within_s)
         return self
+
+    async def broken(self, within_s: float) -> bool:
+        """Wait for the end and say whether it was an error."""
+        try:
+            await self.end(within_s)
+        except APIError:
+            return True
+        return False
 
     async def hang_up(self) -> None:
         """Leave as a client whose connection goes away."""
