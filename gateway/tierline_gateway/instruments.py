@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from tierline.telemetry import gateway_metrics as names
 from tierline.telemetry.gateway_metrics import MetricName
-from tierline_gateway.live import LiveRequest
+from tierline_gateway.streams.live import LiveRequest
 
 
 class Instruments:

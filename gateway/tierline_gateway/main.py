@@ -12,11 +12,11 @@ from tierline.api.policy import ModelPolicy
 from tierline.artifacts import ModelSourceError, resolve
 from tierline.text.load import load_tokenizer
 from tierline.text.tokenizer import Tokenizer, TokenizerError
-from tierline_gateway.kube_access import KubeAccess, KubeAccessError
-from tierline_gateway.kube_client import KubeClient
-from tierline_gateway.kube_discovery import PodDiscovery
-from tierline_gateway.kube_policy import KubePolicySource
-from tierline_gateway.servers import GatewayServers
+from tierline_gateway.front.servers import GatewayServers
+from tierline_gateway.kube.access import KubeAccess, KubeAccessError
+from tierline_gateway.kube.client import KubeClient
+from tierline_gateway.kube.discovery import PodDiscovery
+from tierline_gateway.kube.policy import KubePolicySource
 from tierline_gateway.service import GatewayService
 from tierline_gateway.settings import Settings, SettingsError, read_settings
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from tierline.api.policy import TierPolicy
 from tierline.scheduling.desk import lower_tier
 from tierline.text.tokenizer import Tokenizer
-from tierline_gateway.api_errors import unavailable
-from tierline_gateway.discovery import WorkerDiscovery
-from tierline_gateway.dispatcher import Dispatcher
-from tierline_gateway.evacuation import evacuate_due
+from tierline_gateway.front.api_errors import unavailable
+from tierline_gateway.front.prompts import PromptReader
 from tierline_gateway.instruments import Instruments
-from tierline_gateway.ledger import Ledger
-from tierline_gateway.link_pool import LinkPool
-from tierline_gateway.live import LiveRequest
 from tierline_gateway.policy_source import PolicySnapshot, PolicySource
-from tierline_gateway.prompts import PromptReader
-from tierline_gateway.request_log import RequestLog
+from tierline_gateway.streams.dispatcher import Dispatcher
+from tierline_gateway.streams.evacuation import evacuate_due
+from tierline_gateway.streams.ledger import Ledger
+from tierline_gateway.streams.live import LiveRequest
+from tierline_gateway.streams.request_log import RequestLog
+from tierline_gateway.workers.discovery import WorkerDiscovery
+from tierline_gateway.workers.pool import LinkPool
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from tierline.wire.frames import (
     decode_gateway,
     encode,
 )
-from tierline_gateway.discovery import WorkerEndpoint
+from tierline_gateway.workers.discovery import WorkerEndpoint
 
 BLOCK_TOKENS = 16
 WINDOW_TOKENS = 512

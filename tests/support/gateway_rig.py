@@ -9,11 +9,11 @@ import openai
 from fake_wire_worker import FakeWorker
 
 from tierline.api.policy import CompiledPolicy, ModelPolicy, SecretKeyRef, TenantPolicy, TierPolicy
-from tierline_gateway.discovery import StaticDiscovery
+from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.keys import KeyTable, key_digest
 from tierline_gateway.policy_source import PolicySnapshot, StaticPolicySource
-from tierline_gateway.servers import GatewayServers
 from tierline_gateway.service import GatewayService
+from tierline_gateway.workers.discovery import StaticDiscovery
 
 
 def tier(name: str, priority: int, **changes: object) -> TierPolicy:

@@ -4,10 +4,10 @@ import pytest
 from fake_wire_worker import FakeWorker, letter_tokenizer
 from gateway_rig import Rig, policy
 
-from tierline_gateway.discovery import StaticDiscovery
+from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.policy_source import StaticPolicySource
-from tierline_gateway.servers import GatewayServers
 from tierline_gateway.service import GatewayService
+from tierline_gateway.workers.discovery import StaticDiscovery
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pytest
 from fake_wire_worker import FakeWorker, answer_text
 
 from tierline.wire.frames import Refusal
-from tierline_gateway import answer_writer, worker_link
-from tierline_gateway.discovery import WorkerEndpoint
+from tierline_gateway.front import answer_writer
+from tierline_gateway.workers import link as worker_link
+from tierline_gateway.workers.discovery import WorkerEndpoint
 
 
 async def text_of(rig, tokens: int) -> str:

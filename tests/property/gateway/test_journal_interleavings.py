@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierline.wire.frames import Sampling, TokenBatch
-from tierline_gateway.journal import Journal, JournalGap
+from tierline_gateway.streams.journal import Journal, JournalGap
 
 LENGTH = 24
 

@@ -1,11 +1,11 @@
 from types import SimpleNamespace
 from typing import cast
 
-from tierline_gateway.answer_text import AnswerText
-from tierline_gateway.delivery import DeliveryTimes
 from tierline_gateway.instruments import Instruments
-from tierline_gateway.live import LiveRequest
-from tierline_gateway.request_log import RequestLog
+from tierline_gateway.streams.answer_text import AnswerText
+from tierline_gateway.streams.delivery import DeliveryTimes
+from tierline_gateway.streams.live import LiveRequest
+from tierline_gateway.streams.request_log import RequestLog
 
 
 def test_times_of_a_delivery() -> None:
@@ -45,7 +45,7 @@ def test_tenants_beyond_the_cap_share_a_label() -> None:
 
 
 def test_the_log_forgets_the_oldest(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("tierline_gateway.request_log.details", lambda live: {"id": live.request_id})
+    monkeypatch.setattr("tierline_gateway.streams.request_log.details", lambda live: {"id": live.request_id})
     log = RequestLog(remembered=2)
     for name in ("a", "b", "c"):
         log.add(cast("LiveRequest", SimpleNamespace(request_id=name)), "stop")

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierline.wire.frames import FrameError
-from tierline_gateway.frame_buffer import FrameBuffer
+from tierline_gateway.workers.frame_buffer import FrameBuffer
 
 
 @given(bodies=st.lists(st.binary(max_size=20), max_size=8), cuts=st.lists(st.integers(1, 9), min_size=1, max_size=50))

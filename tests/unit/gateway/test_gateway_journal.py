@@ -1,7 +1,7 @@
 import pytest
 
 from tierline.wire.frames import Sampling, TokenBatch
-from tierline_gateway.journal import Journal, JournalGap
+from tierline_gateway.streams.journal import Journal, JournalGap
 
 
 def journal(epoch: int = 1) -> Journal:

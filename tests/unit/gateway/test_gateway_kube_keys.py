@@ -2,8 +2,8 @@ import base64
 from typing import Any, cast
 
 from tierline.api.policy import SecretKeyRef, TenantPolicy
-from tierline_gateway.kube_client import KubeClient, KubeError
-from tierline_gateway.kube_keys import SecretKeys
+from tierline_gateway.kube.client import KubeClient, KubeError
+from tierline_gateway.kube.keys import SecretKeys
 
 REF = SecretKeyRef("ns", "acme-key", "key")
 ACME = TenantPolicy("ns", "acme", "paid", 1, (), "t", (REF,), None, None, None, None, "Isolated")

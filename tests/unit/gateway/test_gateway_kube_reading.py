@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tierline_gateway.kube_access import KubeAccess, KubeAccessError
-from tierline_gateway.kube_discovery import endpoint_of
-from tierline_gateway.kube_feed import ObjectStore
+from tierline_gateway.kube.access import KubeAccess, KubeAccessError
+from tierline_gateway.kube.discovery import endpoint_of
+from tierline_gateway.kube.feed import ObjectStore
 
 READY = [{"type": "Ready", "status": "True"}]
 

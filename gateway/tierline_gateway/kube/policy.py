@@ -13,9 +13,9 @@ from tierline.api.policy import CompiledPolicy, compile_policy
 from tierline.api.problems import InvalidResource
 from tierline.api.quota import TenantQuota
 from tierline.api.tier import SLOTier
-from tierline_gateway.kube_client import Json, KubeClient
-from tierline_gateway.kube_feed import Feed
-from tierline_gateway.kube_keys import SecretKeys
+from tierline_gateway.kube.client import Json, KubeClient
+from tierline_gateway.kube.feed import Feed
+from tierline_gateway.kube.keys import SecretKeys
 from tierline_gateway.policy_source import PolicySnapshot
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterator, Set
 
 from tierline.scheduling.routing import WorkerView, choose_worker
-from tierline_gateway.discovery import WorkerDiscovery, WorkerEndpoint
-from tierline_gateway.worker_link import LinkEvents, WorkerLink
+from tierline_gateway.workers.discovery import WorkerDiscovery, WorkerEndpoint
+from tierline_gateway.workers.link import LinkEvents, WorkerLink
 
 
 class LinkPool:

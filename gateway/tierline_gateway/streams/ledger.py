@@ -4,7 +4,7 @@ from collections import Counter
 
 from tierline.api.policy import TenantPolicy
 from tierline.scheduling.quota import QuotaLimits, TenantUsage
-from tierline_gateway.live import LiveRequest
+from tierline_gateway.streams.live import LiveRequest
 
 
 class Ledger:

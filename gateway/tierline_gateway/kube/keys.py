@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 
 from tierline.api.policy import SecretKeyRef, TenantPolicy
 from tierline_gateway.keys import KeyTable, key_digest
-from tierline_gateway.kube_client import KubeClient, KubeError
-from tierline_gateway.kube_feed import FAILURES
+from tierline_gateway.kube.client import KubeClient, KubeError
+from tierline_gateway.kube.feed import FAILURES
 
 _NOT_FOUND = 404
 

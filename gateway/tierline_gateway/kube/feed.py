@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 import aiohttp
 import msgspec
 
-from tierline_gateway.kube_access import KubeAccessError
-from tierline_gateway.kube_client import Json, KubeClient, KubeError
+from tierline_gateway.kube.access import KubeAccessError
+from tierline_gateway.kube.client import Json, KubeClient, KubeError
 
 log = logging.getLogger(__name__)
 

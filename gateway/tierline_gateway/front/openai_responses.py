@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tierline_gateway.generation import Generation
+from tierline_gateway.front.generation import Generation
 
 
 @dataclass(frozen=True, slots=True)

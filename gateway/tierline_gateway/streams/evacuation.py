@@ -4,8 +4,8 @@ Moving needs nothing from the old worker, since the journal has every delivered 
 that differ and the time in which the new worker's first tokens are still on their way.
 """
 
-from tierline_gateway.dispatcher import Dispatcher
-from tierline_gateway.worker_link import WorkerLink
+from tierline_gateway.streams.dispatcher import Dispatcher
+from tierline_gateway.workers.link import WorkerLink
 
 MARGIN_MS = 2000.0
 

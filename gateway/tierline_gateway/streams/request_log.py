@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Any
 
-from tierline_gateway.live import LiveRequest
+from tierline_gateway.streams.live import LiveRequest
 
 REMEMBERED = 4096
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from tierline.api.names import ANNOTATION_EVACUATE_BY, LABEL_COMPONENT, LABEL_FLEET, WORKER_WIRE_PORT, label_value
-from tierline_gateway.discovery import WorkerEndpoint
-from tierline_gateway.kube_client import Json, KubeClient
-from tierline_gateway.kube_feed import Feed
+from tierline_gateway.kube.client import Json, KubeClient
+from tierline_gateway.kube.feed import Feed
+from tierline_gateway.workers.discovery import WorkerEndpoint
 
 _ENDED = frozenset({"Succeeded", "Failed"})
 

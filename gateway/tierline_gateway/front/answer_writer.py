@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from tierline_gateway.api_errors import ApiError
-from tierline_gateway.live import LiveRequest, Piece
-from tierline_gateway.openai_responses import ResponseShape
+from tierline_gateway.front.api_errors import ApiError
+from tierline_gateway.front.openai_responses import ResponseShape
+from tierline_gateway.streams.live import LiveRequest, Piece
 
 SLOW_CLIENT_S = 60.0
 _SSE_HEADERS = {

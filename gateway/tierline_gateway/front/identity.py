@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tierline.api.names import HEADER_REQUEST_ID, HEADER_TIER
 from tierline.api.policy import CompiledPolicy, ModelPolicy, TenantPolicy, TierPolicy
-from tierline_gateway.api_errors import ApiError, invalid, model_not_found, unauthorized
+from tierline_gateway.front.api_errors import ApiError, invalid, model_not_found, unauthorized
 from tierline_gateway.keys import HEADER_AUTHORIZATION, bearer_token
 from tierline_gateway.policy_source import PolicySnapshot
 

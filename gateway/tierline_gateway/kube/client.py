@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from tierline_gateway.kube_access import KubeAccess
+from tierline_gateway.kube.access import KubeAccess
 
 Json = dict[str, Any]
 

@@ -12,13 +12,13 @@ from tierline.scheduling.desk import RequestDesk, queued_request
 from tierline.scheduling.queueing import QueuedRequest
 from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch
 from tierline.wire.states import FinishReason, RequestState
-from tierline_gateway.api_errors import ApiError, failed, too_long, too_many, unavailable
+from tierline_gateway.front.api_errors import ApiError, failed, too_long, too_many, unavailable
 from tierline_gateway.instruments import Instruments
-from tierline_gateway.journal import JournalGap
-from tierline_gateway.ledger import Ledger
-from tierline_gateway.link_pool import LinkPool
-from tierline_gateway.live import LiveRequest, Move
-from tierline_gateway.worker_link import WorkerLink
+from tierline_gateway.streams.journal import JournalGap
+from tierline_gateway.streams.ledger import Ledger
+from tierline_gateway.streams.live import LiveRequest, Move
+from tierline_gateway.workers.link import WorkerLink
+from tierline_gateway.workers.pool import LinkPool
 
 log = logging.getLogger(__name__)
 

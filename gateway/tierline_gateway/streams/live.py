@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.wire.states import FinishReason, RequestLife
-from tierline_gateway.answer_text import AnswerText
-from tierline_gateway.api_errors import ApiError
-from tierline_gateway.delivery import DeliveryTimes
-from tierline_gateway.generation import Generation
-from tierline_gateway.journal import Journal
+from tierline_gateway.front.api_errors import ApiError
+from tierline_gateway.front.generation import Generation
+from tierline_gateway.streams.answer_text import AnswerText
+from tierline_gateway.streams.delivery import DeliveryTimes
+from tierline_gateway.streams.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from tierline_gateway.admin import AdminEndpoints
-from tierline_gateway.endpoints import OpenAIEndpoints
+from tierline_gateway.front.admin import AdminEndpoints
+from tierline_gateway.front.endpoints import OpenAIEndpoints
 from tierline_gateway.service import GatewayService
 
 BACKLOG = 4096

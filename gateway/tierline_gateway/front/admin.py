@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from tierline.wire.states import RequestState
-from tierline_gateway.request_log import details, summary
 from tierline_gateway.service import GatewayService
+from tierline_gateway.streams.request_log import details, summary
 
 
 class AdminEndpoints:

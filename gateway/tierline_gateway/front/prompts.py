@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from tierline.text.chat import ChatTemplateError
 from tierline.text.tokenizer import Tokenizer
 from tierline.wire.frames import Sampling
-from tierline_gateway.api_errors import ApiError, invalid
-from tierline_gateway.generation import Generation
-from tierline_gateway.openai_requests import ChatMessage, ChatRequest, CommonFields, CompletionRequest, stop_strings
+from tierline_gateway.front.api_errors import ApiError, invalid
+from tierline_gateway.front.generation import Generation
+from tierline_gateway.front.openai_requests import (
+    ChatMessage,
+    ChatRequest,
+    CommonFields,
+    CompletionRequest,
+    stop_strings,
+)
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 _COMPLETION_DEFAULT_TOKENS = 16

@@ -11,14 +11,14 @@ import msgspec
 from aiohttp import web
 
 from tierline.api.names import HEADER_REASON, HEADER_REQUEST_ID
-from tierline_gateway.answer_writer import AnswerWriter
-from tierline_gateway.api_errors import ApiError, failed, model_not_found
-from tierline_gateway.generation import Generation
-from tierline_gateway.identity import model_of, request_id_of, tenant_of, tier_of
-from tierline_gateway.live import LiveRequest
-from tierline_gateway.openai_requests import ChatRequest, CompletionRequest, decode_request
-from tierline_gateway.openai_responses import ResponseShape
+from tierline_gateway.front.answer_writer import AnswerWriter
+from tierline_gateway.front.api_errors import ApiError, failed, model_not_found
+from tierline_gateway.front.generation import Generation
+from tierline_gateway.front.identity import model_of, request_id_of, tenant_of, tier_of
+from tierline_gateway.front.openai_requests import ChatRequest, CompletionRequest, decode_request
+from tierline_gateway.front.openai_responses import ResponseShape
 from tierline_gateway.service import GatewayService
+from tierline_gateway.streams.live import LiveRequest
 
 log = logging.getLogger(__name__)
 

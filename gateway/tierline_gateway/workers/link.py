@@ -24,8 +24,8 @@ from tierline.wire.frames import (
     decode_worker,
     encode,
 )
-from tierline_gateway.discovery import WorkerEndpoint
-from tierline_gateway.frame_buffer import FrameBuffer
+from tierline_gateway.workers.discovery import WorkerEndpoint
+from tierline_gateway.workers.frame_buffer import FrameBuffer
 
 log = logging.getLogger(__name__)
 

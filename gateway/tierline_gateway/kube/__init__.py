@@ -1,0 +1,1 @@
+"""The Kubernetes edge: policy, keys and workers by list and watch."""
