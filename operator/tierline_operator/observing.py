@@ -20,6 +20,11 @@ from tierline.fleet.worker_pod import template_revision, worker_template
 from tierline_operator.kinds import FLEET_CHILDREN, LLM_FLEET, NODE, POD, SLO_TIER, TENANT_QUOTA, WORKER_POOL
 from tierline_operator.stores import Stores
 
+ORPHAN_POOL = (
+    "metadata.ownerReferences names no LLMFleet: pools are made by their fleet; delete this one and declare it in "
+    "spec.pools of a fleet"
+)
+
 
 def observe_fleet(stores: Stores, live: Manifest, images: Images) -> FleetObservation:
     """Return everything that a fleet's plan depends on."""
@@ -76,10 +81,16 @@ def find_fleet(stores: Stores, namespace: str, name: str) -> Manifest | None:
 
 
 def find_pool(stores: Stores, namespace: str, name: str) -> Manifest | None:
-    """Return a pool that its fleet has finished writing; a half-written one is not acted on."""
+    """Return a pool to look after; one that its fleet has not finished writing is left alone."""
     live = stores[WORKER_POOL].get(namespace, name)
-    complete = live is not None and ANNOTATION_APPLIED in live["metadata"].get("annotations", {})
-    return live if complete else None
+    if live is None:
+        return None
+    complete = ANNOTATION_APPLIED in live["metadata"].get("annotations", {})
+    return live if complete or not _belongs_to_a_fleet(live) else None
+
+
+def _belongs_to_a_fleet(live: Manifest) -> bool:
+    return any(owner["kind"] == LLM_FLEET.kind for owner in live["metadata"].get("ownerReferences", ()))
 
 
 def _replicas_within_bounds(stores: Stores, live: Manifest) -> int:
@@ -112,6 +123,8 @@ def _running_pools(stores: Stores, fleet: ObjectIdentity) -> dict[str, WorkerPoo
 
 
 def _worker_template(live: Manifest, pool: ObjectIdentity, images: Images) -> tuple[Manifest | None, tuple[str, ...]]:
+    if not _belongs_to_a_fleet(live):
+        return None, (ORPHAN_POOL,)
     try:
         parsed = parse(WorkerPool, live)
     except InvalidResource as invalid:

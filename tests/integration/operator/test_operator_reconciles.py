@@ -243,3 +243,15 @@ async def test_deleting_a_fleet_leaves_nothing(world, start_operator):
         return all(name == "ServiceAccount default" for name in left)
 
     await eventually(gone, "nothing is left", seconds=40)
+
+
+async def test_a_pool_without_a_fleet_is_told_how_pools_are_made(world, start_operator):
+    await start_ready_fleet(world, start_operator)
+    made = await world.objects.get("WorkerPool", "chat-main")
+
+    lonely = {**made, "metadata": {"name": "lonely", "namespace": world.name}, "status": {}}
+    await world.objects.create(lonely)
+
+    accepted = await world.objects.until("WorkerPool", "lonely", "Accepted", "False", "InvalidSpec")
+    assert "declare it in spec.pools of a fleet" in accepted["message"]
+    await world.objects.until_workers("chat-main-1", "chat-main-2")
