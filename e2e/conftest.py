@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from e2e_cluster import Cluster
 from e2e_gateway import Gateway, reach
-from e2e_house import FLEET, House, create_tiers, furnish, install
+from e2e_house import FLEET, House, create_tiers, furnish, install, leave
 from e2e_logs import LogKeeper
 from e2e_models import Models, write_models
 from e2e_namespace import Namespace
@@ -106,42 +106,42 @@ async def pod_logs(cluster: Cluster) -> AsyncIterator[None]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def system(cluster: Cluster, pod_logs: None) -> Cluster:
+async def system(cluster: Cluster, pod_logs: None) -> AsyncIterator[Cluster]:
     """The cluster with the chart installed and the tiers created."""
     await install(cluster)
     await create_tiers(cluster)
-    return cluster
+    yield cluster
+    if cluster.virtual is None:
+        await leave(cluster)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def make_namespace(cluster: Cluster) -> AsyncIterator[MakeNamespace]:
+async def make_namespace(system: Cluster) -> AsyncIterator[MakeNamespace]:
     """Makes namespaces; all of them are gone before the session ends."""
     made: list[str] = []
 
     async def make(name: str) -> Namespace:
-        await cluster.create({"kind": "Namespace", "metadata": {"name": name}})
+        await system.create({"kind": "Namespace", "metadata": {"name": name}})
         made.append(name)
-        return Namespace(cluster, name)
+        return Namespace(system, name)
 
     async def all_gone() -> bool:
-        names = {it["metadata"]["name"] for it in await cluster.every("Namespace")}
+        names = {it["metadata"]["name"] for it in await system.every("Namespace")}
         return not names.intersection(made)
 
     yield make
     for name in made:
-        await cluster.delete("Namespace", name)
+        await system.delete("Namespace", name)
     await eventually(all_gone, NAMESPACE_GONE_SECONDS, f"the namespaces {', '.join(made)} are gone")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def namespace(
-    request: pytest.FixtureRequest, system: Cluster, make_namespace: MakeNamespace
-) -> AsyncIterator[Namespace]:
+async def namespace(request: pytest.FixtureRequest, make_namespace: MakeNamespace) -> AsyncIterator[Namespace]:
     """A room of the test's own; it is being deleted afterwards, and the session's end checks that it is gone."""
     name = re.sub(r"[^a-z0-9]+", "-", f"e2e-{request.node.name.removeprefix('test_')}".lower()).strip("-")[:60]
     room = await make_namespace(name.strip("-"))
     yield room
-    await system.delete("Namespace", room.name)
+    await room.cluster.delete("Namespace", room.name)
 
 
 @pytest.fixture(scope="session")
@@ -151,7 +151,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def house(system: Cluster, make_namespace: MakeNamespace, models: Models) -> House:
+async def house(make_namespace: MakeNamespace, models: Models) -> House:
     """A fleet of two workers that tests share; whoever changes it puts it back."""
     namespace = await make_namespace("e2e-house")
     started = time.monotonic()

@@ -54,7 +54,8 @@ async def test_a_fleet_of_the_same_name_can_follow(namespace: Namespace, models:
     await namespace.until_ready("again")
     await namespace.delete("LLMFleet", "again")
     await namespace.create_once_free(fleet("again", models.tiny, (FAST,), workers=1), GONE_SECONDS)
-    await namespace.until_ready("again")
+    # It waits for what still bears the names of its children.
+    await namespace.until_ready("again", GONE_SECONDS)
     assert len(await namespace.workers("again")) == 1
 
 

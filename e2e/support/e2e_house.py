@@ -1,5 +1,6 @@
 """What most tests share: the installed chart, tiers, and one small fleet with two tenants."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from e2e_namespace import Namespace
 RELEASE = "tierline"
 SYSTEM = "tierline-system"
 OPERATOR = "tierline-operator"
+ENV_VALUES = "TIERLINE_E2E_VALUES"
+"""A file of chart values, for clusters that take their images from elsewhere."""
+
 CHART = Path(__file__).parents[2] / "charts" / "tierline"
 
 FAST, SLOW, UNSERVED = "e2e-fast", "e2e-slow", "e2e-unserved"
@@ -31,8 +35,9 @@ class House:
 
 async def install(cluster: Cluster) -> None:
     """Install the chart and wait for the operator."""
+    values = [word for path in os.environ.get(ENV_VALUES, "").split() for word in ("-f", path)]
     waiting = ["--create-namespace", "--wait", "--timeout", "60s"]
-    await cluster.helm("install", RELEASE, str(CHART), "-n", SYSTEM, *waiting)
+    await cluster.helm("install", RELEASE, str(CHART), "-n", SYSTEM, *values, *waiting)
 
 
 async def uninstall(cluster: Cluster) -> None:
@@ -42,6 +47,14 @@ async def uninstall(cluster: Cluster) -> None:
 async def create_tiers(cluster: Cluster) -> None:
     for manifest in (tier(FAST, 100), tier(SLOW, 10), tier(UNSERVED, 1)):
         await cluster.create(manifest)
+
+
+async def leave(cluster: Cluster) -> None:
+    """Take out of somebody else's cluster what `install` and `create_tiers` put there; the CRDs stay."""
+    for name in (FAST, SLOW, UNSERVED):
+        await cluster.delete("SLOTier", name)
+    await uninstall(cluster)
+    await cluster.delete("Namespace", SYSTEM)
 
 
 async def furnish(namespace: Namespace, source: str) -> None:
