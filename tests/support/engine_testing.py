@@ -76,3 +76,28 @@ class Bench:
                 out.append(int(sampled.tokens[0]))
         self.release(slot, -(-(len(token_ids) + new_tokens) // self.arena.block_tokens))
         return out
+
+    def generate_together(self, prompts: Sequence[Sequence[int]], new_tokens: int, seed: int) -> list[list[int]]:
+        """Run all prompts in one batch, each by random chunks, some pausing."""
+        random = np.random.default_rng(seed)
+        done = [0] * len(prompts)
+        out: list[list[int]] = [[] for _ in prompts]
+        for slot, prompt in enumerate(prompts):
+            self.admit(slot, prompt, new_tokens)
+        while any(len(tokens) < new_tokens for tokens in out):
+            rows = []
+            for slot in range(len(prompts)):
+                known = len(prompts[slot]) + len(out[slot])
+                if len(out[slot]) < new_tokens and random.random() < 0.8:
+                    count = min(int(random.integers(1, 20)), known - done[slot])
+                    rows.append((slot, done[slot], count, done[slot] + count == known))
+                    done[slot] += count
+            if rows:
+                self._step_into(rows, out)
+        return out
+
+    def _step_into(self, rows: Sequence[tuple[int, int, int, bool]], out: list[list[int]]) -> None:
+        plan = rows_plan(rows)
+        sampled = self.executor.compute(plan)
+        for row in np.flatnonzero(plan.samples):
+            out[int(plan.slots[row])].append(int(sampled.tokens[row]))

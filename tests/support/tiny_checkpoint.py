@@ -1,4 +1,4 @@
-"""A tiny random Llama in a Hugging Face directory, with tokenizer: a real model for tests, made in milliseconds.
+"""A tiny random model in a Hugging Face directory, with tokenizer: a real model for tests, made in milliseconds.
 
 Its weights are large enough that logits differ clearly, so greedy output does not hang on rounding.
 """
@@ -31,6 +31,19 @@ CONFIG = {
     "eos_token_id": 258,
     "torch_dtype": "float32",
 }
+# What changes in `CONFIG` for other families, as their published models have it.
+LLAMA3 = {
+    "rope_scaling": {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64,
+    }
+}
+MISTRAL = {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": None}
+QWEN2 = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "use_sliding_window": False}
+QWEN3 = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "use_sliding_window": False}
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -74,6 +87,11 @@ def tiny_tensors(config: dict, seed: int) -> dict[str, np.ndarray]:
             ("mlp.down_proj", hidden, inner),
         ):
             tensors[f"{prefix}.{name}.weight"] = weight(rows, columns)
+            if config["model_type"] == "qwen2" and name in {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}:
+                tensors[f"{prefix}.{name}.bias"] = weight(1, rows)[0]
+        if config["model_type"] == "qwen3":
+            for name in ("self_attn.q_norm", "self_attn.k_norm"):
+                tensors[f"{prefix}.{name}.weight"] = 1 + 0.3 * weight(1, config["head_dim"])[0]
         for name in ("input_layernorm", "post_attention_layernorm"):
             tensors[f"{prefix}.{name}.weight"] = 1 + 0.1 * weight(1, hidden)[0]
     tensors["model.norm.weight"] = 1 + 0.1 * weight(1, hidden)[0]

@@ -1,6 +1,8 @@
 """The tiny checkpoint as a GGUF file, with query and key rows in GGUF's order."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import gguf
 import numpy as np
@@ -11,39 +13,46 @@ _PARTS = {
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
 }
-_TOP = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
+_TOP = {
+    "model.embed_tokens.weight": "token_embd.weight",
+    "model.norm.weight": "output_norm.weight",
+    "lm_head.weight": "output.weight",
+}
 
 
 def write_tiny_gguf(
     path: Path,
-    architecture: str = "llama",
+    *,
     quantisation: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
     leave_out: str = "",
-    rope_scaling: str = "",
+    architecture: str = "",
+    fields: Mapping[str, str | int] = MappingProxyType({}),
+    extra: Mapping[str, np.ndarray] = MappingProxyType({}),
+    **overrides: object,
 ) -> Path:
-    """Write the tiny model of seed 0 into one GGUF file; `leave_out` names a tensor to forget."""
-    writer = gguf.GGUFWriter(str(path), architecture)
-    writer.add_block_count(CONFIG["num_hidden_layers"])
-    writer.add_context_length(CONFIG["max_position_embeddings"])
-    writer.add_embedding_length(CONFIG["hidden_size"])
-    writer.add_feed_forward_length(CONFIG["intermediate_size"])
-    writer.add_head_count(CONFIG["num_attention_heads"])
-    writer.add_head_count_kv(CONFIG["num_key_value_heads"])
-    writer.add_rope_dimension_count(CONFIG["head_dim"])
-    writer.add_rope_freq_base(CONFIG["rope_theta"])
-    writer.add_layer_norm_rms_eps(CONFIG["rms_norm_eps"])
-    writer.add_eos_token_id(258)
-    if rope_scaling:
-        writer.add_string(f"{architecture}.rope.scaling.type", rope_scaling)
-    for name, values in tiny_tensors(CONFIG, 0).items():
-        if _gguf_name(name) != leave_out:
-            _add(writer, name, values, quantisation)
+    """Write the tiny model of seed 0 into one GGUF file.
+
+    `overrides` change its configuration as `write_tiny_checkpoint` does; `leave_out` names a tensor to forget, `fields`
+    and `extra` add metadata (named within the architecture) and tensors.
+    """
+    config = {**CONFIG, **overrides}
+    name = architecture or {"mistral": "llama"}.get(config["model_type"], config["model_type"])
+    writer = gguf.GGUFWriter(str(path), name)
+    _add_sizes(writer, config)
+    for field, value in fields.items():
+        (writer.add_uint32 if isinstance(value, int) else writer.add_string)(f"{name}.{field}", value)
+    tensors = {_gguf_name(name): values for name, values in _stored(config).items()} | dict(extra)
+    for tensor, values in tensors.items():
+        if tensor != leave_out:
+            _add(writer, tensor, values, quantisation)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -51,20 +60,47 @@ def write_tiny_gguf(
     return path
 
 
-def _add(writer: gguf.GGUFWriter, name: str, values: np.ndarray, quantisation: gguf.GGMLQuantizationType) -> None:
-    values = _rope_order(name, values)
-    if values.ndim == 1 or quantisation == gguf.GGMLQuantizationType.F32:
-        writer.add_tensor(_gguf_name(name), values)
+def _add_sizes(writer: gguf.GGUFWriter, config: dict) -> None:
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    if config["model_type"] == "llama":
+        writer.add_rope_dimension_count(config["head_dim"])
     else:
-        packed = gguf.quants.quantize(values, quantisation)
-        writer.add_tensor(_gguf_name(name), packed, raw_dtype=quantisation)
+        writer.add_key_length(config["head_dim"])
+    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_eos_token_id(258)
+    # Arrays as every vocabulary has them, which the reader steps over.
+    writer.add_token_list(["a", "", "ß", "longer"] * 80)
+    writer.add_token_types([1] * 320)
+    writer.add_array("tierline.test.flags", [True, False, True])
+
+
+def _stored(config: dict) -> dict[str, np.ndarray]:
+    """Return the tensors, the query and key rows in the order that the architecture is stored in."""
+    tensors = tiny_tensors(config, 0)
+    if config["model_type"] not in {"llama", "mistral"}:
+        return tensors
+    return {name: _rope_order(name, values) for name, values in tensors.items()}
+
+
+def _add(writer: gguf.GGUFWriter, name: str, values: np.ndarray, quantisation: gguf.GGMLQuantizationType) -> None:
+    if values.ndim == 1 or quantisation == gguf.GGMLQuantizationType.F32:
+        writer.add_tensor(name, values)
+    else:
+        writer.add_tensor(name, gguf.quants.quantize(values, quantisation), raw_dtype=quantisation)
 
 
 def _gguf_name(name: str) -> str:
     if name in _TOP:
         return _TOP[name]
-    layer, _, part = name.removeprefix("model.layers.").removesuffix(".weight").partition(".")
-    return f"blk.{layer}.{_PARTS[part]}.weight"
+    layer, _, part = name.removeprefix("model.layers.").partition(".")
+    part, _, kind = part.rpartition(".")
+    return f"blk.{layer}.{_PARTS[part]}.{kind}"
 
 
 def _rope_order(name: str, values: np.ndarray) -> np.ndarray:

@@ -21,8 +21,8 @@ from tierline_worker.errors import SettingsError
 from tierline_worker.executor import Executor
 from tierline_worker.kv_arena import KVArena
 from tierline_worker.metrics import WorkerMetrics
-from tierline_worker.model.config import LlamaConfig
-from tierline_worker.model.llama import LlamaModel
+from tierline_worker.model.config import ModelConfig
+from tierline_worker.model.decoder import Decoder
 from tierline_worker.model.load import load_model
 from tierline_worker.settings import WorkerSettings
 from tierline_worker.slots import SlotLoad, SlotTable
@@ -36,7 +36,7 @@ _GEMM_SHARE_OF_PEAK = 0.6
 class Loaded:
     """A model ready to execute plans within `limits`."""
 
-    model: LlamaModel
+    model: Decoder
     executor: Executor
     limits: EngineLimits
 
@@ -88,7 +88,7 @@ def _core_maker(limits: EngineLimits, latency: LatencyModel) -> Callable[[], Sch
     return lambda: SchedulerCore(limits, latency)
 
 
-def _limits(settings: WorkerSettings, config: LlamaConfig) -> EngineLimits:
+def _limits(settings: WorkerSettings, config: ModelConfig) -> EngineLimits:
     if settings.max_model_tokens > config.max_positions:
         _LOG.warning(
             "TIERLINE_MAX_MODEL_TOKENS is %d, the model reaches %d: using the latter",
@@ -104,7 +104,7 @@ def _limits(settings: WorkerSettings, config: LlamaConfig) -> EngineLimits:
     )
 
 
-def _allocate(config: LlamaConfig, settings: WorkerSettings) -> KVArena:
+def _allocate(config: ModelConfig, settings: WorkerSettings) -> KVArena:
     try:
         return KVArena.allocate(config, settings.kv_cache_blocks, settings.block_tokens, settings.dtype)
     except RuntimeError as error:
@@ -123,7 +123,7 @@ def _fastest(executor: Executor, plan: BatchPlan) -> float:
     return min(seconds)
 
 
-def _roofline(model: LlamaModel, prompt_token_s: float, decode_s: float) -> Roofline:
+def _roofline(model: Decoder, prompt_token_s: float, decode_s: float) -> Roofline:
     config, item = model.config, model.dtype.itemsize
     attention = (2 * config.heads + 2 * config.kv_heads) * config.head_dim * config.hidden_size
     mlp = 3 * config.hidden_size * config.intermediate_size

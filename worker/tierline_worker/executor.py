@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tierline.scheduling.plans import BatchPlan
 from tierline_worker.attention.backend import AttentionBackend
 from tierline_worker.batch import FlatBatch, flatten
-from tierline_worker.model.llama import LlamaModel
+from tierline_worker.model.decoder import Decoder
 from tierline_worker.sampling import choose_tokens
 from tierline_worker.slots import SlotLoad, SlotTable
 
@@ -35,7 +35,7 @@ class Executor:
     request of a failed batch was at fault.
     """
 
-    def __init__(self, model: LlamaModel, attention: AttentionBackend, slots: SlotTable, block_tokens: int) -> None:
+    def __init__(self, model: Decoder, attention: AttentionBackend, slots: SlotTable, block_tokens: int) -> None:
         self._model = model
         self._attention = attention
         self._slots = slots

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tierline_worker.model.config import LlamaConfig
+from tierline_worker.model.config import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class KVArena:
     pages: torch.Tensor
 
     @staticmethod
-    def allocate(config: LlamaConfig, blocks: int, block_tokens: int, dtype: torch.dtype) -> "KVArena":
+    def allocate(config: ModelConfig, blocks: int, block_tokens: int, dtype: torch.dtype) -> "KVArena":
         """Allocate zeroed pages: masked places are multiplied by zero, so they must hold finite numbers."""
         shape = (blocks, config.layers, 2, config.kv_heads, block_tokens, config.head_dim)
         return KVArena(torch.zeros(shape, dtype=dtype))

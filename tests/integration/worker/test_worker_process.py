@@ -141,7 +141,7 @@ async def test_bad_input_ends_with_code_2_and_one_line(tmp_path, kind):
     if kind == "corrupt":
         path.write_bytes(write_tiny_gguf(tmp_path / "whole.gguf").read_bytes()[:3000])
     elif kind == "architecture":
-        write_tiny_gguf(path, architecture="qwen2")
+        write_tiny_gguf(path, architecture="gemma")
     elif kind == "settings":
         extra = {"TIERLINE_BLOCK_TOKENS": "none"}
     last_words = tmp_path / "termination"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from engine_testing import Bench, rows_plan
+from engine_testing import Bench
 from tiny_checkpoint import write_tiny_checkpoint
 from transformers import AutoModelForCausalLM
 
@@ -53,31 +53,9 @@ def test_untied_embeddings_and_grouped_heads(tmp_path):
 def test_a_mixed_batch_gives_each_request_what_it_gets_alone(tiny_path, seed):
     random = np.random.default_rng(seed)
     bench = Bench.load(tiny_path, blocks=128)
-    prompts = {slot: _prompt(int(random.integers(1, 60)), seed) for slot in range(6)}
-    alone = {slot: bench.generate(prompt, NEW_TOKENS) for slot, prompt in prompts.items()}
-    assert _run_mixed(bench, prompts, random) == alone
-
-
-def _run_mixed(bench: Bench, prompts: dict[int, list[int]], random: np.random.Generator) -> dict[int, list[int]]:
-    """Step all requests at once, each by a random chunk, some pausing."""
-    done = dict.fromkeys(prompts, 0)
-    out: dict[int, list[int]] = {slot: [] for slot in prompts}
-    for slot, prompt in prompts.items():
-        bench.admit(slot, prompt, NEW_TOKENS)
-    while any(len(tokens) < NEW_TOKENS for tokens in out.values()):
-        rows = []
-        for slot in (slot for slot in prompts if len(out[slot]) < NEW_TOKENS and random.random() < 0.8):
-            known = len(prompts[slot]) + len(out[slot])
-            count = min(int(random.integers(1, 20)), known - done[slot])
-            rows.append((slot, done[slot], count, done[slot] + count == known))
-            done[slot] += count
-        if not rows:
-            continue
-        plan = rows_plan(rows)
-        sampled = bench.executor.compute(plan)
-        for row in np.flatnonzero(plan.samples):
-            out[int(plan.slots[row])].append(int(sampled.tokens[row]))
-    return out
+    prompts = [_prompt(int(random.integers(1, 60)), seed) for _ in range(6)]
+    alone = [bench.generate(prompt, NEW_TOKENS) for prompt in prompts]
+    assert bench.generate_together(prompts, NEW_TOKENS, seed) == alone
 
 
 def test_bfloat16_stays_close_to_float32(tiny_path, tiny_bench):

@@ -9,13 +9,13 @@ from torch.nn import functional
 from tierline_worker.attention.cpu import CPUAttention
 from tierline_worker.batch import flatten
 from tierline_worker.kv_arena import KVArena
-from tierline_worker.model.config import LlamaConfig
+from tierline_worker.model.config import ModelConfig
 
 LAYERS, HEADS, DIM = 2, 6, 8
 
 
 def _arena(kv_heads: int, blocks: int, block_tokens: int, dtype: torch.dtype = torch.float32) -> KVArena:
-    config = LlamaConfig(9, 48, 8, LAYERS, HEADS, kv_heads, DIM, 1e-5, 1e4, 999, True)
+    config = ModelConfig(9, 48, 8, LAYERS, HEADS, kv_heads, DIM, 1e-5, 1e4, 999, True)
     return KVArena.allocate(config, blocks, block_tokens, dtype)
 
 

@@ -68,11 +68,30 @@ def test_gguf_of_random_bytes(tmp_path):
 
 
 def test_gguf_of_another_architecture(tmp_path):
-    assert "'qwen2' is not supported" in _refusal(write_tiny_gguf(tmp_path / "q.gguf", architecture="qwen2"))
+    assert "'gemma' is not supported" in _refusal(write_tiny_gguf(tmp_path / "g.gguf", architecture="gemma"))
 
 
-def test_gguf_with_rope_scaling(tmp_path):
-    assert "rope scaling" in _refusal(write_tiny_gguf(tmp_path / "r.gguf", rope_scaling="yarn"))
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"rope.scaling.type": "yarn"}, "rope scaling 'yarn'"),
+        ({"attention.key_length": 32}, "rotates 16 of 32 numbers"),
+    ],
+)
+def test_gguf_with_metadata_that_is_not_implemented(tmp_path, fields, words):
+    assert words in _refusal(write_tiny_gguf(tmp_path / "f.gguf", fields=fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        ("blk.0.attn_output.bias", 64, "bias blk.0.attn_output.bias is not supported"),
+        ("rope_freqs.weight", 7, "7 rope factors for heads of 16"),
+    ],
+)
+def test_gguf_with_tensors_that_do_not_fit(tmp_path, name, size, words):
+    extra = {name: np.ones(size, np.float32)}
+    assert words in _refusal(write_tiny_gguf(tmp_path / "t.gguf", extra=extra))
 
 
 def test_gguf_with_a_missing_tensor(tmp_path):
@@ -84,7 +103,11 @@ def test_gguf_with_a_missing_tensor(tmp_path):
     ("change", "words"),
     [
         ({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel is not supported"),
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope scaling 'llama3'"),
+        ({"model_type": "qwen2"}, "LlamaForCausalLM is not supported"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 8.0}}, "rope scaling 'yarn'"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "no number for low_freq_factor"),
+        ({"layer_types": ["full_attention", "linear_attention"]}, "layer_types ['linear_attention']"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5"),
         ({"attention_bias": True}, "attention_bias"),
         ({"mlp_bias": True}, "mlp_bias"),
         ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),

@@ -1,1 +1,1 @@
-"""Models: reading checkpoints and the forward pass of the Llama architecture."""
+"""Models: reading checkpoints and the forward pass of decoder-only transformers."""

@@ -4,14 +4,14 @@ from typing import Protocol
 
 import torch
 
-from tierline_worker.model.config import LlamaConfig
+from tierline_worker.model.config import ModelConfig
 
 
 class Checkpoint(Protocol):
     """A model on disk. Tensor names are those of Hugging Face checkpoints, whatever the file calls them."""
 
     @property
-    def config(self) -> LlamaConfig: ...
+    def config(self) -> ModelConfig: ...
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return one tensor in the layout of a Hugging Face checkpoint; raises `ModelError` when it is not there."""

@@ -1,24 +1,24 @@
-"""The architecture numbers of a Llama-family model, read from a Hugging Face `config.json`.
+"""The architecture of a decoder-only model: its sizes, and what its family computes differently.
 
 Only what the forward pass implements is accepted; everything else is refused by name, since a silently ignored
 setting (a rope scaling, a bias) gives wrong text instead of an error.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tierline_worker.errors import ModelError
 
-ARCHITECTURES = ("LlamaForCausalLM",)
-SUPPORTED = "Llama architecture (Llama, SmolLM2): use such a GGUF file or Hugging Face directory"
-_REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+SUPPORTED = "Llama, SmolLM2, Mistral, Qwen2 and Qwen3: use such a GGUF file or Hugging Face directory"
 
 
 @dataclass(frozen=True, slots=True)
-class LlamaConfig:
-    """Sizes are counts of elements; `max_positions` is the longest context in tokens."""
+class ModelConfig:
+    """Sizes are counts of elements; `max_positions` is the longest context in tokens that is computed exactly.
+
+    `qkv_bias`: query, key and value have biases. `qk_norm`: each head of query and key is normalised before it is
+    rotated. `rope_divisors` [head_dim / 2] slow the rotation of each pair down; empty means by 1.
+    """
 
     vocab_size: int
     hidden_size: int
@@ -32,6 +32,9 @@ class LlamaConfig:
     max_positions: int
     tied_embeddings: bool
     eos_token_ids: tuple[int, ...] = ()
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    rope_divisors: tuple[float, ...] = ()
 
     @property
     def group(self) -> int:
@@ -39,56 +42,23 @@ class LlamaConfig:
         return self.heads // self.kv_heads
 
 
-def check_sizes(config: LlamaConfig, source: Path) -> LlamaConfig:
+def check_sizes(config: ModelConfig, source: Path) -> ModelConfig:
     """Return `config` when its numbers fit together; raises `ModelError`."""
-    if min(config.vocab_size, config.hidden_size, config.intermediate_size, config.layers, config.kv_heads) < 1:
+    sizes = (config.vocab_size, config.hidden_size, config.intermediate_size, config.layers, config.max_positions)
+    if min(*sizes, config.kv_heads, config.head_dim) < 1:
         raise ModelError(source, "a size in its configuration is below 1", "fetch the model again")
     if config.heads % config.kv_heads or config.head_dim % 2:
         problem = f"{config.heads} heads of {config.head_dim} do not divide over {config.kv_heads} key/value heads"
         raise ModelError(source, problem, "fetch the model again")
+    if len(config.rope_divisors) not in (0, config.head_dim // 2):
+        problem = f"it has {len(config.rope_divisors)} rope factors for heads of {config.head_dim}"
+        raise ModelError(source, problem, "fetch the model again")
     return config
 
 
-def config_from_json(raw: Mapping[str, Any], eos: tuple[int, ...], source: Path) -> LlamaConfig:
-    """Return the configuration of a parsed `config.json`; raises `ModelError` naming what is missing or unsupported."""
-    _refuse_unsupported(raw, source)
-    missing = [name for name in _REQUIRED if not isinstance(raw.get(name), int)]
-    if missing:
-        raise ModelError(source, f"config.json has no number for {', '.join(missing)}", "fetch the model again")
-    heads = raw["num_attention_heads"]
-    config = LlamaConfig(
-        vocab_size=raw["vocab_size"],
-        hidden_size=raw["hidden_size"],
-        intermediate_size=raw["intermediate_size"],
-        layers=raw["num_hidden_layers"],
-        heads=heads,
-        kv_heads=raw.get("num_key_value_heads") or heads,
-        head_dim=raw.get("head_dim") or raw["hidden_size"] // max(heads, 1),
-        rms_epsilon=float(raw.get("rms_norm_eps", 1e-6)),
-        rope_theta=float(raw.get("rope_theta") or _rope(raw).get("rope_theta") or 10_000.0),
-        max_positions=int(raw.get("max_position_embeddings", 2048)),
-        tied_embeddings=bool(raw.get("tie_word_embeddings", False)),
-        eos_token_ids=eos,
-    )
-    return check_sizes(config, source)
+def exact_positions(positions: int, window: int | None) -> int:
+    """Return the longest context that full attention computes as the model defines it.
 
-
-def _refuse_unsupported(raw: Mapping[str, Any], source: Path) -> None:
-    architectures = raw.get("architectures") or [f"model_type {raw.get('model_type')}"]
-    if raw.get("model_type") != "llama" or architectures[0] not in ARCHITECTURES:
-        raise ModelError(source, f"architecture {architectures[0]} is not supported", f"supported is the {SUPPORTED}")
-    rope_type = _rope(raw).get("rope_type") or _rope(raw).get("type") or "default"
-    unsupported = {
-        f"rope scaling {rope_type!r}": rope_type != "default",
-        "attention_bias": bool(raw.get("attention_bias")),
-        "mlp_bias": bool(raw.get("mlp_bias")),
-        f"hidden_act {raw.get('hidden_act')!r}": raw.get("hidden_act", "silu") != "silu",
-        "quantization_config": raw.get("quantization_config") is not None,
-    }
-    for setting, present in unsupported.items():
-        if present:
-            raise ModelError(source, f"config.json sets {setting}, which is not supported", "use another model")
-
-
-def _rope(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    return raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    Up to the length of its window sliding-window attention is full attention, so the context ends there.
+    """
+    return min(positions, window) if window else positions

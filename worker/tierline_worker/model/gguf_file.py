@@ -1,21 +1,25 @@
-"""Read a GGUF file of the Llama architecture: configuration from its metadata, tensors dequantised.
+"""Read a GGUF file: configuration from its metadata, tensors dequantised.
 
-GGUF stores the rows of the query and key projections in the order that interleaved rotary embeddings want; the order
-is undone here, so that the rest of the worker knows one layout.
+For the architecture "llama" (Llama, SmolLM2, Mistral) GGUF stores the rows of the query and key projections in the
+order that interleaved rotary embeddings want; the order is undone here, so that the rest of the worker knows one
+layout. Other architectures are stored as Hugging Face has them.
 """
 
 import struct
 from pathlib import Path
-from typing import Any
 
-import gguf
+import numpy as np
 import torch
 from gguf.quants import dequantize
+from numpy.typing import NDArray
 
 from tierline_worker.errors import ModelError
-from tierline_worker.model.config import SUPPORTED, LlamaConfig, check_sizes
+from tierline_worker.model.config import SUPPORTED, ModelConfig, check_sizes, exact_positions
+from tierline_worker.model.gguf_index import Scalar, StoredTensor, read_index
 
-_BROKEN_FILE = (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, OSError, struct.error)
+_ARCHITECTURES = ("llama", "qwen2", "qwen3")
+_INTERLEAVED = "llama"
+_BROKEN_FILE = (ValueError, KeyError, OverflowError, MemoryError, OSError, struct.error)
 _BLOCK_NAMES = {
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
@@ -23,11 +27,16 @@ _BLOCK_NAMES = {
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
 _TOP_NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+_BIASES = ("attn_q.bias", "attn_k.bias", "attn_v.bias")
+_ROPE_FACTORS = "rope_freqs.weight"
+_GROUP_ELEMENTS = 1 << 18
 
 
 class GGUFCheckpoint:
@@ -36,82 +45,109 @@ class GGUFCheckpoint:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._reader = gguf.GGUFReader(str(path))
-            self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
+            self._index = read_index(path)
         except _BROKEN_FILE as error:
             problem = f"the GGUF file is damaged or cut off ({error})"
             raise ModelError(path, problem, "delete it and let it be fetched again") from error
+        self._architecture = str(self._required("general.architecture"))
         self.config = self._read_config()
 
     def tensor(self, name: str) -> torch.Tensor:
-        stored = self._tensors.get(_gguf_name(name))
+        stored = self._index.tensors.get(_gguf_name(name))
         if stored is None:
             raise ModelError(self._path, f"tensor {_gguf_name(name)} is missing", "fetch the model again")
+        return self._undo_rope_order(name, self._values(stored))
+
+    def _values(self, stored: StoredTensor) -> torch.Tensor:
         try:
-            values = dequantize(stored.data, stored.tensor_type)
+            values = dequantize(_in_large_rows(stored), stored.kind)
         except NotImplementedError as error:
-            problem = f"quantisation {stored.tensor_type.name} of tensor {stored.name} is not supported"
+            problem = f"quantisation {stored.kind.name} of tensor {stored.name} is not supported"
             raise ModelError(self._path, problem, "use a Q4_0, Q4_1, Q8_0, F16, BF16 or F32 file") from error
         # A copy, since F32 tensors are views of the read-only file.
-        tensor = torch.tensor(values) if not values.flags.writeable else torch.from_numpy(values)
-        return self._undo_rope_order(name, tensor)
+        tensor = torch.from_numpy(values) if values.flags.writeable else torch.tensor(values)
+        return tensor.view(stored.shape)
 
     def _undo_rope_order(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        if "q_proj" in name:
-            heads = self.config.heads
-        elif "k_proj" in name:
-            heads = self.config.kv_heads
-        else:
+        if self._architecture != _INTERLEAVED or not ("q_proj" in name or "k_proj" in name):
             return tensor
-        pairs = tensor.view(heads, self.config.head_dim // 2, 2, -1)
+        pairs = tensor.view(-1, self.config.head_dim // 2, 2, *tensor.shape[1:])
         return pairs.transpose(1, 2).reshape(tensor.shape)
 
-    def _read_config(self) -> LlamaConfig:
-        architecture = self._field("general.architecture")
-        if architecture != "llama":
-            problem = f"GGUF architecture {architecture!r} is not supported"
-            raise ModelError(self._path, problem, f"supported is the {SUPPORTED}")
-        self._refuse_rope_scaling()
-        heads = int(self._field("llama.attention.head_count"))
-        hidden = int(self._field("llama.embedding_length"))
-        vocabulary = self._tensors.get("token_embd.weight")
-        config = LlamaConfig(
-            vocab_size=int(vocabulary.shape[1]) if vocabulary is not None else 0,
+    def _read_config(self) -> ModelConfig:
+        self._refuse_unsupported()
+        heads, hidden = int(self._own("attention.head_count")), int(self._own("embedding_length"))
+        rotated = int(self._own("rope.dimension_count", hidden // max(heads, 1)))
+        head_dim = int(self._own("attention.key_length", rotated))
+        self._refuse_partial_rotation(rotated, head_dim)
+        tensors = self._index.tensors
+        vocabulary = tensors.get("token_embd.weight")
+        window = int(self._own("attention.sliding_window", 0))
+        config = ModelConfig(
+            vocab_size=vocabulary.shape[0] if vocabulary is not None else 0,
             hidden_size=hidden,
-            intermediate_size=int(self._field("llama.feed_forward_length")),
-            layers=int(self._field("llama.block_count")),
+            intermediate_size=int(self._own("feed_forward_length")),
+            layers=int(self._own("block_count")),
             heads=heads,
-            kv_heads=int(self._field("llama.attention.head_count_kv", heads)),
-            head_dim=int(self._field("llama.rope.dimension_count", hidden // max(heads, 1))),
-            rms_epsilon=float(self._field("llama.attention.layer_norm_rms_epsilon")),
-            rope_theta=float(self._field("llama.rope.freq_base", 10_000.0)),
-            max_positions=int(self._field("llama.context_length")),
-            tied_embeddings="output.weight" not in self._tensors,
+            kv_heads=int(self._own("attention.head_count_kv", heads)),
+            head_dim=head_dim,
+            rms_epsilon=float(self._own("attention.layer_norm_rms_epsilon")),
+            rope_theta=float(self._own("rope.freq_base", 10_000.0)),
+            max_positions=exact_positions(int(self._own("context_length")), window),
+            tied_embeddings="output.weight" not in tensors,
             eos_token_ids=self._stop_ids(),
+            qkv_bias=self._architecture == "qwen2" or "blk.0.attn_q.bias" in tensors,
+            qk_norm=self._architecture == "qwen3" or "blk.0.attn_q_norm.weight" in tensors,
+            rope_divisors=self._rope_divisors(),
         )
         return check_sizes(config, self._path)
 
     def _stop_ids(self) -> tuple[int, ...]:
         names = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
-        return tuple(int(self._field(name)) for name in names if name in self._reader.fields)
+        return tuple(int(self._index.fields[name]) for name in names if name in self._index.fields)
 
-    def _refuse_rope_scaling(self) -> None:
-        scaling = self._field("llama.rope.scaling.type", "none")
-        if scaling != "none" or "rope_freqs.weight" in self._tensors:
-            raise ModelError(self._path, "it uses a rope scaling, which is not supported", "use another model")
+    def _rope_divisors(self) -> tuple[float, ...]:
+        stored = self._index.tensors.get(_ROPE_FACTORS)
+        return () if stored is None else tuple(self._values(stored).tolist())
 
-    def _field(self, name: str, default: Any = None) -> Any:
-        found = self._reader.fields.get(name)
-        if found is not None:
-            return found.contents()
-        if default is None:
+    def _refuse_unsupported(self) -> None:
+        if self._architecture not in _ARCHITECTURES:
+            problem = f"GGUF architecture {self._architecture!r} is not supported"
+            raise ModelError(self._path, problem, f"supported are {SUPPORTED}")
+        scaling = self._own("rope.scaling.type", "none")
+        if scaling != "none":
+            raise ModelError(self._path, f"its rope scaling {scaling!r} is not supported", "use another model")
+        for name in self._index.tensors:
+            if name.endswith(".bias") and not name.endswith(_BIASES):
+                raise ModelError(self._path, f"its bias {name} is not supported", "use another model")
+
+    def _refuse_partial_rotation(self, rotated: int, head_dim: int) -> None:
+        if rotated != head_dim and f"{self._architecture}.rope.dimension_count" in self._index.fields:
+            problem = f"it rotates {rotated} of {head_dim} numbers of a head, which is not supported"
+            raise ModelError(self._path, problem, "use another model")
+
+    def _own(self, name: str, default: Scalar | None = None) -> Scalar:
+        """Return a field of this architecture."""
+        return self._required(f"{self._architecture}.{name}", default)
+
+    def _required(self, name: str, default: Scalar | None = None) -> Scalar:
+        found = self._index.fields.get(name, default)
+        if found is None:
             raise ModelError(self._path, f"the GGUF file has no field {name}", "fetch the model again")
-        return default
+        return found
+
+
+def _in_large_rows(stored: StoredTensor) -> NDArray[np.uint8]:
+    """Return the bytes in rows of some hundred thousand elements: the library works on few rows at a time."""
+    merged = 1
+    while merged * 2 * stored.shape[-1] * 16 <= _GROUP_ELEMENTS and stored.rows.shape[0] % (merged * 2) == 0:
+        merged *= 2
+    return stored.rows.reshape(stored.rows.shape[0] // merged, -1)
 
 
 def _gguf_name(name: str) -> str:
-    stem = name.removesuffix(".weight")
+    stem, _, kind = name.rpartition(".")
     if stem in _TOP_NAMES:
-        return f"{_TOP_NAMES[stem]}.weight"
+        return f"{_TOP_NAMES[stem]}.{kind}"
     layer, _, part = stem.removeprefix("model.layers.").partition(".")
-    return f"blk.{layer}.{_BLOCK_NAMES[part]}.weight"
+    return f"blk.{layer}.{_BLOCK_NAMES[part]}.{kind}"

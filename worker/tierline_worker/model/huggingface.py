@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from tierline_worker.errors import ModelError
-from tierline_worker.model.config import config_from_json
+from tierline_worker.model.config_json import config_from_json
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"

@@ -1,4 +1,7 @@
-"""The Llama forward pass over a flat batch of tokens: no padding, any mix of prefill chunks and decodes."""
+"""The decoder's forward pass over a flat batch of tokens: no padding, any mix of prefill chunks and decodes.
+
+One flow serves all families; what they differ in (biases, norms of query and key) is data of a layer.
+"""
 
 from dataclasses import dataclass
 
@@ -6,17 +9,21 @@ import torch
 from torch.nn import functional
 
 from tierline_worker.attention.backend import PreparedAttention
-from tierline_worker.model.config import LlamaConfig
+from tierline_worker.model.config import ModelConfig
 from tierline_worker.model.linear import Linear
 from tierline_worker.model.rope import Rope
 
 
 @dataclass(frozen=True, slots=True)
-class LlamaLayer:
-    """Weights of one layer; query, key and value rows are one matrix, gate and up rows another."""
+class DecoderLayer:
+    """Weights of one layer; query, key and value rows are one matrix, gate and up rows another.
+
+    `qk_norm` [heads + kv_heads, head_dim] scales the normalised heads of query and key, None where they are not.
+    """
 
     attention_norm: torch.Tensor
     qkv: Linear
+    qk_norm: torch.Tensor | None
     output: Linear
     mlp_norm: torch.Tensor
     gate_up: Linear
@@ -24,13 +31,13 @@ class LlamaLayer:
 
 
 @dataclass(frozen=True, slots=True)
-class LlamaModel:
+class Decoder:
     """All weights and the forward pass."""
 
-    config: LlamaConfig
+    config: ModelConfig
     dtype: torch.dtype
     embedding: torch.Tensor
-    layers: tuple[LlamaLayer, ...]
+    layers: tuple[DecoderLayer, ...]
     norm: torch.Tensor
     head: Linear
     rope: Rope
@@ -50,16 +57,17 @@ class LlamaModel:
         return self.head(self._normed(hidden[rows], self.norm)).float()
 
     def _attend(
-        self, layer: LlamaLayer, index: int, hidden: torch.Tensor, rope: Rope, attention: PreparedAttention
+        self, layer: DecoderLayer, index: int, hidden: torch.Tensor, rope: Rope, attention: PreparedAttention
     ) -> torch.Tensor:
         config = self.config
         heads = layer.qkv(self._normed(hidden, layer.attention_norm)).view(hidden.shape[0], -1, config.head_dim)
-        rotated = rope.rotate(heads[:, : config.heads + config.kv_heads])
-        query, key = rotated[:, : config.heads], rotated[:, config.heads :]
-        value = heads[:, config.heads + config.kv_heads :]
+        query_key, value = torch.split(heads, [config.heads + config.kv_heads, config.kv_heads], dim=1)
+        if layer.qk_norm is not None:
+            query_key = functional.rms_norm(query_key, (config.head_dim,), None, config.rms_epsilon) * layer.qk_norm
+        query, key = torch.split(rope.rotate(query_key), [config.heads, config.kv_heads], dim=1)
         return layer.output(attention.attend(index, query, key, value).view(hidden.shape[0], -1))
 
-    def _mlp(self, layer: LlamaLayer, hidden: torch.Tensor) -> torch.Tensor:
+    def _mlp(self, layer: DecoderLayer, hidden: torch.Tensor) -> torch.Tensor:
         gate, up = layer.gate_up(self._normed(hidden, layer.mlp_norm)).chunk(2, dim=-1)
         return layer.down(functional.silu(gate) * up)
 
