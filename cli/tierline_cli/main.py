@@ -9,9 +9,11 @@ import typer
 from rich.console import Console
 
 from tierline.artifacts import default_cache_dir
+from tierline.sim.ladder import LADDER
 from tierline_cli.demo.command import default_sources, run_demo
 from tierline_cli.demo.options import DemoOptions
 from tierline_cli.errors import CommandFailed
+from tierline_cli.simulate import run_simulation
 from tierline_devcluster.errors import DevclusterError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
@@ -42,6 +44,23 @@ def demo(
         _errors.print(f"[red]tierline demo:[/red] {error}")
         code = 1
     raise typer.Exit(code)
+
+
+@app.command()
+def simulate(
+    scenario: Annotated[
+        Path, typer.Argument(help="Scenario file, see examples/scenarios.", exists=True, dir_okay=False)
+    ],
+    policy: Annotated[str, typer.Option(help=f"One of {', '.join(LADDER)}.")] = "tierline",
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the workload; default the scenario's.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
+) -> None:
+    """Run the shipped policies on a virtual clock."""
+    try:
+        run_simulation(scenario, policy, seed, json_file, _console)
+    except CommandFailed as error:
+        _errors.print(f"[red]tierline simulate:[/red] {error}", markup=True)
+        raise typer.Exit(1) from error
 
 
 @app.command()

@@ -15,6 +15,7 @@ R = TypeVar("R", bound=Resource)
 
 _MESSAGES: Mapping[str, str] = {
     "missing": "is required.",
+    "extra_forbidden": "is not known here: remove or rename it.",
     "literal_error": "must be {expected}, not {input!r}.",
     "greater_than_equal": "must be at least {ge}, not {input}.",
     "less_than_equal": "must be at most {le}, not {input}.",
@@ -36,7 +37,7 @@ def parse(kind_model: type[R], obj: Mapping[str, Any]) -> R:
     try:
         return kind_model.model_validate(dict(obj), by_alias=True, by_name=False)
     except ValidationError as error:
-        raise InvalidResource(_title(kind_model, obj), tuple(_problems(error))) from None
+        raise InvalidResource(_title(kind_model, obj), field_problems(error)) from None
 
 
 def transition_problems(new: Resource, old: Resource) -> tuple[FieldProblem, ...]:
@@ -49,6 +50,11 @@ def _title(kind_model: type[Resource], obj: Mapping[str, Any]) -> str:
     named = metadata if isinstance(metadata, Mapping) else {}
     path = [str(named[part]) for part in ("namespace", "name") if named.get(part)]
     return f"{kind_model.kind_name} {'/'.join(path) or '(without a name)'}"
+
+
+def field_problems(error: ValidationError) -> tuple[FieldProblem, ...]:
+    """Return what a failed validation means in the words of the fields."""
+    return tuple(_problems(error))
 
 
 def _problems(error: ValidationError) -> Iterator[FieldProblem]:

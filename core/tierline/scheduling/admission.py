@@ -54,7 +54,7 @@ class ServiceRate:
         """The queue is empty: the pause until the next dispatch says nothing about speed."""
         self._last_ms = None
 
-    def predicted_wait_ms(self, ahead: int) -> float:
+    def predicted_wait_ms(self, ahead: float) -> float:
         """Return the wait behind `ahead` requests; 0 while nothing is known, as a cold start must not refuse."""
         return 0.0 if self.interval_ms is None else ahead * self.interval_ms
 
@@ -66,7 +66,7 @@ class AdmissionController:
         self._rate = rate
 
     def decide(
-        self, usage: TenantUsage, prompt_tokens: int, ahead: int, max_queue_ms: float, now_ms: float
+        self, usage: TenantUsage, prompt_tokens: int, ahead: float, max_queue_ms: float, now_ms: float
     ) -> Decision:
         """Return the decision for a request that finds `ahead` others before it."""
         breach = usage.breach(prompt_tokens, now_ms)
@@ -79,7 +79,7 @@ class AdmissionController:
             return Decision(Verdict.SATURATED, reason, wait_ms - max_queue_ms)
         return Decision(Verdict.ACCEPT)
 
-    def overdue(self, capacity_exists: bool, waited_ms: float, ahead: int) -> Decision:
+    def overdue(self, capacity_exists: bool, waited_ms: float, ahead: float) -> Decision:
         """Return what to tell a request whose time in the queue is over."""
         waited = f"waited {waited_ms / 1000:.1f} s, as long as the tier allows"
         if not capacity_exists:

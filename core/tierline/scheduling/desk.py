@@ -29,16 +29,19 @@ class RequestDesk:
     def decide(
         self,
         usage: TenantUsage,
-        prompt_tokens: int,
         tier: TierPolicy,
+        queued: Callable[[], QueuedRequest],
         lower: Callable[[], TierPolicy | None],
         now_ms: float,
     ) -> Decision:
-        """Decide on a new request of `tier`; `lower` steps down to the tier that its tier names for overload."""
-        decision = self._decide(usage, prompt_tokens, tier, now_ms)
+        """Decide on a new request, `queued` being how it would wait now.
+
+        `lower` steps down to the tier that the request's tier names for overload, and returns that if there is one.
+        """
+        decision = self._decide(usage, tier, queued(), now_ms)
         while decision.verdict is Verdict.SATURATED and (lowered := lower()) is not None:
             tier = lowered
-            decision = self._decide(usage, prompt_tokens, tier, now_ms)
+            decision = self._decide(usage, tier, queued(), now_ms)
         if decision.verdict is Verdict.SATURATED and tier.overload == "Defer":
             return Decision(Verdict.ACCEPT)
         return decision
@@ -57,12 +60,12 @@ class RequestDesk:
 
     def overdue(self, queued: QueuedRequest, capacity_exists: bool, now_ms: float) -> Decision:
         """Return what to tell a request whose time in the queue is over."""
-        ahead = self.queue.ahead_of(queued.priority)
+        ahead = self.queue.ahead_of(queued)
         return self._admission.overdue(capacity_exists, now_ms - queued.arrival_ms, ahead)
 
-    def _decide(self, usage: TenantUsage, prompt_tokens: int, tier: TierPolicy, now_ms: float) -> Decision:
-        ahead = self.queue.ahead_of(tier.priority)
-        return self._admission.decide(usage, prompt_tokens, ahead, tier.max_queue_ms, now_ms)
+    def _decide(self, usage: TenantUsage, tier: TierPolicy, queued: QueuedRequest, now_ms: float) -> Decision:
+        ahead = self.queue.ahead_of(queued)
+        return self._admission.decide(usage, queued.context_tokens, ahead, tier.max_queue_ms, now_ms)
 
     def _next(self, now_ms: float, place: Callable[[QueuedRequest], W | None]) -> tuple[QueuedRequest, W] | None:
         chosen: list[W] = []

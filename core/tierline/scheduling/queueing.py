@@ -12,7 +12,7 @@ its own priority and those below from the start. Lower priorities get one dispat
 whatever waits above them.
 """
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -53,9 +53,26 @@ class QueuedRequest:
 
 @dataclass(slots=True)
 class _Line:
-    """The waiting requests of one tenant in one priority, best first."""
+    """The waiting requests of one tenant in one priority, best first, and their context tokens together."""
 
     requests: list[QueuedRequest] = field(default_factory=list)
+    tokens: int = 0
+
+    def add(self, request: QueuedRequest) -> None:
+        insort(self.requests, request, key=lambda queued: queued.order)
+        self.tokens += request.context_tokens
+
+    def remove(self, request: QueuedRequest) -> None:
+        self.requests.remove(request)
+        self.tokens -= request.context_tokens
+
+    def before(self, order: tuple[float, float, str]) -> list[QueuedRequest]:
+        """Return those that go before one of this order."""
+        return self.requests[: bisect_left(self.requests, order, key=lambda queued: queued.order)]
+
+    def within(self, tokens: float) -> float:
+        """Return how many of its requests `tokens` tokens of service start, a part of one for a part."""
+        return len(self.requests) * min(max(tokens, 0.0) / self.tokens, 1.0)
 
 
 class QueueManager:
@@ -95,8 +112,7 @@ class QueueManager:
         if request.resumed:
             insort(self._resumed, request, key=lambda queued: (-queued.priority, queued.order))
             return
-        line = self._bands.setdefault(request.priority, {}).setdefault(request.tenant, _Line())
-        insort(line.requests, request, key=lambda queued: queued.order)
+        self._bands.setdefault(request.priority, {}).setdefault(request.tenant, _Line()).add(request)
 
     def remove(self, request_id: str) -> QueuedRequest | None:
         """Take a request out without serving it; None when it does not wait."""
@@ -129,10 +145,27 @@ class QueueManager:
         """Requests whose waiting is over; the caller removes and refuses them."""
         return tuple(request for request in self._by_id.values() if request.expires_ms <= now_ms)
 
-    def ahead_of(self, priority: int) -> int:
-        """How many waiting requests a new one of `priority` would find before it, at the worst."""
-        lines = [line for band, lines in self._bands.items() if band >= priority for line in lines.values()]
-        return len(self._resumed) + sum(len(line.requests) for line in lines)
+    def ahead_of(self, request: QueuedRequest) -> float:
+        """Return how many waiting requests are served before `request`, which may wait here or be about to.
+
+        Those above its priority; of its own tenant those due before it; of other tenants what they may be served until
+        their counters pass the level that its tenant has reached when its turn comes, and the difference they are
+        allowed. So a tenant that floods the queue does not make others look late.
+        """
+        above = sum(len(line.requests) for line in self._lines_above(request.priority))
+        band = self._bands.get(request.priority, {})
+        own = band[request.tenant].before(request.order) if request.tenant in band else []
+        level = self._level(request.tenant) + sum(other.context_tokens for other in own) / request.weight
+        others = (self._until(tenant, line, level) for tenant, line in band.items() if tenant != request.tenant)
+        return len(self._resumed) + above + len(own) + sum(others)
+
+    def _lines_above(self, priority: int) -> Iterator[_Line]:
+        return (line for band, lines in self._bands.items() if band > priority for line in lines.values())
+
+    def _until(self, tenant: str, line: _Line, level: float) -> float:
+        head = line.requests[0]
+        service = level + head.service_difference_tokens - self.counter(tenant)
+        return line.within(service * head.weight / PROMPT_WEIGHT)
 
     def next(self, now_ms: float, fits: Callable[[QueuedRequest], bool]) -> QueuedRequest | None:
         """Return the request to serve now, or None when none fits or a late one that does not fit holds the line."""
@@ -170,9 +203,15 @@ class QueueManager:
         return (over, counter if over else head.deadline_ms, head.arrival_ms, head.request_id)
 
     def _lift(self, tenant: str) -> None:
+        self._counters[tenant] = self._level(tenant)
+
+    def _level(self, tenant: str) -> float:
+        """Return the counter that `tenant` waits with: its own, lifted when nothing of it waited yet."""
+        if self._waiting_of.get(tenant):
+            return self.counter(tenant)
         active = [self.counter(other) for other, count in self._waiting_of.items() if count]
         floor = min(active) if active else self.counter(self._last_left)
-        self._counters[tenant] = max(self.counter(tenant), floor)
+        return max(self.counter(tenant), floor)
 
     def _charge(self, tenant: str, tokens: float) -> None:
         self._counters[tenant] = self.counter(tenant) + tokens
@@ -190,7 +229,7 @@ class QueueManager:
     def _leave_band(self, request: QueuedRequest) -> None:
         band = self._bands[request.priority]
         line = band[request.tenant]
-        line.requests.remove(request)
+        line.remove(request)
         if not line.requests:
             del band[request.tenant]
         if not band:

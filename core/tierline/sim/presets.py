@@ -7,7 +7,9 @@ conversation trace (Qin et al., FAST 2025).
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 _Z90 = 1.2815515655446004
 """The standard normal distribution's 90th percentile."""
@@ -46,3 +48,14 @@ LMSYS_CHAT = TrafficPreset("lmsys-chat", Lengths(40, 432, 1024), Lengths(211, 51
 MOONCAKE_CONVERSATION = TrafficPreset(
     "mooncake-conversation", Lengths(6909, 27_367, 126_000), Lengths(350, 597, 2000), 1.0
 )
+
+PRESETS: Mapping[str, TrafficPreset] = MappingProxyType(
+    {preset.name: preset for preset in (AZURE_CONVERSATION, AZURE_CODE, LMSYS_CHAT, MOONCAKE_CONVERSATION)}
+)
+
+
+def fixed_lengths(preset: TrafficPreset, prompt_tokens: int | None, output_tokens: int | None) -> TrafficPreset:
+    """Return the preset with every prompt or output of one length, where one is given."""
+    prompts = Lengths(prompt_tokens, prompt_tokens, prompt_tokens) if prompt_tokens else preset.prompt_tokens
+    outputs = Lengths(output_tokens, output_tokens, output_tokens) if output_tokens else preset.output_tokens
+    return TrafficPreset(preset.name, prompts, outputs, preset.arrival_cv)

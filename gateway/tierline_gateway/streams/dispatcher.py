@@ -50,8 +50,8 @@ class Dispatcher:
 
         `degraded` lowers a request to the tier that its own names for overload, and returns that if there is one.
         """
-        usage, prompt_tokens = self._ledger.usage(live.tenant), len(live.journal.prompt_ids)
-        decision = self.desk.decide(usage, prompt_tokens, live.tier, lambda: degraded(live), self._clock_ms())
+        usage, now_ms = self._ledger.usage(live.tenant), self._clock_ms()
+        decision = self.desk.decide(usage, live.tier, lambda: self._queued(live), lambda: degraded(live), now_ms)
         if not decision.accepted:
             error = refusal(decision)
             live.finish(FinishReason.REFUSED, error)

@@ -1,0 +1,256 @@
+"""Requests, a gateway's desk and several workers on one virtual clock.
+
+Events are arrivals, ends of iterations, the gateway's regular look at its queue, and the loss of a worker, whose
+streams go on elsewhere from the journal as the gateway does it. Nothing is drawn at random here, so a workload gives
+the same run each time.
+"""
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from tierline.api.policy import TenantPolicy, TierPolicy
+from tierline.scheduling.admission import Decision
+from tierline.scheduling.desk import RequestDesk, lower_tier, queued_request
+from tierline.scheduling.latency import Coefficients
+from tierline.scheduling.plans import EngineLimits
+from tierline.scheduling.queueing import QueuedRequest
+from tierline.scheduling.quota import QuotaLimits, TenantUsage
+from tierline.scheduling.routing import choose_worker
+from tierline.sim.clock import VirtualClock
+from tierline.sim.ladder import Policy
+from tierline.sim.requests import SimulatedRequest
+from tierline.sim.worker import NewTokens, SimulatedWorker
+from tierline.sim.workload import PlannedRequest
+from tierline.telemetry.records import Outcome
+
+TICK_MS = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLoss:
+    """Worker number `worker` is gone at `at_ms`, without notice."""
+
+    worker: int
+    at_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSetup:
+    """What is simulated, besides the requests."""
+
+    tiers: Mapping[str, TierPolicy]
+    tenants: Mapping[str, TenantPolicy]
+    limits: EngineLimits
+    truth: Coefficients
+    workers: int
+    losses: tuple[WorkerLoss, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRun:
+    """What came of it; `streams_lost_with` names for each lost worker the streams that moved."""
+
+    requests: tuple[SimulatedRequest, ...]
+    workers: tuple[SimulatedWorker, ...]
+    duration_ms: float
+    streams_lost_with: Mapping[str, tuple[str, ...]]
+
+
+class _Kind(IntEnum):
+    LOSS = 0
+    ITERATION = 1
+    ARRIVAL = 2
+    TICK = 3
+
+
+@dataclass(order=True, slots=True)
+class _Event:
+    at_ms: float
+    kind: _Kind
+    number: int
+    worker: SimulatedWorker | None = field(default=None, compare=False)
+    request: SimulatedRequest | None = field(default=None, compare=False)
+
+
+class FleetSimulation:
+    """One run of one policy."""
+
+    def __init__(self, setup: FleetSetup, policy: Policy, workload: Sequence[PlannedRequest]) -> None:
+        limits = policy.limits(setup.limits)
+        self._setup = setup
+        self._policy = policy
+        self._clock = VirtualClock()
+        self._desk = RequestDesk()
+        self._workers = {
+            name: SimulatedWorker(name, limits, setup.truth, policy.planner)
+            for name in (f"worker-{index}" for index in range(setup.workers))
+        }
+        self._usage = {name: TenantUsage(_limits_of(tenant)) for name, tenant in setup.tenants.items()}
+        self._requests = [self._new_request(index, planned) for index, planned in enumerate(workload)]
+        self._by_id = {request.request_id: request for request in self._requests}
+        self._unfinished = len(self._requests)
+        self._moved: dict[str, tuple[str, ...]] = {}
+        self._events: list[_Event] = []
+        self._numbers = itertools.count()
+        self._schedule_known()
+
+    def run(self) -> FleetRun:
+        """Run until every request has ended."""
+        last_ms = 0.0
+        while self._unfinished:
+            event = heapq.heappop(self._events)
+            self._clock.advance_to(event.at_ms)
+            self._handle(event)
+            if event.kind is not _Kind.TICK:
+                last_ms = event.at_ms
+            self._work()
+        return FleetRun(tuple(self._requests), tuple(self._workers.values()), last_ms, self._moved)
+
+    def _schedule_known(self) -> None:
+        for request in self._requests:
+            self._at(request.planned.at_ms, _Kind.ARRIVAL, request=request)
+        for loss in self._setup.losses:
+            self._at(loss.at_ms, _Kind.LOSS, worker=self._workers[f"worker-{loss.worker}"])
+        self._at(TICK_MS, _Kind.TICK)
+
+    def _at(
+        self,
+        at_ms: float,
+        kind: _Kind,
+        worker: SimulatedWorker | None = None,
+        request: SimulatedRequest | None = None,
+    ) -> None:
+        heapq.heappush(self._events, _Event(at_ms, kind, next(self._numbers), worker, request))
+
+    def _handle(self, event: _Event) -> None:
+        if event.kind is _Kind.ARRIVAL and event.request is not None:
+            self._arrive(event.request)
+        elif event.kind is _Kind.ITERATION and event.worker is not None:
+            self._take_tokens(event.worker)
+        elif event.kind is _Kind.LOSS and event.worker is not None:
+            self._lose(event.worker)
+        else:
+            self._tick()
+
+    def _new_request(self, index: int, planned: PlannedRequest) -> SimulatedRequest:
+        tenant, tier = self._setup.tenants[planned.tenant], self._setup.tiers[planned.tier]
+        return SimulatedRequest(f"r{index:06d}", planned, tenant, tier)
+
+    def _arrive(self, request: SimulatedRequest) -> None:
+        window = max((worker.view().window_tokens for worker in self._workers.values()), default=0)
+        if request.total_tokens > window:
+            self._end(request, Outcome.REJECTED, f"{request.total_tokens} tokens, the workers hold {window}")
+            return
+        usage = self._usage[request.tenant.tenant]
+        if self._policy.refuses:
+            decision = self._decide(request, usage)
+            if not decision.accepted:
+                self._end(request, Outcome.REJECTED, decision.reason)
+                return
+        usage.begin(request.planned.prompt_tokens, self._clock.now_ms)
+        self._desk.queue.push(self._queued(request))
+
+    def _decide(self, request: SimulatedRequest, usage: TenantUsage) -> Decision:
+        now_ms = self._clock.now_ms
+        return self._desk.decide(
+            usage, request.tier, lambda: self._queued(request), lambda: self._lower(request), now_ms
+        )
+
+    def _lower(self, request: SimulatedRequest) -> TierPolicy | None:
+        lower = lower_tier(request.tier, self._setup.tiers)
+        request.tier = lower or request.tier
+        return lower
+
+    def _queued(self, request: SimulatedRequest) -> QueuedRequest:
+        queued = queued_request(
+            request.request_id,
+            request.tier,
+            request.tenant,
+            context_tokens=request.context_tokens,
+            total_tokens=request.total_tokens,
+            arrival_ms=request.planned.at_ms,
+            now_ms=self._clock.now_ms,
+            resumed=bool(request.moves),
+        )
+        return self._policy.queued(queued)
+
+    def _work(self) -> None:
+        """Dispatch what can go, then start every worker that is idle and has something to do."""
+        now_ms = self._clock.now_ms
+        for queued, worker in self._desk.dispatch(now_ms, self._place):
+            self._start(queued, worker)
+        for worker in self._workers.values():
+            end_ms = worker.begin(now_ms) if worker.alive else None
+            if end_ms is not None:
+                self._at(end_ms, _Kind.ITERATION, worker=worker)
+
+    def _place(self, queued: QueuedRequest) -> SimulatedWorker | None:
+        views = (worker.view() for worker in self._workers.values())
+        chosen = choose_worker(views, queued.context_tokens, queued.total_tokens)
+        return self._workers[chosen.name] if chosen else None
+
+    def _start(self, queued: QueuedRequest, worker: SimulatedWorker) -> None:
+        request = self._by_id[queued.request_id]
+        refused = worker.submit(self._policy.engine_request(request.engine_request(), request.planned.at_ms))
+        if refused is None:
+            request.placed(worker.name, self._clock.now_ms)
+            return
+        self._desk.queue.refund(queued)
+        self._desk.queue.push(queued)
+
+    def _take_tokens(self, worker: SimulatedWorker) -> None:
+        if worker.alive:
+            tokens = worker.finish()
+            self._deliver(tokens)
+            for request_id in tokens.ended:
+                request = self._by_id[request_id]
+                request.left(self._clock.now_ms)
+                self._conclude(request, Outcome.OK)
+
+    def _deliver(self, tokens: NewTokens) -> None:
+        now_ms = self._clock.now_ms
+        counts: Counter[str] = Counter()
+        for request_id in tokens.request_ids:
+            request = self._by_id[request_id]
+            request.token_ms.append(now_ms)
+            counts[request.planned.tenant] += 1
+        for name, count in counts.items():
+            self._desk.queue.charge_output(name, count, self._setup.tenants[name].weight)
+            self._usage[name].generated(count, now_ms)
+
+    def _lose(self, worker: SimulatedWorker) -> None:
+        lost = worker.lose()
+        self._moved[worker.name] = lost
+        for request_id in lost:
+            request = self._by_id[request_id]
+            request.left(self._clock.now_ms)
+            request.moves += 1
+            self._desk.queue.push(self._queued(request))
+
+    def _tick(self) -> None:
+        now_ms = self._clock.now_ms
+        alive = any(worker.alive for worker in self._workers.values())
+        waiting = tuple(self._desk.queue.waiting()) if not alive and not self._policy.refuses else ()
+        for queued in waiting or self._desk.queue.expired(now_ms):
+            decision = self._desk.overdue(queued, alive, now_ms)
+            self._desk.queue.remove(queued.request_id)
+            request = self._by_id[queued.request_id]
+            outcome = Outcome.FAILED if request.token_ms else Outcome.REJECTED
+            self._conclude(request, outcome, decision.reason)
+        self._at(now_ms + TICK_MS, _Kind.TICK)
+
+    def _conclude(self, request: SimulatedRequest, outcome: Outcome, detail: str = "") -> None:
+        self._usage[request.tenant.tenant].end()
+        self._end(request, outcome, detail)
+
+    def _end(self, request: SimulatedRequest, outcome: Outcome, detail: str = "") -> None:
+        request.end(outcome, detail)
+        self._unfinished -= 1
+
+
+def _limits_of(tenant: TenantPolicy) -> QuotaLimits:
+    return QuotaLimits(tenant.tokens_per_minute, tenant.requests_per_minute, tenant.max_concurrent_requests)

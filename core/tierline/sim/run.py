@@ -1,0 +1,172 @@
+"""A scenario run under one policy, and its result as one document."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tierline.api.meta import ObjectMeta
+from tierline.api.policy import CompiledPolicy, TenantPolicy, compile_policy
+from tierline.api.tier import SLOTier
+from tierline.scheduling.latency import Coefficients
+from tierline.scheduling.plans import EngineLimits
+from tierline.sim.fleet import FleetRun, FleetSetup, FleetSimulation, WorkerLoss
+from tierline.sim.ladder import Policy
+from tierline.sim.presets import PRESETS, fixed_lengths
+from tierline.sim.recorded import Recording, read_recording
+from tierline.sim.scenario import InvalidScenario, Scenario, TenantSection, TrafficSection
+from tierline.sim.workload import PlannedRequest, TenantTraffic, plan_workload
+from tierline.telemetry.records import ClusterFacts, NodeUse, Reclaim, RequestRecord, TenantShare, TierTarget
+from tierline.telemetry.scorecard import Scorecard, build_scorecard
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationResult:
+    """What a run yields; all of it follows from the scenario, the policy and the seed."""
+
+    scenario: Scenario
+    policy: Policy
+    seed: int
+    fleet_run: FleetRun
+    records: tuple[RequestRecord, ...]
+    facts: ClusterFacts
+
+    def scorecard(self) -> Scorecard:
+        """Compute the scorecard, which takes about as long as the run."""
+        return build_scorecard(self.records, self.facts)
+
+    def document(self, scorecard: Scorecard) -> dict[str, Any]:
+        """Return the result with its scorecard as plain JSON values."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "scenario": self.scenario.name,
+            "policy": self.policy.name,
+            "seed": self.seed,
+            "simulated_ms": round(self.fleet_run.duration_ms, 4),
+            "workers": {
+                worker.name: {
+                    "iterations": worker.iterations,
+                    "busy_share": round(worker.busy_ms / max(self.fleet_run.duration_ms, 1.0), 4),
+                }
+                for worker in self.fleet_run.workers
+            },
+            "scorecard": scorecard.document(),
+        }
+
+
+def simulate(scenario: Scenario, policy: Policy, seed: int, folder: Path) -> SimulationResult:
+    """Run `scenario`; recordings are looked for in `folder`.
+
+    Raises `InvalidScenario` or `InvalidRecording`.
+    """
+    compiled = _compiled(scenario)
+    workload = _workload(scenario, seed, folder)
+    run = FleetSimulation(_setup(scenario, compiled), policy, workload).run()
+    records = tuple(request.record() for request in run.requests)
+    return SimulationResult(scenario, policy, seed, run, records, _facts(scenario, compiled, run))
+
+
+def _compiled(scenario: Scenario) -> CompiledPolicy:
+    tiers = [SLOTier(metadata=ObjectMeta(name=tier.name), spec=tier.spec) for tier in scenario.tiers]
+    compiled = compile_policy(tiers, (), ())
+    if compiled.problems:
+        raise InvalidScenario(f"{scenario.name}: {'; '.join(str(problem) for problem in compiled.problems)}")
+    return compiled
+
+
+def _workload(scenario: Scenario, seed: int, folder: Path) -> tuple[PlannedRequest, ...]:
+    generated = [_tenant_traffic(source) for source in scenario.traffic if source.preset is not None]
+    planned = list(plan_workload(generated, scenario.seconds, seed))
+    for source in scenario.traffic:
+        if source.csv is not None:
+            recording = Recording(folder / source.csv, source.tier, source.tenant, source.from_seconds, source.speed)
+            planned.extend(read_recording(recording, scenario.seconds))
+    known = {tenant.name for tenant in scenario.tenants}
+    strangers = sorted({request.tenant for request in planned} - known)
+    if strangers:
+        raise InvalidScenario(f"{scenario.name}: tenants must list {', '.join(strangers)}, whom a csv names")
+    return tuple(sorted(planned, key=lambda request: (request.at_ms, request.tenant)))
+
+
+def _tenant_traffic(source: TrafficSection) -> TenantTraffic:
+    assert source.tenant is not None, "checked with the scenario"
+    assert source.requests_per_second is not None, "checked with the scenario"
+    preset = fixed_lengths(PRESETS[source.preset or ""], source.prompt_tokens, source.output_tokens)
+    return TenantTraffic(
+        source.tenant, source.tier, source.requests_per_second, preset, source.prompt_scale, source.output_scale
+    )
+
+
+def _setup(scenario: Scenario, compiled: CompiledPolicy) -> FleetSetup:
+    engine, latency = scenario.workers.engine, scenario.workers.latency
+    return FleetSetup(
+        tiers=compiled.tiers,
+        tenants={tenant.name: _tenant_policy(tenant, tuple(compiled.tiers)) for tenant in scenario.tenants},
+        limits=EngineLimits(
+            max_running_requests=engine.max_running_requests,
+            max_batched_tokens=engine.max_batched_tokens,
+            max_model_tokens=engine.max_model_tokens,
+            block_tokens=engine.block_tokens,
+            total_blocks=engine.kv_cache_blocks,
+        ),
+        truth=Coefficients(
+            latency.iteration_ms,
+            latency.prefill_token_ms,
+            latency.attention_pair_ms,
+            latency.decode_ms,
+            latency.kv_token_ms,
+        ),
+        workers=scenario.workers.count,
+        losses=tuple(WorkerLoss(fault.worker, fault.lost_at_seconds * 1000) for fault in scenario.faults),
+    )
+
+
+def _tenant_policy(tenant: TenantSection, tiers: tuple[str, ...]) -> TenantPolicy:
+    return TenantPolicy(
+        namespace="",
+        tenant=tenant.name,
+        billing_tier="",
+        weight=tenant.weight,
+        tiers=tiers,
+        default_tier=tiers[0],
+        api_key_refs=(),
+        tokens_per_minute=tenant.limits.tokens_per_minute,
+        requests_per_minute=tenant.limits.requests_per_minute,
+        max_concurrent_requests=tenant.limits.max_concurrent_requests,
+        max_service_difference_tokens=tenant.max_service_difference_tokens,
+        cache_sharing="Isolated",
+    )
+
+
+def _facts(scenario: Scenario, compiled: CompiledPolicy, run: FleetRun) -> ClusterFacts:
+    lost_ms = {f"worker-{fault.worker}": fault.lost_at_seconds * 1000 for fault in scenario.faults}
+    return ClusterFacts(
+        duration_ms=run.duration_ms,
+        tiers=tuple(
+            TierTarget(
+                tier.name,
+                tier.ttft_deadline_ms,
+                tier.tpot_budget_ms,
+                tier.deadline_ms,
+                tier.attainment_percent,
+                tier.priority,
+            )
+            for tier in compiled.tiers.values()
+        ),
+        tenants=tuple(TenantShare(tenant.name, tenant.weight) for tenant in scenario.tenants),
+        nodes=tuple(
+            NodeUse(
+                worker.name,
+                "zone-a",
+                "on-demand",
+                min(run.duration_ms, lost_ms.get(worker.name, run.duration_ms)) / 1000,
+                lost_ms.get(worker.name),
+            )
+            for worker in run.workers
+        ),
+        reclaims=tuple(
+            Reclaim(name, name, lost_ms[name], lost_ms[name], streams)
+            for name, streams in run.streams_lost_with.items()
+        ),
+    )

@@ -1,0 +1,121 @@
+"""A worker on virtual time: the shipped core, credits as on the wire, a device that takes as long as the truth says."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tierline.scheduling.batching import BatchPlanner, batch_features
+from tierline.scheduling.core import SchedulerCore
+from tierline.scheduling.latency import Coefficients, LatencyModel
+from tierline.scheduling.plans import BatchPlan, EngineLimits, EngineRequest, IterationResult
+from tierline.scheduling.routing import WorkerView
+from tierline.wire.credits import CreditAccount, CreditIssuer, submit_cost_blocks
+from tierline.wire.frames import NackReason
+
+
+@dataclass(frozen=True, slots=True)
+class NewTokens:
+    """One output token for each of `request_ids`; it is the last one of those in `ended`."""
+
+    request_ids: tuple[str, ...]
+    ended: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    plan: BatchPlan
+    request_ids: tuple[str, ...]
+    elapsed_ms: float
+
+
+class SimulatedWorker:
+    """One worker with one gateway; every request runs to its full length.
+
+    `began` and `finished` bracket an iteration; between them the worker takes submits for the next one.
+    """
+
+    def __init__(self, name: str, limits: EngineLimits, truth: Coefficients, planner: type[BatchPlanner]) -> None:
+        self.name = name
+        self.alive = True
+        self.busy_ms = 0.0
+        self.outstanding: set[str] = set()
+        self._truth = truth
+        self._core = SchedulerCore(limits, LatencyModel(truth), planner)
+        self._account = CreditAccount()
+        self._issuer = CreditIssuer()
+        self._running: _Running | None = None
+        self._view: WorkerView | None = None
+        self._grant()
+
+    @property
+    def iterations(self) -> int:
+        return self._core.iteration
+
+    def view(self) -> WorkerView:
+        """Return what routing sees: credits and load as of the last iteration's report, less what was sent since."""
+        if self._view is None:
+            self._view = self._new_view()
+        return self._view
+
+    def _new_view(self) -> WorkerView:
+        core = self._core
+        return WorkerView(
+            name=self.name,
+            accepting=self.alive,
+            credit_requests=self._account.requests,
+            credit_blocks=self._account.blocks,
+            block_tokens=core.limits.block_tokens,
+            max_model_tokens=core.limits.max_model_tokens,
+            total_blocks=core.limits.total_blocks,
+            outstanding_requests=len(self.outstanding),
+            used_blocks=core.memory.used,
+        )
+
+    def submit(self, request: EngineRequest) -> NackReason | None:
+        """Start a request, or say why not; as on the wire, credit is spent in either case."""
+        cost = submit_cost_blocks(request.context_tokens, self._core.limits.block_tokens)
+        self._view = None
+        self._account.spend(cost)
+        self._issuer.spend(cost)
+        if self.outstanding and self._core.free_blocks < cost:
+            return NackReason.NO_BLOCKS
+        reason = self._core.submit(request)
+        if reason is None:
+            self.outstanding.add(request.request_id)
+        return reason
+
+    def begin(self, now_ms: float) -> float | None:
+        """Start the next iteration if there is work and none runs; returns when it will end."""
+        plan = self._core.plan(now_ms) if self._running is None and self.outstanding else None
+        if plan is None:
+            return None
+        requests = self._core.slots.requests
+        request_ids = tuple(request.request_id for slot in plan.slots.tolist() if (request := requests[slot]))
+        elapsed_ms = self._truth.predict_ms(batch_features(plan))
+        self._running = _Running(plan, request_ids, elapsed_ms)
+        return now_ms + elapsed_ms
+
+    def finish(self) -> NewTokens:
+        """End the running iteration and return the tokens it gave."""
+        running = self._running
+        assert running is not None, "no iteration runs"
+        self._running = None
+        self.busy_ms += running.elapsed_ms
+        stopped = np.zeros(len(running.request_ids), np.bool_)
+        committed = self._core.commit(IterationResult(running.plan.iteration, stopped, running.elapsed_ms))
+        ended = frozenset(finished.request_id for finished in committed.finished)
+        self.outstanding -= ended
+        self._grant()
+        return NewTokens(tuple(running.request_ids[row] for row in committed.delivered), ended)
+
+    def lose(self) -> tuple[str, ...]:
+        """Die with all that was not delivered; returns the requests that were here."""
+        self.alive = False
+        self._view = self._running = None
+        lost = tuple(sorted(self.outstanding))
+        self.outstanding.clear()
+        return lost
+
+    def _grant(self) -> None:
+        self._view = None
+        self._account.update(self._issuer.grant(self._core.free_requests, self._core.free_blocks, gateways=1))
