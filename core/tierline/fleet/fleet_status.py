@@ -50,8 +50,15 @@ def _accepted(seen: FleetObservation) -> Verdict:
     taken = seen.taken()
     if taken:
         names = ", ".join(f"{key.kind} {key.name}" for key in taken)
-        return Verdict("Accepted", False, "NameTaken", f"{names} belongs to another object: rename the fleet or pool.")
+        return Verdict("Accepted", False, "NameTaken", _taken_message(names))
     return Verdict("Accepted", True, "Valid", "The spec is valid.")
+
+
+def _taken_message(names: str) -> str:
+    return (
+        f"{names} belongs to another object: if that is a fleet just deleted, its remains are on their way out and "
+        "nothing needs to be done; otherwise rename the fleet or pool."
+    )
 
 
 def _tiers_resolved(seen: FleetObservation) -> Verdict:

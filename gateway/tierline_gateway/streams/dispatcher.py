@@ -4,7 +4,8 @@ Everything runs on one event loop, in callbacks that never wait, so no state nee
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from tierline.api.policy import TierPolicy
 from tierline.scheduling.admission import Decision, Verdict
@@ -74,7 +75,9 @@ class Dispatcher:
         """Dispatch while some waiting request fits some worker."""
         now_ms = self._clock_ms()
         for queued, link in self.desk.dispatch(now_ms, self._place):
-            self._start(self._live[queued.request_id], link, now_ms)
+            live = self._live[queued.request_id]
+            with self._isolated(live):
+                self._start(live, link, now_ms)
 
     def abandon(self, error: ApiError) -> None:
         """End every request that is not done with `error`."""
@@ -121,7 +124,8 @@ class Dispatcher:
             if live is None or live.life.done:
                 continue
             if live.worker == link.name:
-                self._take_tokens(link, live, batch)
+                with self._isolated(live):
+                    self._take_tokens(link, live, batch)
             else:
                 # It left this worker and may wait with its old epoch: what still comes from here is too late.
                 live.journal.duplicates_dropped += len(batch.token_ids)
@@ -141,6 +145,16 @@ class Dispatcher:
         queued = self._queued(live)
         self.queue.refund(queued)
         self.queue.push(queued)
+
+    @contextmanager
+    def _isolated(self, live: LiveRequest) -> Iterator[None]:
+        """A defect that one request brings to light ends that request, not the connection with all the others."""
+        try:
+            yield
+        except Exception:
+            log.exception("request %s cannot go on", live.request_id)
+            self._leave(live, cancel=True)
+            live.finish(FinishReason.FAILED, failed("The gateway could not go on with this request; try again."))
 
     def _queued(self, live: LiveRequest) -> QueuedRequest:
         return queued_request(

@@ -3,11 +3,13 @@
 import asyncio
 
 import aiohttp
+import openai
 import pytest
 from fake_wire_worker import FakeWorker, answer_text
 
-from tierline.wire.frames import Refusal
+from tierline.wire.frames import Refusal, TokenBatch
 from tierline_gateway.front import answer_writer
+from tierline_gateway.streams.journal import Journal
 from tierline_gateway.workers import link as worker_link
 from tierline_gateway.workers.discovery import WorkerEndpoint
 
@@ -98,3 +100,21 @@ async def test_a_client_that_reads_nothing_is_given_up(rig, worker, monkeypatch)
                 await answer.read()
     await worker.wait_for(lambda: bool(worker.cancels))
     assert not list(rig.service.dispatcher.live)
+
+
+async def test_a_defect_in_one_request_ends_that_request_alone(rig, make_worker, monkeypatch) -> None:
+    await make_worker("w0")
+    accept = Journal.accept
+
+    def defective(journal: Journal, batch: TokenBatch) -> tuple[int, ...]:
+        if journal.sampling.max_tokens == 7:
+            raise KeyError("planted")
+        return accept(journal, batch)
+
+    monkeypatch.setattr(Journal, "accept", defective)
+    beside = asyncio.create_task(text_of(rig, 60))
+    with pytest.raises(openai.InternalServerError, match="could not go on with this request"):
+        await rig.client().with_options(max_retries=0).completions.create(model="m", prompt="hi", max_tokens=7)
+
+    assert await beside == answer_text(60)
+    assert len(rig.workers["w0"].held) == 0
