@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tierline.scheduling.batching import Batch, BatchPlanner, batch_features
+from tierline.scheduling.feeding import Feed
 from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.plans import BatchPlan, Committed, EngineLimits, EngineRequest, Finished, IterationResult
@@ -52,6 +53,7 @@ class SchedulerCore:
         self.draining = False
         self._planner = planner(limits, self.slots, self.memory, self.preemptor, latency)
         self._last_iteration_ms = 0.0
+        self._feed = Feed(limits)
 
     def submit(self, request: EngineRequest) -> NackReason | None:
         """Take a request, or say why not. Raises `InvalidEngineRequest` when nothing could be computed for it.
@@ -68,6 +70,7 @@ class SchedulerCore:
         if not self.slots.free:
             return NackReason.NO_SLOT
         self.slots.add(request)
+        self._feed.submitted(request.context_tokens)
         return None
 
     def cancel(self, request_id: str) -> bool:
@@ -92,7 +95,9 @@ class SchedulerCore:
             return None
         self.iteration += 1
         plan = self._plan_of(batch)
-        self.in_flight.append(InFlight(plan, batch_features(plan)))
+        features = batch_features(plan)
+        self._feed.planned(int(features.prefill_tokens), self._backlog()[1])
+        self.in_flight.append(InFlight(plan, features))
         return plan
 
     def commit(self, result: IterationResult) -> Committed:
@@ -123,6 +128,12 @@ class SchedulerCore:
         return 0 if self.draining else self.slots.free
 
     @property
+    def grantable_requests(self) -> int:
+        """How many more requests gateways may be promised: those that the next iterations start, if slots are free."""
+        waiting, backlog_tokens = self._backlog()
+        return min(self.free_requests, self._feed.room(waiting, backlog_tokens))
+
+    @property
     def free_blocks(self) -> int:
         """Blocks that neither belong to a request nor will be needed for the context of one that waits."""
         slots = self.slots
@@ -134,19 +145,25 @@ class SchedulerCore:
         """Return what the worker reports with each iteration."""
         slots = self.slots
         running = int(np.count_nonzero(slots.phase == Phase.RUNNING))
-        left = slots.known - slots.computed
-        held = (slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED)
+        _, backlog_tokens = self._backlog()
         return Signals(
             running_requests=running,
             waiting_requests=len(slots.slot_of) - running,
             used_blocks=self.memory.used,
             total_blocks=self.memory.total,
-            backlog_tokens=int(left[held & (left > 1)].sum()),
+            backlog_tokens=backlog_tokens,
             iteration_ms=self._last_iteration_ms,
             latency_coefficients=tuple(self.latency.coefficients),
             latency_residual_p95_ms=self.latency.residual_p95_ms,
             latency_samples=self.latency.samples,
         )
+
+    def _backlog(self) -> tuple[int, int]:
+        """Count the requests whose context is not computed yet, and the tokens that it lacks."""
+        slots = self.slots
+        left = slots.known - slots.computed
+        unfinished = (slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED) & (left > 1)
+        return int(np.count_nonzero(unfinished)), int(left[unfinished].sum())
 
     def _can_never_fit(self, request: EngineRequest) -> bool:
         needed = blocks_for(request.max_total_tokens - 1, self.limits.block_tokens)

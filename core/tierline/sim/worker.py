@@ -118,4 +118,4 @@ class SimulatedWorker:
 
     def _grant(self) -> None:
         self._view = None
-        self._account.update(self._issuer.grant(self._core.free_requests, self._core.free_blocks, gateways=1))
+        self._account.update(self._issuer.grant(self._core.grantable_requests, self._core.free_blocks, gateways=1))

@@ -77,8 +77,8 @@ async def test_full_worker_nacks(shared):
 
 async def test_two_gateways_share_credit_and_one_that_leaves_frees_everything(shared):
     first, second = await shared.connect("g1"), await shared.connect("g2")
-    assert first.frames[0].credits.requests_total == 8
-    assert second.frames[0].credits.requests_total == 4
+    alone, shared_by_two = (client.frames[0].credits.requests_total for client in (first, second))
+    assert 1 <= shared_by_two <= alone <= 8
     first.send(Submit("same", 1, PROMPT, LONG))
     await first.until(lambda frame: isinstance(frame, Iteration) and bool(frame.tokens))
     await second.stream(Submit("same", 1, PROMPT, SHORT))

@@ -104,7 +104,7 @@ def test_welcome_tells_sizes_and_credit():
     welcome, first = Harness().join()
     assert isinstance(welcome, Welcome)
     assert (welcome.model, welcome.total_blocks, welcome.max_model_tokens) == ("m", 40, 128)
-    assert (welcome.credits.requests_total, welcome.credits.blocks_total) == (4, 40)
+    assert (welcome.credits.requests_total, welcome.credits.blocks_total) == (2, 40)
     assert first == Iteration(0, first.signals, welcome.credits)
 
 
@@ -198,7 +198,7 @@ def test_cancel_frees_blocks_at_once_and_stale_cancels_do_nothing(harness):
     harness.engine.handle(Cancelled(1, Cancel("a", 3)))
     (out,) = harness.engine.publish({})
     assert out.frame.signals.used_blocks == 0
-    assert out.frame.credits.requests_total == 5
+    assert out.frame.credits.requests_total == 3
     assert not harness.engine.busy
 
 
@@ -213,11 +213,11 @@ def test_a_lost_gateway_takes_only_its_own_requests(harness):
 
 def test_two_gateways_share_the_credit(harness):
     welcome, _ = harness.join(2)
-    assert (welcome.credits.requests_total, welcome.credits.blocks_total) == (2, 32)
+    assert (welcome.credits.requests_total, welcome.credits.blocks_total) == (1, 32)
     harness.engine.handle(GatewayLeft(2))
     harness.submit("a", max_tokens=1)
     *_, last = harness.steps()
-    assert last[0].frame.credits.requests_total == 5
+    assert last[0].frame.credits.requests_total == 3
 
 
 def test_the_last_free_slot_is_offered_to_every_gateway():
@@ -229,7 +229,7 @@ def test_the_last_free_slot_is_offered_to_every_gateway():
 def test_nacked_submits_are_charged_so_both_ledgers_agree(harness):
     harness.submit("long", prompt=(1,) * 20, max_tokens=126)
     (out,) = harness.engine.publish({})
-    assert out.frame.credits.requests_total == 5
+    assert out.frame.credits.requests_total == 3
     assert out.frame.credits.blocks_total == 40 + 6
 
 

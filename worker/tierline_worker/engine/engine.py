@@ -130,7 +130,7 @@ class Engine:
         self.snapshot = Snapshot(core.signals(), int(core.slots.computed[occupied].sum()))
         frames = []
         for gateway in self._ledger:
-            granted, changed = self._ledger.grant(gateway, core.free_requests, core.free_blocks)
+            granted, changed = self._ledger.grant(gateway, core.grantable_requests, core.free_blocks)
             tokens = tuple(batches.get(gateway, ()))
             if changed or tokens:
                 frame = Iteration(core.iteration, self.snapshot.signals, granted, tokens)
@@ -195,7 +195,7 @@ class Engine:
         if self._draining is not None:
             return [Outgoing(gateway, Refusal("the worker drains, use another one"))]
         self._ledger.open(gateway)
-        granted, _ = self._ledger.grant(gateway, self._core.free_requests, self._core.free_blocks)
+        granted, _ = self._ledger.grant(gateway, self._core.grantable_requests, self._core.free_blocks)
         limits = self._core.limits
         welcome = Welcome(
             version=PROTOCOL_VERSION,

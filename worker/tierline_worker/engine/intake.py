@@ -68,5 +68,5 @@ class Intake:
         return core.submit(engine_request(gateway, frame, now_s))
 
     def _end(self, core: SchedulerCore, gateway: int, ended: TokenBatch) -> Outgoing:
-        granted, _ = self._ledger.grant(gateway, core.free_requests, core.free_blocks)
+        granted, _ = self._ledger.grant(gateway, core.grantable_requests, core.free_blocks)
         return Outgoing(gateway, Iteration(core.iteration, core.signals(), granted, (ended,)))
