@@ -24,9 +24,11 @@ def _oracle(path, prompt: list[int], new_tokens: int = NEW_TOKENS) -> list[int]:
     return out[0, len(prompt) :].tolist()
 
 
-@pytest.mark.parametrize("length", [1, 3, 4, 17, 61])
-def test_a_request_alone_equals_the_oracle(tiny_path, tiny_bench, length):
-    assert tiny_bench.generate(_prompt(length), NEW_TOKENS) == _oracle(tiny_path, _prompt(length))
+@pytest.mark.parametrize("length", [1, 3, 4, 17, 61, 375])
+def test_a_request_alone_equals_the_oracle(tiny_path, length):
+    assert Bench.load(tiny_path, blocks=128).generate(_prompt(length), NEW_TOKENS) == _oracle(
+        tiny_path, _prompt(length)
+    )
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 5, 8, 16, 37])
