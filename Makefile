@@ -59,9 +59,10 @@ e2e-kind: setup ## The same suite on kind (needs Docker and kind)
 	bash tools/e2e_kind.sh
 
 .PHONY: bench
-bench: setup ## Benchmarks: prints the planner's and the engine's figures
+bench: setup ## Benchmarks: prints the figures of the planner, the engine and a worker's start
 	$(BIN)/python bench/scheduling_plan.py
 	$(BIN)/python bench/engine_quick.py
+	$(BIN)/python bench/worker_start.py
 
 ##@ Develop
 .PHONY: setup

@@ -1,6 +1,10 @@
 """The engine: owns the scheduling core and the executor, turns messages and iterations into frames.
 
 It has no thread, socket or clock of its own (`EngineLoop` gives it those), so tests drive it step by step.
+
+It plans an iteration, computes it and delivers its tokens in turn. The core could plan one step ahead, but on a CPU
+that gains nothing: planning and delivery take 0.15 ms of a 16 ms step with one request and 0.65 ms with 256, and with
+the computation in a thread and on a core of its own a step took 0.97 to 1.01 of its time, alternated, with 1 and 16.
 """
 
 import logging
