@@ -61,6 +61,23 @@ def test_cut_off_gguf(tmp_path, keep):
     assert "damaged or cut off" in _refusal(broken)
 
 
+def test_damage_anywhere_in_the_head_of_a_gguf_is_refused_or_harmless(tmp_path):
+    random = np.random.default_rng(1)
+    whole = write_tiny_gguf(tmp_path / "tiny.gguf").read_bytes()
+    broken = tmp_path / "broken.gguf"
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in random.integers(0, whole.index(b"tierline.test.flags") + 1500, 3):
+            damaged[place] = random.integers(256)
+        broken.write_bytes(damaged)
+        try:
+            open_checkpoint(broken)
+        except ModelError:
+            refused += 1
+    assert refused > 30
+
+
 def test_gguf_of_random_bytes(tmp_path):
     path = tmp_path / "random.gguf"
     path.write_bytes(b"GGUF\x03\x00\x00\x00" + np.random.default_rng(0).bytes(4096))

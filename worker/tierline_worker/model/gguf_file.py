@@ -46,11 +46,11 @@ class GGUFCheckpoint:
         self._path = path
         try:
             self._index = read_index(path)
+            self._architecture = str(self._required("general.architecture"))
+            self.config = self._read_config()
         except _BROKEN_FILE as error:
             problem = f"the GGUF file is damaged or cut off ({error})"
             raise ModelError(path, problem, "delete it and let it be fetched again") from error
-        self._architecture = str(self._required("general.architecture"))
-        self.config = self._read_config()
 
     def tensor(self, name: str) -> torch.Tensor:
         stored = self._index.tensors.get(_gguf_name(name))

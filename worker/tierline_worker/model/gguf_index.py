@@ -52,14 +52,15 @@ def read_index(path: Path) -> GGUFIndex:
     magic, version, tensor_count, field_count = cursor.take("<4sIQQ")
     if magic != b"GGUF" or version not in _VERSIONS:
         raise ValueError("it does not begin as a little-endian GGUF file of version 2 or 3 does")
-    fields = dict(cursor.field() for _ in range(field_count))
-    fields_of_interest = {name: value for name, value in fields.items() if value is not None}
+    fields = {name: value for name, value in (cursor.field() for _ in range(field_count)) if value is not None}
     places = [cursor.tensor_place() for _ in range(tensor_count)]
-    alignment = int(fields_of_interest.get("general.alignment", _DEFAULT_ALIGNMENT))
+    alignment = int(fields.get("general.alignment", _DEFAULT_ALIGNMENT))
+    if alignment < 1:
+        raise ValueError(f"general.alignment is {alignment}")
     begin = -(-cursor.offset // alignment) * alignment
     content = np.frombuffer(mapped, dtype=np.uint8)
     tensors = [_stored(content, begin, place) for place in places]
-    return GGUFIndex(fields_of_interest, {tensor.name: tensor for tensor in tensors})
+    return GGUFIndex(fields, {tensor.name: tensor for tensor in tensors})
 
 
 @dataclass(frozen=True, slots=True)
