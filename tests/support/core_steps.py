@@ -7,7 +7,6 @@ import numpy as np
 from tierline.scheduling.invariants import CheckedSchedulerCore
 from tierline.scheduling.latency import Coefficients, LatencyModel
 from tierline.scheduling.plans import BatchPlan, Committed, EngineLimits, EngineRequest, IterationResult
-from tierline.scheduling.slots import Phase
 
 FLAT = Coefficients(5.0, 0.1, 0.0, 0.0, 0.0)
 
@@ -55,5 +54,5 @@ def rows(core: CheckedSchedulerCore, plan: BatchPlan) -> dict[str, tuple[int, in
     return dict(zip(names, cells, strict=True))
 
 
-def phase(core: CheckedSchedulerCore, name: str) -> Phase:
-    return Phase(int(core.slots.phase[core.slots.slot_of[name]]))
+def phase(core: CheckedSchedulerCore, name: str) -> int:
+    return int(core.slots.phase[core.slots.slot_of[name]])

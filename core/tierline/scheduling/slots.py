@@ -5,7 +5,7 @@ state is kept in arrays, and only what changes leaves as a delta.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+from typing import Final
 
 import numpy as np
 
@@ -13,14 +13,17 @@ from tierline.scheduling.plans import EngineLimits, EngineRequest
 from tierline.wire.credits import blocks_for
 
 
-class Phase(IntEnum):
-    """What a slot is doing. ENDED: its request is gone, but an iteration in flight still computes on it."""
+class Phase:
+    """What a slot is doing. ENDED: its request is gone, but an iteration in flight still computes on it.
 
-    FREE = 0
-    WAITING = 1
-    RUNNING = 2
-    PARKED = 3
-    ENDED = 4
+    Plain numbers: they are compared with whole arrays several times an iteration, and an enum's members are slow there.
+    """
+
+    FREE: Final = 0
+    WAITING: Final = 1
+    RUNNING: Final = 2
+    PARKED: Final = 3
+    ENDED: Final = 4
 
 
 PROGRESS = ("phase", "arrival", "known", "confirmed", "computed", "announced", "bypassed", "last_planned")

@@ -213,12 +213,10 @@ class FleetSimulation:
 
     def _deliver(self, tokens: NewTokens) -> None:
         now_ms = self._clock.now_ms
-        counts: Counter[str] = Counter()
-        for request_id in tokens.request_ids:
-            request = self._by_id[request_id]
+        requests = [self._by_id[request_id] for request_id in tokens.request_ids]
+        for request in requests:
             request.token_ms.append(now_ms)
-            counts[request.planned.tenant] += 1
-        for name, count in counts.items():
+        for name, count in Counter(request.planned.tenant for request in requests).items():
             self._desk.queue.charge_output(name, count, self._setup.tenants[name].weight)
             self._usage[name].generated(count, now_ms)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tierline.scheduling.batching import BatchPlanner, batch_features
+from tierline.scheduling.batching import BatchPlanner
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import Coefficients, LatencyModel
 from tierline.scheduling.plans import BatchPlan, EngineLimits, EngineRequest, IterationResult
@@ -91,7 +91,7 @@ class SimulatedWorker:
             return None
         requests = self._core.slots.requests
         request_ids = tuple(request.request_id for slot in plan.slots.tolist() if (request := requests[slot]))
-        elapsed_ms = self._truth.predict_ms(batch_features(plan))
+        elapsed_ms = self._truth.predict_ms(self._core.in_flight[-1].features)
         self._running = _Running(plan, request_ids, elapsed_ms)
         return now_ms + elapsed_ms
 

@@ -93,8 +93,8 @@ class FakeWorker:
         self.core = SchedulerCore(limits, LatencyModel(TRUTH))
         self.device = FakeExecutor(limits, TRUTH, journal.__getitem__)
 
-    def phase(self, request_id: str) -> Phase:
-        return Phase(int(self.core.slots.phase[self.core.slots.slot_of[request_id]]))
+    def phase(self, request_id: str) -> int:
+        return int(self.core.slots.phase[self.core.slots.slot_of[request_id]])
 
     def step(self) -> tuple[dict[str, int], dict[str, str]]:
         plan = self.core.plan(0.0)

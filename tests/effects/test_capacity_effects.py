@@ -1,0 +1,93 @@
+"""How much traffic the policies carry before their promises break, and what is left beyond that."""
+
+import time
+
+import numpy as np
+from simulated_fleets import run_fleet, source, tier
+
+from tierline.sim.run import SimulationResult
+from tierline.telemetry.goodput import met
+from tierline.telemetry.records import TierTarget
+
+INTERACTIVE = tier("interactive", 100, "Latency", 800, ttftMilliseconds={"p95": 1000}, tpotMilliseconds={"p95": 50})
+KNEE_PER_SECOND = 18.0
+"""One worker serves so many conversations a second in time; at 20 it no longer serves all of them."""
+
+
+def conversations(policy: str, per_second: float, seconds: float = 60, workers: int = 1) -> SimulationResult:
+    traffic = [source("a", "interactive", per_second * workers)]
+    return run_fleet(
+        policy, workers=workers, seconds=seconds, tiers=[INTERACTIVE], tenants=[{"name": "a"}], traffic=traffic
+    )
+
+
+def sustains(policy: str, per_second: float, gap_limit_ms: float) -> bool:
+    """Sarathi-Serve's definition of capacity: p99 gap within the limit, median wait for the first token within 2 s."""
+    records = conversations(policy, per_second, seconds=40).records
+    gaps = np.concatenate([np.diff(record.token_times_ms) for record in records if len(record.token_times_ms) > 1])
+    waits = [record.ttft_ms for record in records if record.ttft_ms is not None]
+    return bool(np.percentile(gaps, 99) <= gap_limit_ms and np.median(waits) <= 2000)
+
+
+def capacity(policy: str, gap_limit_ms: float, low: float, high: float) -> float:
+    while high - low > 0.5:
+        middle = (low + high) / 2
+        low, high = (middle, high) if sustains(policy, middle, gap_limit_ms) else (low, middle)
+    return low
+
+
+def test_stall_free_batches_carry_more_at_the_same_pace(record_effect) -> None:
+    ratio = capacity("edf", 50, 8, 24) / capacity("fcfs-prefill-first", 50, 0.5, 12)
+    record_effect("E1_stall_free_capacity", value=ratio, threshold=3.0, unit="x requests/s of prefill-first at 50 ms")
+
+
+def attainment(result: SimulationResult, target: TierTarget) -> float:
+    mine = [record for record in result.records if record.tier == target.name]
+    return sum(met(record, target) for record in mine) / len(mine)
+
+
+def in_time_per_second(policy: str, per_second: float) -> float:
+    result = conversations(policy, per_second)
+    return attainment(result, result.facts.tiers[0]) * per_second
+
+
+def test_overload_is_refused_early_instead_of_making_everyone_late(record_effect) -> None:
+    at_the_knee = in_time_per_second("tierline", KNEE_PER_SECOND)
+    overloaded = [in_time_per_second("tierline", KNEE_PER_SECOND * load) for load in (1.25, 1.5)]
+    assert in_time_per_second("fcfs-chunked", KNEE_PER_SECOND * 1.25) < 0.25 * at_the_knee
+    record_effect("E6_overload_requests", value=min(overloaded), threshold=15.0, unit="requests/s in time")
+    percent = 100 * min(overloaded) / at_the_knee
+    record_effect("E6_overload_goodput", value=percent, threshold=85.0, unit="% of the knee's, at 125 and 150 % load")
+
+
+def three_classes(policy: str, per_second: float) -> dict[str, float]:
+    tight = tier("tight", 100, "Latency", 400, ttftMilliseconds={"p95": 500}, tpotMilliseconds={"p95": 50})
+    normal = tier("normal", 50, "Latency", 3200, ttftMilliseconds={"p95": 4000}, tpotMilliseconds={"p95": 100})
+    batch = tier("batch", 10, "Cost", 600_000, deadlineSeconds=120)
+    tenants = {"a": "tight", "b": "normal", "c": "batch"}
+    traffic = [source(tenant, name, per_second / 3) for tenant, name in tenants.items()]
+    result = run_fleet(
+        policy,
+        seconds=60,
+        tiers=[tight, normal, batch],
+        tenants=[{"name": tenant} for tenant in tenants],
+        traffic=traffic,
+    )
+    return {target.name: 100 * attainment(result, target) for target in result.facts.tiers}
+
+
+def test_tight_deadlines_hold_at_the_knee_beside_loose_ones(record_effect) -> None:
+    ours = three_classes("tierline", KNEE_PER_SECOND)
+    assert three_classes("fcfs-chunked", KNEE_PER_SECOND)["tight"] < 50
+    record_effect("E7_tight_attainment", value=ours["tight"], threshold=98.0, unit="% at the knee")
+    record_effect("E7_batch_attainment", value=ours["batch"], threshold=99.0, unit="% at the knee")
+
+
+def test_simulation_runs_far_ahead_of_real_time(record_effect) -> None:
+    """CPU time, since tests share the machine; the best of three, since noise only slows."""
+    speeds = []
+    for _ in range(3):
+        began_s = time.process_time()
+        result = conversations("tierline", 16, workers=4, seconds=30)
+        speeds.append(4 * result.fleet_run.duration_ms / 1000 / (time.process_time() - began_s))
+    record_effect("E13_simulator_speed", value=max(speeds), threshold=100.0, unit="x real time per simulated worker")
