@@ -61,6 +61,7 @@ e2e-kind: setup ## The same suite on kind (needs Docker and kind)
 .PHONY: bench
 bench: setup ## Benchmarks: prints the figures of the planner, the engine and a worker's start
 	$(BIN)/python bench/scheduling_plan.py
+	$(BIN)/python bench/simulator_speed.py
 	$(BIN)/python bench/engine_quick.py
 	$(BIN)/python bench/worker_start.py
 

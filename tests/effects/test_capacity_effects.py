@@ -1,7 +1,5 @@
 """How much traffic the policies carry before their promises break, and what is left beyond that."""
 
-import time
-
 import numpy as np
 from simulated_fleets import run_fleet, source, tier
 
@@ -81,13 +79,3 @@ def test_tight_deadlines_hold_at_the_knee_beside_loose_ones(record_effect) -> No
     assert three_classes("fcfs-chunked", KNEE_PER_SECOND)["tight"] < 50
     record_effect("E7_tight_attainment", value=ours["tight"], threshold=98.0, unit="% at the knee")
     record_effect("E7_batch_attainment", value=ours["batch"], threshold=99.0, unit="% at the knee")
-
-
-def test_simulation_runs_far_ahead_of_real_time(record_effect) -> None:
-    """CPU time, since tests share the machine; the best of three, since noise only slows."""
-    speeds = []
-    for _ in range(3):
-        began_s = time.process_time()
-        result = conversations("tierline", 16, workers=4, seconds=30)
-        speeds.append(4 * result.fleet_run.duration_ms / 1000 / (time.process_time() - began_s))
-    record_effect("E13_simulator_speed", value=max(speeds), threshold=100.0, unit="x real time per simulated worker")
