@@ -1,7 +1,7 @@
 """From what clients and gateway saw to the records that the scorecard is made from."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tierline.telemetry.audit import StreamAudit, StreamEvidence, audit_stream
@@ -38,9 +38,15 @@ class Evidence:
         return any(move.source == worker and move.target not in ("", worker) for move in moves)
 
 
-async def gather_evidence(observations: Sequence[Observation], debug: GatewayDebug) -> list[Evidence]:
-    """Join each observation with the gateway's journal of it."""
-    return [Evidence(seen, await debug.journal(seen.request_id) if seen.request_id else None) for seen in observations]
+async def gather_evidence(
+    observations: Sequence[Observation], debug: GatewayDebug, api_keys: Mapping[str, str]
+) -> list[Evidence]:
+    """Join each observation with the gateway's journal of it; `api_keys` are by tenant."""
+
+    async def journal(seen: Observation) -> JournalEntry | None:
+        return await debug.journal(seen.request_id, api_keys[seen.planned.tenant]) if seen.request_id else None
+
+    return [Evidence(seen, await journal(seen)) for seen in observations]
 
 
 async def repeat_undisturbed(evidence: Sequence[Evidence], reclaim: Reclaim, clients: TenantClients) -> list[Evidence]:

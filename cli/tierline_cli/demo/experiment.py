@@ -60,7 +60,7 @@ class Experiment:
                 observations, reclaim = await self._load_and_reclaim(clients, debug, sampler, clock, steps)
                 duration_ms = clock.now_ms()
                 steps.begin("ask the gateway's journal, repeat the interrupted requests undisturbed")
-                evidence = await gather_evidence(observations, debug)
+                evidence = await gather_evidence(observations, debug, self.examples.api_keys)
                 evidence = await repeat_undisturbed(evidence, reclaim, clients)
         finally:
             await clients.close()

@@ -1,5 +1,7 @@
 """The gateway's own account of its requests, from its admin port."""
 
+from collections.abc import Mapping
+
 import aiohttp
 import msgspec
 
@@ -50,17 +52,20 @@ class GatewayDebug:
         """Return the requests that are not done; raises `aiohttp.ClientError`."""
         return msgspec.json.decode(await self._get(self._url), type=tuple[LiveStream, ...])
 
-    async def journal(self, request_id: str) -> JournalEntry | None:
-        """Return what is recorded of a request, None when the gateway does not know it."""
+    async def journal(self, request_id: str, api_key: str) -> JournalEntry | None:
+        """Return what is recorded of a request, None when the gateway does not know it.
+
+        `api_key` is one of the request's tenant: without it the gateway does not show what was generated.
+        """
         try:
-            answer = await self._get(f"{self._url}/{request_id}")
+            answer = await self._get(f"{self._url}/{request_id}", {"Authorization": f"Bearer {api_key}"})
         except aiohttp.ClientResponseError as error:
             if error.status != 404:
                 raise
             return None
         return msgspec.json.decode(answer, type=JournalEntry)
 
-    async def _get(self, url: str) -> bytes:
-        async with self._session.get(url, timeout=TIMEOUT) as answer:
+    async def _get(self, url: str, headers: Mapping[str, str] | None = None) -> bytes:
+        async with self._session.get(url, timeout=TIMEOUT, headers=headers) as answer:
             answer.raise_for_status()
             return await answer.read()

@@ -3,8 +3,9 @@
 from aiohttp import web
 
 from tierline.wire.states import RequestState
+from tierline_gateway.keys import HEADER_AUTHORIZATION, bearer_token
 from tierline_gateway.service import GatewayService
-from tierline_gateway.streams.request_log import details, summary
+from tierline_gateway.streams.request_log import details, summary, without_content
 
 
 class AdminEndpoints:
@@ -44,7 +45,12 @@ class AdminEndpoints:
         found = details(live) if live is not None else self._service.requests.get(request_id)
         if found is None:
             return web.json_response({"error": f"request {request_id} is unknown or long done"}, status=404)
-        return web.json_response(found)
+        return web.json_response(found if self._may_read(request, found["tenant"]) else without_content(found))
+
+    def _may_read(self, request: web.Request, tenant: str) -> bool:
+        """What was generated is shown only to who has a key of the tenant; this port asks nobody else who they are."""
+        key, snapshot = bearer_token(request.headers.get(HEADER_AUTHORIZATION)), self._service.policy_source.current
+        return key is not None and snapshot is not None and snapshot.keys.tenant_of(key) == tenant
 
     def _observe(self) -> None:
         """Set the gauges to what is true now."""

@@ -44,6 +44,11 @@ def summary(live: LiveRequest) -> dict[str, Any]:
     }
 
 
+def without_content(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of `details` without what was generated, and how to see it."""
+    return record | {"emitted_ids": None, "emitted_ids_reason": "send an API key of the tenant to see them"}
+
+
 def details(live: LiveRequest) -> dict[str, Any]:
     """Everything about one request; times in gateway clock milliseconds, null where nothing was delivered."""
     delivery = live.delivery

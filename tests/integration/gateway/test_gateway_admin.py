@@ -8,8 +8,9 @@ import pytest
 from gateway_rig import policy, tenant
 
 
-async def get(rig, path):
-    async with aiohttp.ClientSession() as session, session.get(f"{rig.admin_url}{path}") as answer:
+async def get(rig, path, key=""):
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{rig.admin_url}{path}") as answer:
         text = await answer.text()
         return answer.status, (await answer.json() if answer.content_type == "application/json" else text)
 
@@ -49,6 +50,9 @@ async def test_the_log_of_a_live_and_of_a_done_request(rig, worker) -> None:
     assert 5 < done["tpot_ms"] < 200
     assert done["max_gap_ms"] >= done["tpot_ms"]
     assert done["moves"] == []
+    assert done["emitted_ids"] is None, "what was generated is for who has a key of the tenant"
+    assert (await get(rig, "/debug/requests/r1", "key-zeta"))[1]["emitted_ids"] is None
+    assert len((await get(rig, "/debug/requests/r1", "key-acme"))[1]["emitted_ids"]) == 30
     assert await get(rig, "/debug/requests") == (200, [])
     assert (await get(rig, "/debug/requests/none"))[0] == 404
 
