@@ -19,7 +19,7 @@ CHART = Path("charts/tierline")
 MODES: dict[str, list[str]] = {
     "cluster-wide": [],
     "namespaced": ["--set", "watchNamespaces={a,b}"],
-    "everything": ["--set", "networkPolicy.enabled=true", "--set", "podMonitor.enabled=true"],
+    "everything": ["--set", "networkPolicy.enabled=true,podMonitor.enabled=true,watchNamespaces={a}"],
     "bare": [
         "--set",
         "crds.enabled=false,cleanup.enabled=false,priorityClass.create=false,operator.replicas=1",
@@ -29,6 +29,7 @@ KUBERNETES_VERSIONS = ("1.20.0", "1.25.0", "1.36.0")
 REFUSED: dict[str, list[str]] = {
     "an unknown key": ["--set", "operatr.replicas=2"],
     "a wrong type": ["--set-string", "operator.replicas=two"],
+    "a network policy without namespaces": ["--set", "networkPolicy.enabled=true"],
 }
 
 

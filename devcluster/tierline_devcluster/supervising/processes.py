@@ -90,21 +90,22 @@ def kill_all(records: Iterable[ProcessRecord], timeout_s: float = 5.0) -> None:
 
 
 def processes_living_in(folder: Path) -> list[ProcessRecord]:
-    """Return this user's processes whose HOME or working directory is below `folder`: the pods of a dead agent."""
+    """Return this user's processes at home below `folder`: the pods of a dead agent.
+
+    A shell that went there to read logs has its home elsewhere and is left alone.
+    """
     numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     found = [record_of("pod", pid) for pid in numbers if pid != os.getpid() and _lives_in(pid, folder)]
     return [record for record in found if record is not None]
 
 
 def _lives_in(pid: int, folder: Path) -> bool:
-    entry = Path(f"/proc/{pid}")
     try:
-        variables = (entry / "environ").read_bytes().split(b"\0")
-        places = [(entry / "cwd").readlink()]
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
-    places += [Path(os.fsdecode(text[5:])) for text in variables if text.startswith(b"HOME=")]
-    return any(place.is_relative_to(folder) for place in places)
+    homes = [Path(os.fsdecode(text.split(b"=", 1)[1])) for text in variables if text.startswith((b"HOME=", b"TMPDIR="))]
+    return any(home.is_relative_to(folder) for home in homes)
 
 
 def _tether(parent: int) -> Callable[[], None]:

@@ -151,6 +151,16 @@ def test_what_lives_in_the_pods_folder_ends_with_the_cluster(state):
         assert stray.wait(10) == -signal.SIGKILL
 
 
+def test_who_reads_logs_in_the_pods_folder_lives_on(state, tmp_path):
+    _plan(state, _server("one", 0))
+    start_supervisor(state, detach=False, reporter=Silent())
+    state.pods.mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen(["sleep", "600"], env={"HOME": str(tmp_path)}, cwd=state.pods) as reader:
+        stop_supervisor(state)
+        assert reader.poll() is None
+        reader.kill()
+
+
 def test_a_component_with_time_to_stop_is_asked_first(state, tmp_path):
     last_word = tmp_path / "last-word"
     port = free_ports(1)[0]
