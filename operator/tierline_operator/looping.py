@@ -21,6 +21,17 @@ QUIET_SECONDS = 0.02
 Look = Callable[[], Awaitable[float | None]]
 
 
+class Refused(Exception):
+    """A look did what it could, but the API server refused a write: asking again is for later, not for now.
+
+    `due` is when time alone changes the plan, in seconds, as a look returns it.
+    """
+
+    def __init__(self, message: str, due: float | None = None) -> None:
+        super().__init__(message)
+        self.due = due
+
+
 class Looper:
     """Runs reconciliations of single objects for ever."""
 
@@ -37,6 +48,9 @@ class Looper:
             while True:
                 wake.clear()
                 due, failures = await self._look(key, look, failures)
+                if failures:
+                    # Our own writes wake us too: a look that failed would follow itself without a pause.
+                    wake.clear()
                 await asyncio.sleep(QUIET_SECONDS)
                 await _wait(wake, self._patience(due, failures))
         finally:
@@ -47,6 +61,10 @@ class Looper:
         self._metrics.reconciles.labels(key.kind).inc()
         try:
             return await look(), 0
+        except Refused as error:
+            self._metrics.errors.labels(key.kind).inc()
+            log.debug("%s %s: %s", key.kind, key.name, error)
+            return error.due, failures + 1
         except TRANSIENT as error:
             self._metrics.errors.labels(key.kind).inc()
             stale = isinstance(error, ApiError) and error.status == 409
@@ -61,9 +79,10 @@ class Looper:
     def _patience(self, due: float | None, failures: int) -> float:
         if failures:
             longest = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(failures, 16))
-            return random.uniform(longest / 2, longest)  # noqa: S311 - jitter
-        resync = random.uniform(0.8, 1.2) * self._resync_seconds  # noqa: S311 - jitter
-        return resync if due is None else min(due, resync)
+            patience = random.uniform(longest / 2, longest)  # noqa: S311 - jitter
+        else:
+            patience = random.uniform(0.8, 1.2) * self._resync_seconds  # noqa: S311 - jitter
+        return patience if due is None else min(due, patience)
 
 
 def _told(error: Exception) -> str:

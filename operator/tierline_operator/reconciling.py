@@ -1,6 +1,7 @@
 """One look at a fleet or a pool: observe, plan, carry out, tell."""
 
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -14,6 +15,7 @@ from tierline.fleet.wanted import Images
 from tierline.fleet.worker_pod import worker_pod
 from tierline_operator.actuator import Actuator
 from tierline_operator.cluster import ApiError
+from tierline_operator.looping import Refused
 from tierline_operator.observing import find_fleet, find_pool, observe_fleet, observe_pool
 from tierline_operator.stores import Stores
 
@@ -36,17 +38,19 @@ class Reconciler:
         self._clock = clock
 
     async def fleet(self, namespace: str, name: str) -> float | None:
-        """Reconcile one fleet; returns None: time alone changes nothing."""
+        """Reconcile one fleet; returns None: time alone changes nothing. Raises `Refused` after telling of it."""
         live = find_fleet(self._stores, namespace, name)
         if live is None or "deletionTimestamp" in live["metadata"]:
             return None
         plan = plan_fleet(observe_fleet(self._stores, live, self._images))
         refusal = await _first_refusal(self._fleet_writes(namespace, plan))
         await self._tell_fleet(namespace, name, refusal)
+        if refusal:
+            raise Refused(refusal)
         return None
 
     async def pool(self, namespace: str, name: str) -> float | None:
-        """Reconcile one pool; returns the seconds until time alone changes its plan."""
+        """Reconcile one pool; returns the seconds until time alone changes its plan, or raises `Refused` with them."""
         live = find_pool(self._stores, namespace, name)
         if live is None or "deletionTimestamp" in live["metadata"]:
             return None
@@ -54,10 +58,15 @@ class Reconciler:
         plan = plan_pool(seen)
         if template is not None and plan.attempts:
             # Recorded before the pods exist: whatever happens next, no attempt's name is used a second time.
-            await self._tell_pool(namespace, name, plan.last_attempt, fenced=True)
+            recorded = {**live.get("status", {}), "lastAttempt": plan.last_attempt}
+            await self._actuator.write_status(seen.pool, live, recorded, fenced=True)
         refusal = await _first_refusal(self._pool_writes(namespace, name, plan, template))
+        refusal = _without_attempts(refusal, name)
         await self._tell_pool(namespace, name, plan.last_attempt, refusal)
-        return None if plan.wake_at_ms is None else max(0, plan.wake_at_ms - self._clock()) / 1000
+        due = None if plan.wake_at_ms is None else max(0, plan.wake_at_ms - self._clock()) / 1000
+        if refusal:
+            raise Refused(refusal, due)
+        return due
 
     def _fleet_writes(self, namespace: str, plan: FleetPlan) -> Iterable[Awaitable[None]]:
         yield from (self._actuator.create(it) for it in plan.creates)
@@ -83,17 +92,20 @@ class Reconciler:
         for notice in notices_of(seen.fleet, verdicts):
             await self._actuator.post_event(seen.fleet, notice)
 
-    async def _tell_pool(
-        self, namespace: str, name: str, last_attempt: int, refusal: str = "", fenced: bool = False
-    ) -> None:
+    async def _tell_pool(self, namespace: str, name: str, last_attempt: int, refusal: str) -> None:
         live = find_pool(self._stores, namespace, name)
         if live is None:
             return
         seen, _, problems = observe_pool(self._stores, live, self._images, self._clock())
         verdicts = pool_verdicts(seen, problems, refusal)
-        await self._actuator.write_status(seen.pool, live, pool_status(seen, verdicts, last_attempt), fenced)
+        await self._actuator.write_status(seen.pool, live, pool_status(seen, verdicts, last_attempt))
         for notice in notices_of(seen.pool, verdicts):
             await self._actuator.post_event(seen.pool, notice)
+
+
+def _without_attempts(message: str, pool: str) -> str:
+    """Return the message without the number of the worker: it differs each time, and a status must not."""
+    return re.sub(rf"(?<![\w.-]){re.escape(pool)}-\d+(?![\w.-])", f"{pool}-*", message)
 
 
 async def _first_refusal(writes: Iterable[Awaitable[None]]) -> str:
