@@ -76,23 +76,24 @@ def _tiers_resolved(seen: FleetObservation) -> Verdict:
 
 
 def _available(seen: FleetObservation) -> Verdict:
-    starved = [live for live in seen.pools.values() if not live.get("status", {}).get("readyReplicas", 0)]
     if not seen.pools:
         return Verdict("Available", False, "NotStarted", "The fleet has no pools yet.", is_news=False)
+    wanting = [live for live in seen.pools.values() if int(live["spec"].get("replicas", 0))]
+    if not wanting:
+        return Verdict("Available", False, "ScaledToZero", "No workers are wanted.", is_news=False)
+    starved = [live for live in wanting if not live.get("status", {}).get("readyReplicas", 0)]
     if starved:
-        return _without_workers(seen, starved)
+        return _without_workers(starved)
     if not _ready_gateways(seen):
         return Verdict("Available", False, "GatewayNotReady", "No gateway is ready yet.", is_news=False)
     return Verdict("Available", True, "Serving", "The fleet serves requests.")
 
 
-def _without_workers(seen: FleetObservation, starved: Iterable[Manifest]) -> Verdict:
+def _without_workers(starved: Iterable[Manifest]) -> Verdict:
     told = [(live["metadata"]["name"], _condition(live, "Available")) for live in starved]
     for name, condition in told:
         if condition.get("reason") == "WorkersFailing":
             return Verdict("Available", False, "WorkersFailing", f"Pool {name}: {condition['message']}")
-    if all(condition.get("reason") == "ScaledToZero" for _, condition in told):
-        return Verdict("Available", False, "ScaledToZero", "No workers are wanted.", is_news=False)
     return Verdict("Available", False, "WorkersStarting", "Not every pool has a ready worker yet.", is_news=False)
 
 

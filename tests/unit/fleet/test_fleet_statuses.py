@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from fleet_builders import FLEET, NOW, Applied, fleet, node, pod, pool
+from fleet_builders import FLEET, NOW, Applied, fleet, node, pod, pool, wanted, wanted_pool
 
 from tierline.fleet.fleet_plan import ChildKey, plan_fleet
 from tierline.fleet.fleet_status import fleet_status, fleet_verdicts
@@ -88,6 +88,33 @@ def test_a_fleet_whose_workers_fail_says_why():
     seen = running_fleet(0, "Scaling", "WorkersFailing", "No worker is ready: worker chat-main-1: no such file")
     available = next(it for it in fleet_verdicts(seen) if it.type == "Available")
     assert available.message == "Pool chat-main: No worker is ready: worker chat-main-1: no such file"
+
+
+def scaled(seen, name, replicas, ready):
+    key = ChildKey("WorkerPool", name)
+    live = {**seen.children[key], "spec": {**seen.children[key]["spec"], "replicas": replicas}}
+    reason = "WorkersReady" if ready else "ScaledToZero"
+    conditions = [
+        {"type": "Available", "status": "True", "reason": reason, "message": ""},
+        {"type": "Progressing", "status": "False", "reason": "Settled", "message": ""},
+    ]
+    seen = replace(seen, children={**seen.children, key: live})
+    return with_status(seen, "WorkerPool", name, readyReplicas=ready, conditions=conditions)
+
+
+@pytest.mark.parametrize(
+    ("main", "spare", "available", "ready"),
+    [
+        ((2, 2), (0, 0), ("True", "Serving"), ("True", "AsWanted")),
+        ((2, 0), (0, 0), ("False", "WorkersStarting"), ("False", "WorkersStarting")),
+        ((0, 0), (0, 0), ("False", "ScaledToZero"), ("False", "ScaledToZero")),
+    ],
+)
+def test_a_pool_that_wants_no_workers_takes_nothing_from_the_others(main, spare, available, ready):
+    seen = fleet(wanted(wanted_pool("chat-main", low=0), wanted_pool("chat-spare", low=0)))
+    seen = with_status(Applied(seen).after(plan_fleet(seen)).seen, "Deployment", "chat-gateway", readyReplicas=1)
+    said = reasons(fleet_verdicts(scaled(scaled(seen, "chat-main", *main), "chat-spare", *spare)))
+    assert (said["Available"], said["Ready"]) == (available, ready)
 
 
 def test_a_write_that_the_server_refused_is_told():

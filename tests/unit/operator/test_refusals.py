@@ -56,7 +56,7 @@ async def test_refused_workers_do_not_make_the_loop_wake_itself(server):
     async def look():
         try:
             return await reconciler.pool("demo", "chat-main")
-        except Refused as error:
+        except Refused:
             refused.append(asyncio.get_running_loop().time())
             if len(refused) == 4:
                 third.set()
