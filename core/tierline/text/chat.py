@@ -1,6 +1,7 @@
 """Chat messages rendered into a prompt by the model's own Jinja template."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -8,6 +9,8 @@ from typing import NoReturn
 import jinja2
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+log = logging.getLogger(__name__)
 
 
 class ChatTemplateError(ValueError):
@@ -27,7 +30,7 @@ class ChatTemplate:
         self._special = {"bos_token": bos_token, "eos_token": eos_token}
         try:
             self._template = _environment().from_string(source)
-        except jinja2.TemplateError as error:
+        except (jinja2.TemplateError, RecursionError, ValueError) as error:
             raise ChatTemplateError(f"the model's chat template is not valid Jinja: {error}") from error
 
     def render(self, messages: Sequence[Mapping[str, object]], add_generation_prompt: bool = True) -> str:
@@ -38,6 +41,18 @@ class ChatTemplate:
             )
         except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
             raise ChatTemplateError(f"the model's chat template refuses these messages: {error}") from error
+
+
+def usable_template(source: str, bos_token: str = "", eos_token: str = "") -> ChatTemplate | None:
+    """Compile a model's own template; None, with a warning, when it cannot be compiled.
+
+    Such a model still completes plain prompts, so its template is no reason to refuse all of its requests.
+    """
+    try:
+        return ChatTemplate(source, bos_token, eos_token)
+    except ChatTemplateError as error:
+        log.warning("chat requests will be refused, plain completions are served: %s", error)
+        return None
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

@@ -9,7 +9,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 
-from tierline.text.chat import ChatTemplate
+from tierline.text.chat import ChatTemplate, usable_template
 from tierline.text.gguf_metadata import GGUFMetadata, read_gguf_metadata
 from tierline.text.tokenizer import Tokenizer, TokenizerError
 
@@ -110,4 +110,4 @@ def _chat_template(metadata: GGUFMetadata, tokens: list[str]) -> ChatTemplate | 
         return None
     bos = metadata.integer("tokenizer.ggml.bos_token_id", -1)
     eos = metadata.integer("tokenizer.ggml.eos_token_id", -1)
-    return ChatTemplate(source, tokens[bos] if bos >= 0 else "", tokens[eos] if eos >= 0 else "")
+    return usable_template(source, tokens[bos] if bos >= 0 else "", tokens[eos] if eos >= 0 else "")

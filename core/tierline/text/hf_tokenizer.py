@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tokenizers
 
-from tierline.text.chat import ChatTemplate
+from tierline.text.chat import ChatTemplate, usable_template
 from tierline.text.tokenizer import Tokenizer, TokenizerError
 
 
@@ -55,7 +55,7 @@ def _chat_template(folder: Path, config: dict[str, object]) -> ChatTemplate | No
     source = _template_source(folder, config.get("chat_template"))
     if not source:
         return None
-    return ChatTemplate(source, _token_text(config.get("bos_token")), _token_text(config.get("eos_token")))
+    return usable_template(source, _token_text(config.get("bos_token")), _token_text(config.get("eos_token")))
 
 
 def _template_source(folder: Path, declared: object) -> str:

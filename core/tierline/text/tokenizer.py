@@ -17,7 +17,7 @@ class Tokenizer:
     """Token ids of a text and the text of token ids.
 
     `eos_ids` end an answer. `context_tokens` is the model's trained window (prompt and answer together), 0 when the
-    files do not say. `chat_template` is None for base models.
+    files do not say. `chat_template` is None for base models and where it cannot be compiled.
     """
 
     backend: tokenizers.Tokenizer

@@ -32,7 +32,7 @@ class PromptReader:
         """Render the conversation and tokenise it; raises `ApiError`."""
         template = self.tokenizer.chat_template
         if template is None:
-            raise invalid("messages", "The model has no chat template; use /v1/completions.", "unsupported_endpoint")
+            raise invalid("messages", "The model has no usable chat template; use /v1/completions.", "unsupported_endpoint")
         if not request.messages:
             raise invalid("messages", "'messages' is empty; send at least one message.")
         messages = [_plain(message, index) for index, message in enumerate(request.messages)]

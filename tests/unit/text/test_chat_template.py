@@ -1,6 +1,10 @@
-import pytest
+from pathlib import Path
 
-from tierline.text.chat import ChatTemplate, ChatTemplateError
+import pytest
+from fake_wire_worker import letter_tokenizer
+
+from tierline.text.chat import ChatTemplate, ChatTemplateError, usable_template
+from tierline.text.load import load_tokenizer
 
 USER = [{"role": "user", "content": "<b>Hi</b>"}]
 
@@ -38,3 +42,19 @@ def test_foreign_templates_cannot_reach_python() -> None:
 def test_json_keeps_unicode_and_loop_controls_work() -> None:
     template = ChatTemplate("{% for m in messages %}{{ m | tojson }}{% break %}{% endfor %}")
     assert template.render([{"c": "é"}, {"c": "x"}]) == '{"c": "é"}'
+
+
+@pytest.mark.parametrize("source", ["{% generation %}x{% endgeneration %}", "{% for %}", "{{ x | unheard_of }}"])
+def test_a_template_that_cannot_be_compiled_is_left_out_with_a_warning(
+    source: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert usable_template(source) is None
+    assert "chat requests will be refused" in caplog.text
+
+
+def test_a_folder_with_a_broken_template_still_has_its_tokenizer(tmp_path: Path) -> None:
+    letter_tokenizer().backend.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "chat_template.jinja").write_text("{% generation %}x{% endgeneration %}")
+    loaded = load_tokenizer(tmp_path)
+    assert loaded.chat_template is None
+    assert loaded.encode("ab") == (1, 2)
