@@ -14,7 +14,7 @@ from typing import Any
 from tierline_operator.cluster import ApiError, Call, Cluster
 from tierline_operator.feed import TRANSIENT
 from tierline_operator.kinds import LEASE
-from tierline_operator.settings import LEASE_NAME, Settings
+from tierline_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -25,18 +25,21 @@ class Election:
     def __init__(self, cluster: Cluster, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
         self._namespace = settings.namespace
-        self._name = LEASE_NAME
+        self._name = settings.lease_name
         self._identity = settings.identity
         self._seconds = settings.lease_seconds
         self._clock = clock
         self._seen_version = ""
         self._seen_at = 0.0
+        self._renewed = 0.0
 
     async def acquire(self) -> None:
         """Wait until this replica is the leader."""
         while True:
+            asked = self._clock()
             try:
                 if await self._try():
+                    self._renewed = asked
                     log.info("%s leads", self._identity)
                     return
             except TRANSIENT as error:
@@ -44,16 +47,19 @@ class Election:
             await asyncio.sleep(self._seconds / 7)
 
     async def hold(self) -> None:
-        """Renew until that fails for two thirds of the duration, or another replica leads; then return."""
-        renewed = self._clock()
-        while self._clock() - renewed < self._seconds * 2 / 3:
-            await asyncio.sleep(self._seconds / 7)
+        """Renew until that fails for two thirds of the duration, or another replica leads; then return.
+
+        A renewal counts from when it was asked for: others count from when the server made it, which is later.
+        """
+        while self._left() > 0:
+            await asyncio.sleep(min(self._seconds / 7, self._left()))
+            asked = self._clock()
             try:
-                async with asyncio.timeout(self._seconds / 3):
+                async with asyncio.timeout(min(self._seconds / 3, self._left())):
                     if not await self._try():
                         log.error("another replica leads")
                         return
-                renewed = self._clock()
+                self._renewed = asked
             except TRANSIENT as error:
                 log.warning("cannot renew the Lease %s: %s", self._name, error or type(error).__name__)
         log.error("the Lease %s could not be renewed in time", self._name)
@@ -67,6 +73,9 @@ class Election:
                     await self._replace(lease, holder="")
         except TRANSIENT as error:
             log.warning("cannot release the Lease %s: %s", self._name, error or type(error).__name__)
+
+    def _left(self) -> float:
+        return self._renewed + self._seconds * 2 / 3 - self._clock()
 
     async def _try(self) -> bool:
         """Take or renew the Lease if it may be ours; the server refuses all but one of several that try."""

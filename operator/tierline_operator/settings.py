@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tierline.api.names import OPERATOR_HTTP_PORT
 from tierline.fleet.wanted import Images
 
-LEASE_NAME = "tierline-operator"
+DEFAULT_LEASE_NAME = "tierline-operator"
 
 
 class WrongSetting(ValueError):
@@ -15,7 +15,10 @@ class WrongSetting(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`namespaces` are the ones to work in; none means all of them. `identity` names this replica in the Lease."""
+    """`namespaces` are the ones to work in; none means all of them. `identity` names this replica in the Lease.
+
+    Replicas of one release share `lease_name`; two releases in one namespace must not.
+    """
 
     identity: str
     namespace: str
@@ -27,6 +30,7 @@ class Settings:
     log_level: str = "INFO"
     resync_seconds: float = 60.0
     lease_seconds: float = 15.0
+    lease_name: str = DEFAULT_LEASE_NAME
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -45,6 +49,7 @@ class Settings:
             http_host=env.get("TIERLINE_BIND_HOST", "0.0.0.0"),  # noqa: S104
             elects_leader=_switch(env, "TIERLINE_LEADER_ELECTION"),
             log_level=env.get("TIERLINE_LOG_LEVEL", "info").upper(),
+            lease_name=env.get("TIERLINE_LEASE_NAME") or DEFAULT_LEASE_NAME,
         )
 
 

@@ -1,6 +1,7 @@
 """Who leads, on a Lease kept in memory and a clock moved by hand."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -41,6 +42,23 @@ class LeaseServer:
     @property
     def holder(self):
         return self.lease["spec"]["holderIdentity"]
+
+
+class QuickTime(asyncio.SelectorEventLoop):
+    """A loop whose time jumps to the next timer: sleeps and timeouts take their whole time and no wait."""
+
+    def __init__(self):
+        super().__init__()
+        self._now = 0.0
+        self._wait, self._selector.select = self._selector.select, self._jump
+
+    def time(self):
+        return self._now
+
+    def _jump(self, timeout):
+        assert timeout is not None, "nothing would ever happen"
+        self._now += max(0.0, timeout)
+        return self._wait(0)
 
 
 class Hand:
@@ -116,6 +134,43 @@ async def test_a_leader_that_cannot_renew_gives_up_before_others_may_take_over(s
     server.asked = lambda: clock.move(SETTINGS.lease_seconds / 7)
     await asyncio.wait_for(first.hold(), 5)
     assert clock.now < SETTINGS.lease_seconds
+
+
+async def hang():
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("answers_before", [0, 1, 3, 20])
+def test_a_leader_whose_server_hangs_stops_before_others_may_take_over(server, answers_before):
+    renewals = []
+
+    async def request(call):
+        if len(renewals) > answers_before:
+            await hang()
+        answer = await LeaseServer.request(server, call)
+        # The write is done at once, and told only after as long as a try may take.
+        if call.method != "GET":
+            renewals.append(loop.time())
+            await asyncio.sleep(SETTINGS.lease_seconds / 4)
+        return answer
+
+    async def lead():
+        first = election(server, "a", loop.time)
+        await first.acquire()
+        await first.hold()
+        return loop.time()
+
+    server.request = request
+    with contextlib.closing(QuickTime()) as loop:
+        gave_up = loop.run_until_complete(lead())
+    assert len(renewals) == answers_before + 1
+    assert gave_up - renewals[-1] <= SETTINGS.lease_seconds * 2 / 3 + 1e-6
+
+
+async def test_two_releases_in_one_namespace_have_leases_of_their_own(server):
+    candidate = Election(server, replace(SETTINGS, lease_name="blue"), Hand())
+    await candidate.acquire()
+    assert server.lease["metadata"]["name"] == "blue"
 
 
 async def test_release_leaves_anothers_lease_alone(server):

@@ -36,6 +36,14 @@ def test_settings_come_from_the_environment():
     assert (settings.namespaces, settings.elects_leader, settings.http_port) == (("a", "b"), False, 8082)
 
 
+@pytest.mark.parametrize(
+    ("env", "name"),
+    [({}, "tierline-operator"), ({"TIERLINE_LEASE_NAME": "blue-tierline-operator"}, "blue-tierline-operator")],
+)
+def test_a_release_may_have_a_lease_of_its_own(env, name):
+    assert Settings.from_env({**ENV, **env}).lease_name == name
+
+
 @pytest.mark.parametrize("missing", ENV)
 def test_a_missing_setting_is_named(missing):
     with pytest.raises(WrongSetting, match=missing):
