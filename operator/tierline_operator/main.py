@@ -74,7 +74,11 @@ class Operator:
             await election.release()
 
     async def _keep(self, election: Election) -> None:
-        await election.hold()
+        try:
+            await election.hold()
+        except Exception:
+            log.exception("the Lease can no longer be kept")
+        # Whatever ended the holding: a leader without a keeper must not go on.
         self._lost = True
         self.stop.set()
 
