@@ -5,6 +5,7 @@ import logging
 import random
 
 import aiohttp
+from kubernetes.aio.config import ConfigException
 
 from tierline_operator.cluster import ApiError, Cluster
 from tierline_operator.kinds import ResourceKind
@@ -14,7 +15,10 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 30.0
-TRANSIENT = (ApiError, aiohttp.ClientError, TimeoutError, OSError)
+TRANSIENT = (ApiError, aiohttp.ClientError, TimeoutError, OSError, ConfigException)
+"""What may go wrong on the way to the API server and back, a login whose file is being replaced included."""
+BROKEN_STREAM = (*TRANSIENT, ValueError)
+"""A line of a watch may be cut off (no JSON) or longer than the client reads, both of which are `ValueError`."""
 
 
 class Feed:
@@ -35,7 +39,7 @@ class Feed:
                 version = await self._list()
                 while True:
                     version = await self._watch(version)
-            except TRANSIENT as error:
+            except BROKEN_STREAM as error:
                 await self._pause(error)
 
     @property
