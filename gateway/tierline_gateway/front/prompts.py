@@ -32,7 +32,8 @@ class PromptReader:
         """Render the conversation and tokenise it; raises `ApiError`."""
         template = self.tokenizer.chat_template
         if template is None:
-            raise invalid("messages", "The model has no usable chat template; use /v1/completions.", "unsupported_endpoint")
+            message = "The model has no usable chat template; use /v1/completions."
+            raise invalid("messages", message, "unsupported_endpoint")
         if not request.messages:
             raise invalid("messages", "'messages' is empty; send at least one message.")
         messages = [_plain(message, index) for index, message in enumerate(request.messages)]

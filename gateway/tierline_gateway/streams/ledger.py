@@ -16,17 +16,20 @@ class Ledger:
         self.billed_output_tokens: Counter[str] = Counter()
 
     def usage(self, tenant: TenantPolicy) -> TenantUsage:
-        """Return the tenant's usage, measured against the limits it has now."""
+        """Return the usage of a tenant that asks for admission, measured from now on against the limits in `tenant`.
+
+        Only admission may set limits: a stream carries the tenant as it was when the stream began.
+        """
         limits = QuotaLimits(tenant.tokens_per_minute, tenant.requests_per_minute, tenant.max_concurrent_requests)
         usage = self._usage.setdefault(tenant.tenant, TenantUsage(limits))
         usage.adopt(limits)
         return usage
 
     def begin(self, live: LiveRequest) -> None:
-        self.usage(live.tenant).begin(len(live.journal.prompt_ids), live.arrival_ms)
+        self._usage[live.tenant.tenant].begin(len(live.journal.prompt_ids), live.arrival_ms)
 
     def end(self, live: LiveRequest) -> None:
-        self.usage(live.tenant).end()
+        self._usage[live.tenant.tenant].end()
 
     def delivered(self, live: LiveRequest, tokens: int, now_ms: float) -> None:
         """Bill tokens that reached the client; the prompt is billed with the first of them."""
@@ -34,5 +37,5 @@ class Ledger:
         if tokens and not live.delivery.tokens:
             self.billed_prompt_tokens[tenant] += len(live.journal.prompt_ids)
         self.billed_output_tokens[tenant] += tokens
-        self.usage(live.tenant).generated(tokens, now_ms)
+        self._usage[tenant].generated(tokens, now_ms)
         live.delivery.delivered(tokens, now_ms)
