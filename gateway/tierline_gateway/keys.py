@@ -10,8 +10,11 @@ _SCHEME = "bearer "
 
 
 def key_digest(key: str) -> bytes:
-    """Return the hash under which a key is kept; keys are random and long, so a plain fast hash is enough."""
-    return hashlib.sha256(key.encode()).digest()
+    """Return the hash under which a key is kept; keys are random and long, so a plain fast hash is enough.
+
+    Header bytes that are no UTF-8 arrive as lone surrogates; they hash to what no key of a Secret has.
+    """
+    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
 
 
 @dataclass(frozen=True)

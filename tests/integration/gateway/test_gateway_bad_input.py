@@ -1,5 +1,7 @@
 """Every refusal names the field or header, the fix, and a reason for programs."""
 
+import asyncio
+
 import aiohttp
 import pytest
 from gateway_rig import policy, tenant, tier
@@ -121,6 +123,20 @@ async def test_a_missing_or_unknown_key(rig, header) -> None:
     assert (status, error["code"]) == (401, "invalid_api_key")
     assert "Authorization" in error["message"]
     assert headers["x-tierline-reason"] == "InvalidApiKey"
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/debug/requests/r1"])
+async def test_a_key_of_bytes_that_are_no_text(rig, worker, path) -> None:
+    await post(rig, "/v1/completions", PLAIN, x_request_id="r1")
+    admin = path.startswith("/debug")
+    port = rig.servers.admin_port if admin else rig.servers.http_port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode() + b"Authorization: Bearer \xff\r\n\r\n"
+    )
+    status_line = await reader.readline()
+    writer.close()
+    assert status_line.split()[1] == (b"200" if admin else b"401")
 
 
 async def test_an_unknown_tier_names_the_tenants_tiers(rig) -> None:

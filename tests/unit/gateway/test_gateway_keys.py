@@ -10,6 +10,10 @@ def test_keys_are_found_by_hash() -> None:
     assert "sk-1" not in repr(table)
 
 
+def test_a_key_that_is_no_text_is_nobodys() -> None:
+    assert KeyTable({key_digest("sk-1"): "acme"}).tenant_of("sk-1\udcff") is None
+
+
 @pytest.mark.parametrize(
     ("header", "key"),
     [("Bearer sk-1", "sk-1"), ("bearer  sk-1 ", "sk-1"), (None, None), ("sk-1", None), ("Bearer ", None), ("", None)],
