@@ -130,17 +130,20 @@ class GatewayService:
     async def _tick_for_ever(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self.tick()
+            try:
+                self.tick()
+            except Exception:
+                log.exception("a tick failed; the next one follows in %g s", TICK_S)
 
     @property
     def stalled(self) -> bool:
-        """Whether the clockwork stands still, so that only a restart helps."""
+        """Whether no tick came to its end for so long that only a restart helps."""
         return self.clock_ms() - self._ticked_ms > STALLED_MS
 
     def tick(self) -> None:
         """Follow discovery, move streams off leaving workers, refuse who waited too long."""
-        self._ticked_ms = self.clock_ms()
         self.links.sync(self.dispatcher)
         evacuate_due(self.dispatcher, time.time() * 1000, asyncio.get_running_loop().time())
         self.dispatcher.expire()
         self.dispatcher.pump()
+        self._ticked_ms = self.clock_ms()

@@ -95,6 +95,31 @@ async def test_liveness_notices_a_clockwork_that_stands_still(rig) -> None:
     assert await get(rig, "/livez") == (503, "stalled")
 
 
+async def test_a_tick_that_fails_is_logged_and_the_next_ones_follow(rig, worker, monkeypatch, caplog) -> None:
+    sync, failures = rig.service.links.sync, iter([RuntimeError("odd"), RuntimeError("odd")])
+
+    def failing(events) -> None:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        sync(events)
+
+    monkeypatch.setattr(rig.service.links, "sync", failing)
+    ticked_ms = rig.service._ticked_ms
+    await rig.until(lambda: rig.service._ticked_ms > ticked_ms)
+    assert caplog.text.count("a tick failed") == 2
+    assert await get(rig, "/livez") == (200, "ok")
+
+
+async def test_ticks_that_fail_all_the_time_are_a_standstill(rig, monkeypatch) -> None:
+    def failing(_) -> None:
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(rig.service.links, "sync", failing)
+    now_ms = rig.service.clock_ms()
+    rig.service.clock_ms = lambda: now_ms + 11_000
+    assert await get(rig, "/livez") == (503, "stalled")
+
+
 async def test_refusals_are_counted(rig, worker) -> None:
     rig.source.current = policy(tenants=[tenant("acme", max_concurrent_requests=0)])
     with pytest.raises(openai.RateLimitError):
