@@ -52,11 +52,12 @@ class AnswerWriter:
         await response.prepare(request)
         try:
             await self._write_events(response, opening, pieces)
+            async with asyncio.timeout(SLOW_CLIENT_S):
+                await response.write_eof()
         except TimeoutError as error:
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("the client reads too slowly") from error
-        await response.write_eof()
         return response
 
     async def _write_events(
@@ -76,7 +77,7 @@ class AnswerWriter:
         await _send(response, self.shape.last_chunk(self._finish_reason()))
         if self.shape.generation.include_usage:
             await _send(response, self.shape.usage_chunk(self.live.delivery.tokens))
-        await response.write(_DONE)
+        await _write(response, _DONE)
 
     async def _write_piece(self, response: web.StreamResponse, piece: Piece) -> None:
         if piece.text or (self.shape.generation.return_token_ids and piece.token_ids):
@@ -88,5 +89,9 @@ class AnswerWriter:
 
 
 async def _send(response: web.StreamResponse, event: dict[str, Any]) -> None:
+    await _write(response, b"data: " + msgspec.json.encode(event) + b"\n\n")
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
     async with asyncio.timeout(SLOW_CLIENT_S):
-        await response.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
+        await response.write(data)

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 LONG_BODY_BYTES = 32 * 1024
+SLOW_BODY_S = 30.0
+"""A body that takes longer to come costs its sender the connection, which costs us memory."""
 
 
 class OpenAIEndpoints:
@@ -67,9 +69,11 @@ class OpenAIEndpoints:
         self, request: web.Request, kind: Any, read_prompt: Callable[[Any], Generation]
     ) -> web.StreamResponse:
         arrival_ms = self._service.clock_ms()
+        # Nothing is read from who has no key; and while a body comes, its tenant's limits may change.
+        tenant_of(self._service.snapshot(), request.headers)
+        body = await _body_of(request)
         snapshot = self._service.snapshot()
         tenant = tenant_of(snapshot, request.headers)
-        body = await request.read()
         decoded = decode_request(kind, body)
         model = model_of(snapshot.policy, decoded.model)
         tier = tier_of(snapshot.policy, tenant, model, request.headers)
@@ -105,6 +109,16 @@ class OpenAIEndpoints:
         if self._service.dispatcher.find(request_id) is None and request_id not in self._service.requests:
             return request_id
         return f"{request_id[:100]}-{secrets.token_hex(6)}"
+
+
+async def _body_of(request: web.Request) -> bytes:
+    """Return the body; raises `ApiError` 408 when its sender takes more than `SLOW_BODY_S`."""
+    try:
+        async with asyncio.timeout(SLOW_BODY_S):
+            return await request.read()
+    except TimeoutError as error:
+        message = f"The body did not come within {SLOW_BODY_S:g} s; send the whole body at once."
+        raise ApiError(408, message, "SlowBody", code="request_timeout") from error
 
 
 @web.middleware

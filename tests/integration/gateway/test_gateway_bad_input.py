@@ -6,6 +6,8 @@ import aiohttp
 import pytest
 from gateway_rig import policy, tenant, tier
 
+from tierline_gateway.front import endpoints
+
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
 PLAIN = {"model": "m", "prompt": "hi", "max_tokens": 2}
 
@@ -95,6 +97,24 @@ async def test_a_huge_body(rig) -> None:
     assert status == 413
     assert "4 MiB" in error["message"]
     assert headers["x-tierline-reason"] == "BodyTooLarge"
+
+
+async def test_a_body_that_never_comes_to_its_end(rig, monkeypatch) -> None:
+    monkeypatch.setattr(endpoints, "SLOW_BODY_S", 0.05)
+
+    async def half_a_body():
+        yield b'{"model": '
+        await asyncio.Event().wait()
+
+    sent = {"Authorization": "Bearer key-acme"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{rig.url}/v1/completions", headers=sent, data=half_a_body()) as answer,
+    ):
+        error = (await answer.json())["error"]
+    assert (answer.status, error["code"], error["type"]) == (408, "request_timeout", "invalid_request_error")
+    assert "whole body" in error["message"]
+    assert answer.headers["x-tierline-reason"] == "SlowBody"
 
 
 async def test_a_prompt_longer_than_the_model(rig, worker) -> None:

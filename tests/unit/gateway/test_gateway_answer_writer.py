@@ -1,0 +1,73 @@
+"""A client that stops reading is disconnected, whichever part of the answer it leaves unread."""
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from aiohttp import web
+from gateway_rig import tenant, tier
+
+from tierline.wire.frames import Sampling
+from tierline.wire.states import FinishReason
+from tierline_gateway.front import answer_writer
+from tierline_gateway.front.answer_writer import AnswerWriter
+from tierline_gateway.front.generation import Generation
+from tierline_gateway.front.openai_responses import ResponseShape
+from tierline_gateway.streams.live import LiveRequest
+
+SAMPLING = Sampling(max_tokens=2, temperature=0.0, top_p=1.0, top_k=0, seed=1, stop_token_ids=(), ignore_eos=False)
+
+
+class Transport:
+    aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def response_stuck_at(part: str) -> type:
+    class Stuck:
+        """Takes everything until `part` comes."""
+
+        def __init__(self, headers: object) -> None:
+            pass
+
+        async def prepare(self, request: web.Request) -> None:
+            pass
+
+        async def write(self, data: bytes) -> None:
+            if part.encode() in data:
+                await asyncio.Event().wait()
+
+        async def write_eof(self) -> None:
+            await self.write(b"<eof>")
+
+    return Stuck
+
+
+def letters(ids: Sequence[int]) -> str:
+    return "".join(chr(96 + one) for one in ids)
+
+
+def answered() -> LiveRequest:
+    generation = Generation("m", (1,), SAMPLING, stream=True, include_usage=True)
+    live = LiveRequest.begin(
+        request_id="r", generation=generation, tenant=tenant("acme"), tier=tier("t", 1), decode=letters, now_ms=0.0
+    )
+    live.add_tokens([1, 2])
+    live.finish(FinishReason.LENGTH)
+    return live
+
+
+@pytest.mark.parametrize("part", ["delta", "usage", "[DONE]", "<eof>"])
+async def test_a_client_that_stops_reading_is_disconnected(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_writer, "SLOW_CLIENT_S", 0.02)
+    monkeypatch.setattr(web, "StreamResponse", response_stuck_at(part))
+    live, transport = answered(), Transport()
+    writer = AnswerWriter(live, ResponseShape("r", live.generation, 0, chat=True), {}, lambda *_: None)
+    async with asyncio.timeout(5):
+        with pytest.raises(ConnectionResetError, match="too slowly"):
+            await writer.write_stream(cast("web.Request", SimpleNamespace(transport=transport)))
+    assert transport.aborted
