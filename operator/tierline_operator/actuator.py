@@ -35,6 +35,15 @@ class Actuator:
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         await self._write(kind, Call("PATCH", path, query, manifest, APPLY))
 
+    async def find(self, kind: ResourceKind, namespace: str, name: str) -> Manifest | None:
+        """Ask the server for an object that the stores do not know, which may be there without our label."""
+        try:
+            return await self._cluster.request(Call("GET", kind.path(namespace, name)))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+        return None
+
     async def create(self, manifest: Manifest) -> None:
         """Create the object; one of that name that is there already is left alone."""
         kind, metadata = BY_KIND[manifest["kind"]], manifest["metadata"]

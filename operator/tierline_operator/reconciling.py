@@ -4,8 +4,9 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
-from tierline.fleet.fleet_plan import FleetPlan, plan_fleet
+from tierline.fleet.fleet_plan import ChildKey, FleetObservation, FleetPlan, owns, plan_fleet
 from tierline.fleet.fleet_status import fleet_status, fleet_verdicts
 from tierline.fleet.observed import Manifest
 from tierline.fleet.pool_plan import PoolPlan, plan_pool
@@ -15,11 +16,15 @@ from tierline.fleet.wanted import Images
 from tierline.fleet.worker_pod import worker_pod
 from tierline_operator.actuator import Actuator
 from tierline_operator.cluster import ApiError
+from tierline_operator.kinds import BY_KIND
 from tierline_operator.looping import Refused
 from tierline_operator.observing import find_fleet, find_pool, observe_fleet, observe_pool
 from tierline_operator.stores import Stores
 
 log = logging.getLogger(__name__)
+
+NAME_TAKEN_SECONDS = 10.0
+"""Pause before another look for an object that bears our name without our label: no watch tells when it goes."""
 
 Clock = Callable[[], int]
 
@@ -38,16 +43,18 @@ class Reconciler:
         self._clock = clock
 
     async def fleet(self, namespace: str, name: str) -> float | None:
-        """Reconcile one fleet; returns None: time alone changes nothing. Raises `Refused` after telling of it."""
+        """Reconcile one fleet; returns when to look again although nothing woke us. Raises `Refused`, after telling."""
         live = find_fleet(self._stores, namespace, name)
         if live is None or "deletionTimestamp" in live["metadata"]:
             return None
-        plan = plan_fleet(observe_fleet(self._stores, live, self._images))
+        seen = observe_fleet(self._stores, live, self._images)
+        strangers = await self._strangers(seen)
+        plan = plan_fleet(replace(seen, strangers=strangers))
         refusal = await _first_refusal(self._fleet_writes(namespace, plan))
-        await self._tell_fleet(namespace, name, refusal)
+        await self._tell_fleet(namespace, name, refusal, strangers)
         if refusal:
             raise Refused(refusal)
-        return None
+        return NAME_TAKEN_SECONDS if strangers else None
 
     async def pool(self, namespace: str, name: str) -> float | None:
         """Reconcile one pool; returns the seconds until time alone changes its plan, or raises `Refused` with them."""
@@ -68,6 +75,15 @@ class Reconciler:
             raise Refused(refusal, due)
         return due
 
+    async def _strangers(self, seen: FleetObservation) -> frozenset[ChildKey]:
+        """The stores hold labelled objects only, and an apply would take over whatever else bears a child's name."""
+        found: set[ChildKey] = set()
+        for key in (it for it in seen.absent() if BY_KIND[it.kind].selector):
+            live = await self._actuator.find(BY_KIND[key.kind], seen.fleet.namespace, key.name)
+            if live is not None and not owns(seen.fleet, live):
+                found.add(key)
+        return frozenset(found)
+
     def _fleet_writes(self, namespace: str, plan: FleetPlan) -> Iterable[Awaitable[None]]:
         yield from (self._actuator.create(it) for it in plan.creates)
         yield from (self._actuator.apply(it) for it in plan.applies)
@@ -82,11 +98,11 @@ class Reconciler:
             yield from (self._actuator.create(worker_pod(template, pool, it)) for it in plan.attempts)
         yield from (self._actuator.remove_pod(namespace, it) for it in plan.removals)
 
-    async def _tell_fleet(self, namespace: str, name: str, refusal: str) -> None:
+    async def _tell_fleet(self, namespace: str, name: str, refusal: str, strangers: frozenset[ChildKey]) -> None:
         live = find_fleet(self._stores, namespace, name)
         if live is None:
             return
-        seen = observe_fleet(self._stores, live, self._images)
+        seen = replace(observe_fleet(self._stores, live, self._images), strangers=strangers)
         verdicts = fleet_verdicts(seen, refusal)
         await self._actuator.write_status(seen.fleet, live, fleet_status(seen, verdicts, self._clock()))
         for notice in notices_of(seen.fleet, verdicts):

@@ -38,7 +38,8 @@ class FleetObservation:
     """A fleet and everything in its namespace that it may own, as live objects.
 
     `wanted` is None when the spec cannot be used; `problems` then says what to put right. `known_tiers` are the
-    tiers that exist. `secret_names` hold the API keys of the namespace's tenants.
+    tiers that exist. `secret_names` hold the API keys of the namespace's tenants. `strangers` are names of children
+    that somebody else's objects bear, without our label.
     """
 
     fleet: ObjectIdentity
@@ -48,6 +49,7 @@ class FleetObservation:
     problems: tuple[str, ...] = ()
     secret_names: tuple[str, ...] = ()
     children: Mapping[ChildKey, Manifest] = field(default_factory=dict)
+    strangers: frozenset[ChildKey] = frozenset()
 
     @property
     def missing_tiers(self) -> tuple[tuple[int, str], ...]:
@@ -70,9 +72,16 @@ class FleetObservation:
 
     def taken(self) -> tuple[ChildKey, ...]:
         """Children's names that belong to somebody else."""
-        return tuple(key for key in wanted_keys(self) if key in self.children and self._is_foreign(self.children[key]))
+        return tuple(key for key in wanted_keys(self) if key in self.strangers or self._is_foreign(key))
 
-    def _is_foreign(self, live: Manifest) -> bool:
+    def absent(self) -> tuple[ChildKey, ...]:
+        """Children that we do not know to exist."""
+        return tuple(key for key in wanted_keys(self) if key not in self.children)
+
+    def _is_foreign(self, key: ChildKey) -> bool:
+        if key not in self.children:
+            return False
+        live = self.children[key]
         controllers = [it for it in live["metadata"].get("ownerReferences", ()) if it.get("controller")]
         return any(it["uid"] != self.fleet.uid for it in controllers)
 
