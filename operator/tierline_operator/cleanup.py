@@ -2,7 +2,8 @@
 
 First the operator is scaled to zero and its pods awaited (a living one would put the finalizer back), then the
 finalizer is taken off every fleet and pool. Nothing is deleted: fleets go on serving, and deleting them later is the
-garbage collector's work, since everything below a fleet has owner references.
+garbage collector's work, since everything below a fleet has owner references. What is gone already (the Deployment,
+the CRDs, an object since it was listed) needs nothing more: an uninstall that was begun before goes through.
 """
 
 import logging
@@ -11,9 +12,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from kubernetes import client, config
+from kubernetes.client import ApiException
 
 from tierline.api.names import FINALIZER, GROUP, VERSION
 
@@ -23,6 +26,8 @@ _KINDS = ("llmfleets", "workerpools")
 _MERGE_PATCH = "application/merge-patch+json"
 _PODS_GONE_SECONDS = 60.0
 _POLL_SECONDS = 0.5
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,8 @@ def without_finalizer(finalizers: Iterable[str]) -> list[str]:
 
 def stop_operator(apps: Any, core: Any, settings: CleanupSettings, clock: Callable[[], float]) -> None:
     """Scale the operator to zero and wait until its pods are gone; raises `TimeoutError`."""
-    apps.patch_namespaced_deployment_scale(settings.deployment, settings.namespace, {"spec": {"replicas": 0}})
+    none = {"spec": {"replicas": 0}}
+    _unless_gone(lambda: apps.patch_namespaced_deployment_scale(settings.deployment, settings.namespace, none), None)
     deadline = clock() + _PODS_GONE_SECONDS
     while core.list_namespaced_pod(settings.namespace, label_selector=settings.selector).items:
         if clock() > deadline:
@@ -68,19 +74,33 @@ def release_objects(custom: Any, settings: CleanupSettings) -> int:
         for item in _list(custom, plural, settings.namespaces)
         if FINALIZER in item["metadata"].get("finalizers", [])
     ]
-    for plural, metadata in held:
-        body = {"metadata": {"finalizers": without_finalizer(metadata["finalizers"])}}
-        custom.patch_namespaced_custom_object(
-            GROUP, VERSION, metadata["namespace"], plural, metadata["name"], body, _content_type=_MERGE_PATCH
-        )
-    return len(held)
+    return sum(_unless_gone(partial(_release, custom, plural, metadata), False) for plural, metadata in held)
+
+
+def _release(custom: Any, plural: str, metadata: Mapping[str, Any]) -> bool:
+    body = {"metadata": {"finalizers": without_finalizer(metadata["finalizers"])}}
+    custom.patch_namespaced_custom_object(
+        GROUP, VERSION, metadata["namespace"], plural, metadata["name"], body, _content_type=_MERGE_PATCH
+    )
+    return True
+
+
+def _unless_gone(call: Callable[[], T], gone: T) -> T:
+    """Return what the call returns, or `gone` when the server says that there is no such thing."""
+    try:
+        return call()
+    except ApiException as error:
+        if error.status != 404:
+            raise
+        return gone
 
 
 def _list(custom: Any, plural: str, namespaces: tuple[str, ...]) -> list[dict[str, Any]]:
-    if not namespaces:
-        return list(custom.list_cluster_custom_object(GROUP, VERSION, plural)["items"])
-    lists = (custom.list_namespaced_custom_object(GROUP, VERSION, name, plural)["items"] for name in namespaces)
-    return [item for items in lists for item in items]
+    lists: list[Callable[[], Mapping[str, Any]]] = [
+        partial(custom.list_namespaced_custom_object, GROUP, VERSION, name, plural) for name in namespaces
+    ] or [partial(custom.list_cluster_custom_object, GROUP, VERSION, plural)]
+    nothing: Mapping[str, Any] = {"items": ()}
+    return [item for read in lists for item in _unless_gone(read, nothing)["items"]]
 
 
 def main() -> None:
