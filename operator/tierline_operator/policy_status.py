@@ -1,5 +1,6 @@
 """Conditions of tiers and quotas, written by one loop. These kinds get no finalizer: nothing hangs on them."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -12,10 +13,14 @@ from tierline.fleet.observed import Manifest, ObjectIdentity
 from tierline.fleet.reading import read_identity
 from tierline.fleet.verdicts import Verdict, conditions_of, notices_of
 from tierline_operator.actuator import Actuator
+from tierline_operator.cluster import ApiError
 from tierline_operator.kinds import SLO_TIER, TENANT_QUOTA
+from tierline_operator.looping import Refused
 from tierline_operator.observing import valid_tiers
 from tierline_operator.reconciling import Clock, epoch_ms
 from tierline_operator.stores import Stores
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Resource)
 
@@ -29,12 +34,25 @@ class PolicyStatus:
         self._clock = clock
 
     async def look(self) -> None:
-        """Write the conditions that have changed their meaning."""
+        """Write the conditions that have changed their meaning; raises `Refused` once every object had its turn."""
         known = frozenset(valid_tiers(self._stores))
-        for live in self._stores[SLO_TIER].all():
-            await self._tell(live, tier_verdicts(live, known))
-        for live in self._stores[TENANT_QUOTA].all():
-            await self._tell(live, quota_verdicts(live, known))
+        refusals = [
+            *[await self._try_to_tell(live, tier_verdicts(live, known)) for live in self._stores[SLO_TIER].all()],
+            *[await self._try_to_tell(live, quota_verdicts(live, known)) for live in self._stores[TENANT_QUOTA].all()],
+        ]
+        told = next((refusal for refusal in refusals if refusal), "")
+        if told:
+            raise Refused(told)
+
+    async def _try_to_tell(self, live: Manifest, verdicts: tuple[Verdict, ...]) -> str:
+        """Return why the server took no status for this object; empty when it did."""
+        try:
+            await self._tell(live, verdicts)
+        except ApiError as error:
+            # Whatever it is about this object, it is no reason to leave the others without their status.
+            log.warning("no status for %s %s: %s", live["kind"], live["metadata"]["name"], error)
+            return str(error) or f"HTTP {error.status}"
+        return ""
 
     async def _tell(self, live: Manifest, verdicts: tuple[Verdict, ...]) -> None:
         owner = read_identity(live)

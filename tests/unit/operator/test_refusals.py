@@ -9,6 +9,7 @@ from fleet_builders import IMAGES
 from tierline_operator.cluster import ApiError
 from tierline_operator.looping import Looper, Refused
 from tierline_operator.metrics import Metrics
+from tierline_operator.policy_status import PolicyStatus
 from tierline_operator.reconciling import Reconciler
 from tierline_operator.wakes import WakeKey, Wakes
 
@@ -99,6 +100,22 @@ async def test_workers_are_made_once_they_are_no_longer_refused(server):
         "/api/v1/namespaces/demo/pods/chat-main-3",
         "/api/v1/namespaces/demo/pods/chat-main-4",
     ]
+
+
+@pytest.mark.parametrize("status", [403, 404, 409, 422, 500])
+async def test_a_tier_whose_status_is_refused_keeps_no_other_one_from_its_own(status):
+    server = ApiServerInMemory()
+    for name in ("bronze", "gold", "silver"):
+        spec = {"objective": "Cost", "priority": 1}
+        server.put({"apiVersion": "tierline.dev/v1alpha1", "kind": "SLOTier", "metadata": {"name": name}, "spec": spec})
+    server.refuses = lambda call: ApiError(status, "No", "no") if "/bronze/" in call.path else None
+    _, stores, actuator = wired(server)
+
+    with pytest.raises(Refused):
+        await PolicyStatus(stores, actuator).look()
+
+    told = {path.rpartition("/")[2] for path, obj in server.objects.items() if obj.get("status")}
+    assert told == {"gold", "silver"}
 
 
 async def test_time_that_changes_the_plan_is_kept_in_mind_while_a_write_is_refused():
