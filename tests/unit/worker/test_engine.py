@@ -160,6 +160,7 @@ def test_impossible_submits_fail_by_name(harness, prompt, fields, words):
         (Sampling(2, temperature=float("nan")), "sampling.temperature"),
         (Sampling(2, top_p=0.0), "sampling.top_p"),
         (Sampling(2, top_k=-1), "sampling.top_k"),
+        (Sampling(2, top_k=2**63), "sampling.top_k"),
     ],
 )
 def test_impossible_sampling_fails_by_name(harness, sampling, words):

@@ -4,8 +4,13 @@ Decodes are grouped by context length; a group's pages are gathered in one copy 
 matrix products, in which the query heads of a key/value head are rows of one product (measured 2.5 times faster than
 fused attention in bfloat16 at 16 x 400 tokens, equal in float32). A decode alone with a short context is the exception:
 torch's fused attention has fewer calls (in bfloat16 a third less time at 130 tokens, equal at 400). Each prefill chunk
-is attended by itself: with the same products in two-byte formats (twice as fast there), with fused attention in float32
-(up to four times).
+is attended by itself, with the same products.
+
+Float32 is the format to compare in: there a position has the same bits whether it was a prompt's or decoded, in
+whatever chunk and beside whomever. So a request that continues on another worker says what it would have said. The
+products' bits depend on how many query rows they have, but not on how many products there are nor on padded keys
+(measured; padding is in whole blocks). Hence in float32 each token is attended by a product of its own. A chunk of a
+long prompt takes up to twice the time for it.
 """
 
 from dataclasses import dataclass
@@ -36,7 +41,7 @@ class _DecodeGroup:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A prefill chunk: its flat tokens from `first` to `end`, its position, page rows, and mask [tokens, context]."""
+    """A prefill chunk: its flat tokens from `first` to `end`, its position, page rows, and mask [tokens, keys]."""
 
     first: int
     end: int
@@ -50,6 +55,7 @@ class CPUAttention:
 
     def __init__(self, arena: KVArena) -> None:
         self._arena = arena
+        self.block_tokens = arena.block_tokens
         self._token_rows = [arena.token_rows(layer) for layer in range(arena.layers)]
         self._head_pages = [arena.head_pages(layer) for layer in range(arena.layers)]
         self._scratch = torch.empty(0, dtype=torch.float32)
@@ -97,11 +103,11 @@ class CPUAttention:
 
     def _chunk(self, batch: FlatBatch, row: int) -> _Chunk:
         first, count, start = int(batch.first[row]), int(batch.counts[row]), int(batch.starts[row])
-        context = start + count
-        width = -(-context // self._arena.block_tokens)
+        width = -(-(start + count) // self._arena.block_tokens)
         pages = self._arena.page_rows(torch.from_numpy(batch.tables[row : row + 1, :width])).view(-1)
-        later = torch.ones(count, context, dtype=torch.bool).triu_(start + 1)
-        mask = torch.zeros(count, context, dtype=self._arena.pages.dtype).masked_fill_(later, float("-inf"))
+        keys = width * self._arena.block_tokens
+        later = torch.ones(count, keys, dtype=torch.bool).triu_(start + 1)
+        mask = torch.zeros(count, keys, dtype=self._arena.pages.dtype).masked_fill_(later, float("-inf"))
         return _Chunk(first, first + count, start, pages, mask)
 
 
@@ -122,34 +128,36 @@ class _CPUPrepared:
         for group in self.groups:
             out[group.tokens] = self._decode(layer, group, query)
         for chunk in self.chunks:
-            out[chunk.first : chunk.end] = self._prefill(layer, chunk, query, key, value)
+            out[chunk.first : chunk.end] = self._prefill(layer, chunk, query)
         return out
 
     def _decode(self, layer: int, group: _DecodeGroup, query: torch.Tensor) -> torch.Tensor:
         keys, values = self.backend.gather(layer, group.pages, group.rows)
         heads = query[group.tokens].reshape(group.rows * keys.shape[1], -1, keys.shape[-1])
-        if group.rows == 1 and group.context <= _SHORT_CONTEXT:
+        if group.rows == 1 and group.context <= _SHORT_CONTEXT and query.dtype is not torch.float32:
             keys, values = keys[:, :, : group.context], values[:, :, : group.context]
             return functional.scaled_dot_product_attention(heads[None], keys, values).reshape(1, *query.shape[1:])
         out = _attend_by_products(heads, keys.flatten(0, 1), values.flatten(0, 1), group.mask)
         return out.view(group.rows, *query.shape[1:])
 
-    def _prefill(
-        self, layer: int, chunk: _Chunk, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
-    ) -> torch.Tensor:
-        tokens = slice(chunk.first, chunk.end)
-        if chunk.start == 0:
-            keys, values = key[tokens].transpose(0, 1)[None], value[tokens].transpose(0, 1)[None]
-        else:
-            context = chunk.mask.shape[1]
-            keys, values = (part[:, :, :context] for part in self.backend.gather(layer, chunk.pages, 1))
-        heads = query[tokens].transpose(0, 1)[None]
-        attend = _attend_fused if query.dtype is torch.float32 else _attend_in_tiles
-        return attend(heads, keys, values, chunk.mask)[0].transpose(0, 1)
+    def _prefill(self, layer: int, chunk: _Chunk, query: torch.Tensor) -> torch.Tensor:
+        keys, values = self.backend.gather(layer, chunk.pages, 1)
+        heads = query[chunk.first : chunk.end]
+        if query.dtype is torch.float32:
+            return _attend_one_by_one(heads, keys[0], values[0], chunk, self.backend.block_tokens)
+        return _attend_in_tiles(heads.transpose(0, 1)[None], keys, values, chunk.mask)[0].transpose(0, 1)
 
 
-def _attend_fused(heads: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    return functional.scaled_dot_product_attention(heads, keys, values, attn_mask=mask, enable_gqa=True)
+def _attend_one_by_one(
+    heads: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, chunk: _Chunk, block_tokens: int
+) -> torch.Tensor:
+    """Attend heads [tokens, heads, head_dim] as decodes, each over the whole blocks of its own context."""
+    out = torch.empty_like(heads, memory_format=torch.contiguous_format)
+    for token, query in enumerate(heads):
+        width = -(-(chunk.start + token + 1) // block_tokens) * block_tokens
+        rows, mask = query.reshape(keys.shape[0], -1, keys.shape[-1]), chunk.mask[token, :width].view(1, 1, -1)
+        out[token] = _attend_by_products(rows, keys[:, :width], values[:, :width], mask).view(query.shape)
+    return out
 
 
 def _attend_in_tiles(heads: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from tierline.scheduling.plans import EngineRequest
 from tierline.wire.frames import Sampling, Submit
 
+TOP_K_LIMIT = 2**31 - 1
 _UNBOUNDED_MS = float("inf")
 
 
@@ -94,4 +95,6 @@ def problem_of(frame: Submit, vocab_size: int) -> str:
         return f"sampling.temperature is {frame.sampling.temperature}: set it to 0 or more"
     if not 0.0 < frame.sampling.top_p <= 1.0:
         return f"sampling.top_p is {frame.sampling.top_p}: set it above 0, at most 1"
-    return "sampling.top_k is negative: set it to 0 (no limit) or more" if frame.sampling.top_k < 0 else ""
+    if not 0 <= frame.sampling.top_k <= TOP_K_LIMIT:
+        return f"sampling.top_k is {frame.sampling.top_k}: set it to 0 (no limit) or more, at most {TOP_K_LIMIT}"
+    return ""
