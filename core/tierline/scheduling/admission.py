@@ -10,6 +10,10 @@ from enum import StrEnum
 
 from tierline.scheduling.quota import TenantUsage
 
+PAUSE_MS = 1000.0
+PAUSE_FACTOR = 5.0
+"""An interval counts for at most this many times the usual one, or `PAUSE_MS` if that is more."""
+
 _SMOOTHING = 0.1
 
 
@@ -36,19 +40,29 @@ class Decision:
 
 
 class ServiceRate:
-    """How long the queue takes per request while it has a backlog; None before anything was seen."""
+    """How long the queue takes per request while it has a backlog; None before two intervals were seen."""
 
     def __init__(self) -> None:
         self.interval_ms: float | None = None
+        self._first_ms: float | None = None
         self._last_ms: float | None = None
 
     def served(self, now_ms: float) -> None:
         """Note one dispatch."""
         if self._last_ms is not None:
-            interval = now_ms - self._last_ms
-            known = self.interval_ms
-            self.interval_ms = interval if known is None else known + _SMOOTHING * (interval - known)
+            self._learn(now_ms - self._last_ms)
         self._last_ms = now_ms
+
+    def _learn(self, interval_ms: float) -> None:
+        """A pause, as when a worker is lost, says little about the speed after it, and must not refuse for ever."""
+        known = self.interval_ms
+        if known is not None:
+            believed = min(interval_ms, max(PAUSE_FACTOR * known, PAUSE_MS))
+            self.interval_ms = known + _SMOOTHING * (believed - known)
+        elif self._first_ms is None:
+            self._first_ms = interval_ms
+        else:
+            self.interval_ms = min(self._first_ms, interval_ms)
 
     def drained(self) -> None:
         """The queue is empty: the pause until the next dispatch says nothing about speed."""

@@ -13,7 +13,9 @@ Temperature = Annotated[float, Meta(ge=0, le=2)]
 Probability = Annotated[float, Meta(gt=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Positive = Annotated[int, Meta(ge=1)]
-TokenId = Annotated[int, Meta(ge=0)]
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+TopK = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+StopTokenIds = Annotated[list[TokenId], Meta(max_length=256)]
 
 MAX_STOPS = 16
 _PATH = re.compile(r" - at `\$(?:\.)?(?P<path>[^`]*)`$")
@@ -34,11 +36,11 @@ class CommonFields(msgspec.Struct, kw_only=True):
     max_tokens: Positive | None = None
     temperature: Temperature | None = None
     top_p: Probability | None = None
-    top_k: Annotated[int, Meta(ge=-1)] | None = None
+    top_k: TopK | None = None
     n: int | None = None
     seed: Seed | None = None
     stop: str | list[str] | None = None
-    stop_token_ids: list[TokenId] | None = None
+    stop_token_ids: StopTokenIds | None = None
     user: str | None = None
     ignore_eos: bool = False
     return_token_ids: bool = False

@@ -86,11 +86,14 @@ class Dispatcher:
                 self._end(live, FinishReason.FAILED, error)
 
     def expire(self) -> None:
-        """Refuse requests that waited as long as they may, and those that turn out too long for every worker."""
+        """Refuse requests that waited as long as they may, and new ones that turn out too long for every worker.
+
+        A stream in the middle of its answer waits on: a larger worker may come back.
+        """
         now_ms = self._clock_ms()
         window = self.links.window_tokens
         for queued in tuple(self.queue.waiting()):
-            if 0 < window <= queued.context_tokens:
+            if 0 < window <= queued.context_tokens and not queued.resumed:
                 self._end(self._live[queued.request_id], FinishReason.REFUSED, too_long(queued.context_tokens, window))
         for queued in self.queue.expired(now_ms):
             live = self._live[queued.request_id]

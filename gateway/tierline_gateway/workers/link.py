@@ -133,12 +133,14 @@ class WorkerLink:
         return view.window_tokens if view else 0
 
     def submit(self, frame: Submit) -> None:
-        """Send a request and pay for it; the caller saw in `view` that it can."""
+        """Send a request and pay for it; the caller saw in `view` that it can. Raises `FrameError` without paying."""
         assert self.welcome is not None, "submit without a connection"
+        assert self._transport is not None, "a welcome without a connection"
+        message = encode(frame)
         context = len(frame.prompt_ids) + len(frame.emitted_ids)
         self.account.spend(submit_cost_blocks(context, self.welcome.block_tokens))
         self.outstanding.add(frame.request_id)
-        self._send(frame)
+        self._transport.write(message)
 
     def cancel(self, request_id: str, epoch: int) -> None:
         self.outstanding.discard(request_id)
@@ -198,7 +200,7 @@ class WorkerLink:
         self.outstanding.clear()
         return was_up
 
-    def _send(self, frame: Hello | Submit | Cancel) -> None:
+    def _send(self, frame: Hello | Cancel) -> None:
         if self._transport is not None:
             self._transport.write(encode(frame))
 
@@ -214,7 +216,6 @@ class WorkerLink:
                 self.signals = frame.signals
                 self._events.iteration(self, frame)
             case Nack():
-                self.outstanding.discard(frame.request_id)
                 self._events.nack(self, frame)
             case Welcome():
                 self._welcomed(frame)

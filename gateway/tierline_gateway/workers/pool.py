@@ -34,10 +34,12 @@ class LinkPool:
     def choose(self, context_tokens: int, total_tokens: int, avoid: Set[str] = frozenset()) -> WorkerLink | None:
         """Return the worker that should take a request now, None when none can.
 
-        An answer that no worker could hold to its end is cut at the largest window, not refused: it was admitted when
-        workers were not known, or before the larger ones went away.
+        An answer that no accepting worker could hold to its end is cut at their largest window, not refused: it was
+        admitted when workers were not known, or before the larger ones went away.
         """
-        chosen = choose_worker(self._views(), context_tokens, min(total_tokens, self.window_tokens), avoid)
+        views = [view for view in self._views() if view.accepting]
+        window = max((view.window_tokens for view in views), default=0)
+        chosen = choose_worker(views, context_tokens, min(total_tokens, window), avoid)
         return self._links[chosen.name] if chosen else None
 
     def accepting_besides(self, name: str) -> bool:

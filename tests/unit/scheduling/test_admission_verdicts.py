@@ -73,9 +73,9 @@ def test_a_cold_start_accepts() -> None:
 
 def test_a_wait_over_the_bound_is_refused_with_the_time_to_come_back() -> None:
     rate = ServiceRate()
-    rate.served(0.0)
-    rate.served(200.0)
-    decision = AdmissionController(rate).decide(usage(), 10, ahead=10, max_queue_ms=500.0, now_ms=200.0)
+    for at_ms in (0.0, 200.0, 400.0):
+        rate.served(at_ms)
+    decision = AdmissionController(rate).decide(usage(), 10, ahead=10, max_queue_ms=500.0, now_ms=400.0)
     assert decision.verdict is Verdict.SATURATED
     assert decision.retry_after_ms == 1500
 
@@ -88,6 +88,31 @@ def test_pauses_of_an_empty_queue_do_not_slow_the_rate() -> None:
     rate.served(60_000.0)
     rate.served(60_100.0)
     assert rate.interval_ms == 100
+
+
+def test_a_long_pause_with_a_backlog_is_soon_forgiven() -> None:
+    rate = ServiceRate()
+    for at_ms in (0, 20, 40, 60):
+        rate.served(at_ms)
+    rate.served(60_060)
+    assert rate.predicted_wait_ms(1) < 200
+    for at_ms in range(60_080, 61_080, 20):
+        rate.served(at_ms)
+    assert rate.predicted_wait_ms(1) == pytest.approx(20, abs=2)
+
+
+def test_a_pause_at_the_very_beginning_is_not_taken_for_the_speed() -> None:
+    rate = ServiceRate()
+    for at_ms in (0, 60_000, 60_020):
+        rate.served(at_ms)
+    assert rate.predicted_wait_ms(1) == 20
+
+
+def test_a_fleet_that_is_always_slow_is_known_as_slow() -> None:
+    rate = ServiceRate()
+    for at_ms in range(0, 30_000, 3_000):
+        rate.served(at_ms)
+    assert rate.predicted_wait_ms(2) == 6_000
 
 
 def test_quota_comes_before_saturation() -> None:
