@@ -30,7 +30,7 @@ class Operator:
     def __init__(self, settings: Settings, connect: Callable[[], Cluster] = Cluster) -> None:
         self._settings = settings
         self._connect = connect
-        self._metrics = Metrics()
+        self.metrics = Metrics()
         self._leading: Context | None = None
         self._lost = False
         self.stop = asyncio.Event()
@@ -49,7 +49,7 @@ class Operator:
         cluster = self._connect()
         settings = self._settings
         health = await serve_health(
-            settings.http_host, settings.http_port, lambda: self.is_ready, self._metrics.registry
+            settings.http_host, settings.http_port, lambda: self.is_ready, self.metrics.registry
         )
         try:
             if settings.elects_leader:
@@ -83,8 +83,8 @@ class Operator:
         self.stop.set()
 
     async def _lead(self, cluster: Cluster) -> None:
-        context = self._leading = Context.build(self._settings, cluster, self._metrics)
-        self._metrics.leader.set(1)
+        context = self._leading = Context.build(self._settings, cluster, self.metrics)
+        self.metrics.leader.set(1)
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(context.stores.run()), group.create_task(_look_after_policy(context))]
             if await self._or_stopped(context.stores.wait_synced()):

@@ -223,6 +223,12 @@ class RunningOperator:
     def leads(self) -> bool:
         return self._operator is not None and self._operator.leads
 
+    def looks(self, kind: str) -> int:
+        """Return how many looks at objects of a kind are over."""
+        assert self._operator is not None
+        registry = self._operator.metrics.registry
+        return int(registry.get_sample_value("tierline_operator_reconcile_seconds_count", {"kind": kind}) or 0)
+
     async def _run(self) -> None:
         self._operator, self._loop = Operator(self._settings, self._connect), asyncio.get_running_loop()
         self._started.set()

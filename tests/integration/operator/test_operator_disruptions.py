@@ -105,7 +105,7 @@ async def test_an_unreliable_api_server_costs_time_and_nothing_else(world, start
 
 
 async def test_the_next_replica_takes_over_at_once_and_repeats_nothing(world, start_operator):
-    elected = replace(world.settings, elects_leader=True, lease_seconds=10.0)
+    elected = replace(world.settings, elects_leader=True, lease_seconds=40.0)
     first = start_operator(elected)
     await world.objects.create(fleet("chat", world.name, (world.name,)))
     await world.objects.until("LLMFleet", "chat", "Ready", "True")
@@ -114,13 +114,12 @@ async def test_the_next_replica_takes_over_at_once_and_repeats_nothing(world, st
     assert not second.leads
 
     first.stop()
-    stopped = time.monotonic()
 
     async def led():
         return second.leads
 
-    await eventually(led, "the second replica leads")
-    assert time.monotonic() - stopped < elected.lease_seconds, "a released lease is not waited for"
+    # The waiting replica asks every seventh of the duration: long before it may take a lease that was not released.
+    await eventually(led, "the second replica leads", seconds=elected.lease_seconds * 2 / 3)
     await world.objects.patch("WorkerPool", "chat-main", {"spec": {"replicas": 3}}, "scale")
     await world.objects.until_workers("chat-main-1", "chat-main-2", "chat-main-3")
 

@@ -1,6 +1,6 @@
 """Fleets on a real API server: what the operator makes of them, keeps of them, and leaves behind."""
 
-import asyncio
+import itertools
 
 import pytest
 from operator_testing import eventually, fleet, tier
@@ -45,20 +45,25 @@ async def test_a_fleet_becomes_pools_workers_and_a_gateway(world, start_operator
 
 
 async def test_a_settled_fleet_is_left_alone(world, start_operator):
-    await start_ready_fleet(world, start_operator)
+    operator = await start_ready_fleet(world, start_operator)
+    serial = itertools.count()
 
-    async def still():
-        before = await versions(world.objects)
-        await asyncio.sleep(0.5)
-        return before if await versions(world.objects) == before else None
+    async def changed_when_looked_at():
+        before, looks = await versions(world.objects), operator.looks("LLMFleet")
+        await world.objects.patch("LLMFleet", "chat", {"metadata": {"labels": {"touched": str(next(serial))}}})
 
-    before = await eventually(still, "the controllers have nothing left to do")
+        async def looked_at():
+            return operator.looks("LLMFleet") > looks
 
-    await world.objects.patch("LLMFleet", "chat", {"metadata": {"labels": {"touched": "yes"}}})
-    await asyncio.sleep(1)
+        await eventually(looked_at, "the operator looks at the fleet again")
+        after = await versions(world.objects)
+        return {key for key in after if after[key] != before.get(key)}
 
-    after = await versions(world.objects)
-    assert {key for key in after if after[key] != before.get(key)} == {("LLMFleet", "chat")}
+    async def settled():
+        # Other controllers still write for a while; the operator's own writes would come back with every look.
+        return all([await changed_when_looked_at() == {("LLMFleet", "chat")} for _ in range(5)])
+
+    await eventually(settled, "five looks in a row change nothing, our own touch apart")
 
 
 async def test_scale_goes_through_the_subresource_and_keeps_the_bounds(world, start_operator):
