@@ -62,17 +62,20 @@ class Feed:
         self._query = dict(query or {})
 
     async def run(self) -> None:
-        pause_s = FIRST_PAUSE_S
+        pause_s, loop = FIRST_PAUSE_S, asyncio.get_running_loop()
         while True:
+            began_s = loop.time()
             try:
                 version = await self._list()
-                pause_s = FIRST_PAUSE_S
                 while True:
                     version = await self._watch(version)
+                    # A server that ends every watch at once must not be asked as fast as it answers.
+                    await asyncio.sleep(FIRST_PAUSE_S)
             except FAILURES as error:
-                if isinstance(error, KubeError) and error.status == GONE:
-                    continue
-                log.warning("watching %s failed, listing again: %r", self._path, error)
+                if not (isinstance(error, KubeError) and error.status == GONE):
+                    log.warning("watching %s failed, listing again: %r", self._path, error)
+                if loop.time() - began_s > LONGEST_PAUSE_S:
+                    pause_s = FIRST_PAUSE_S
                 await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 

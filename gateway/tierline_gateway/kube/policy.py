@@ -21,8 +21,6 @@ from tierline_gateway.policy_source import PolicySnapshot
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
-KEYS_REFRESH_S = 15.0
-KEYS_RETRY_S = 1.0
 
 R = TypeVar("R", bound=Resource)
 
@@ -30,20 +28,22 @@ R = TypeVar("R", bound=Resource)
 class KubePolicySource:
     """Watches tiers, quotas and the fleet; `run` keeps `current` up to date until cancelled.
 
-    Secrets are read by GET, since a gateway may not list them; they are read again every `KEYS_REFRESH_S`, so a
-    rotated key is honoured soon. A key stays known while its Secret only cannot be read, and an object that turned
-    invalid counts as it last was valid: what works goes on working while something is being put right.
+    Secrets are read by GET, since a gateway may not list them, and from time to time again, so a rotated key is
+    honoured soon. A key stays known while its Secret only cannot be read, and an object that turned invalid counts as
+    it last was valid: what works goes on working while something is being put right.
     """
 
     def __init__(self, client: KubeClient, namespace: str, fleet: str) -> None:
         base = f"/apis/{GROUP}/{VERSION}"
         self._fleet = fleet
-        self._keys = SecretKeys(client, self._report)
+        self._keys = SecretKeys(client)
         self._tiers = Feed(client, f"{base}/slotiers")
         self._quotas = Feed(client, f"{base}/namespaces/{namespace}/tenantquotas")
         self._fleets = Feed(client, f"{base}/namespaces/{namespace}/llmfleets")
-        self._reported: set[str] = set()
-        self._valid: dict[tuple[str, str], Resource] = {}
+        self._compiled: CompiledPolicy | None = None
+        self._valid: dict[str, dict[str, Resource]] = {}
+        self._invalid: dict[str, list[str]] = {}
+        self._reported: frozenset[str] = frozenset()
         self.current: PolicySnapshot | None = None
 
     @property
@@ -51,45 +51,62 @@ class KubePolicySource:
         return (self._tiers, self._quotas, self._fleets)
 
     async def run(self) -> None:
-        """Compile on every change, and read the keys again from time to time."""
-        seen, keys_read_s = -1, 0.0
-        loop = asyncio.get_running_loop()
+        """Compile on every change, and read keys when they are due; neither waits for the other."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_resources())
+            tasks.create_task(self._follow_keys())
+
+    async def _follow_resources(self) -> None:
+        seen = -1
         while True:
             revision = sum(feed.store.revision for feed in self.feeds)
-            refresh_s = KEYS_RETRY_S if self._keys.missing else KEYS_REFRESH_S
-            stale = loop.time() - keys_read_s > refresh_s
-            if all(feed.store.synced for feed in self.feeds) and (revision != seen or stale):
-                policy = self._compile()
-                self.current = PolicySnapshot(policy, await self._keys.read(policy.tenants.values()))
-                seen, keys_read_s = revision, loop.time()
+            if all(feed.store.synced for feed in self.feeds) and revision != seen:
+                self._compiled, seen = self._compile(), revision
+                # Before any key was asked for, a snapshot would only turn everybody away.
+                if self.current is not None:
+                    self._publish(self._compiled)
             await asyncio.sleep(POLL_S)
+
+    async def _follow_keys(self) -> None:
+        while True:
+            policy = self._compiled
+            if policy is not None:
+                read = await self._keys.read_due(policy.tenants.values())
+                if read or self.current is None:
+                    self._publish(self._compiled or policy)
+            await asyncio.sleep(POLL_S)
+
+    def _publish(self, policy: CompiledPolicy) -> None:
+        keys, problems = self._keys.table(policy.tenants.values())
+        self.current = PolicySnapshot(policy, keys)
+        invalid = [problem for listed in self._invalid.values() for problem in listed]
+        self._report([*invalid, *map(str, policy.problems), *problems])
 
     def _compile(self) -> CompiledPolicy:
         fleets = [obj for obj in self._fleets.store.all() if obj["metadata"]["name"] == self._fleet]
-        policy = compile_policy(
+        return compile_policy(
             self._parsed(SLOTier, self._tiers.store.all()),
             self._parsed(TenantQuota, self._quotas.store.all()),
             self._parsed(LLMFleet, fleets),
         )
-        for problem in policy.problems:
-            self._report(str(problem))
-        return policy
 
     def _parsed(self, kind: type[R], objects: Iterable[Json]) -> list[R]:
-        parsed = []
+        """Return the objects as they are, or as they last were valid; of objects that are gone nothing is kept."""
+        former, valid, invalid = self._valid.get(kind.kind_name, {}), dict[str, Resource](), list[str]()
         for obj in objects:
-            key = (kind.kind_name, str(obj["metadata"]["uid"]))
+            uid = str(obj["metadata"]["uid"])
             try:
-                self._valid[key] = parse(kind, obj)
+                valid[uid] = parse(kind, obj)
             except InvalidResource as error:
-                self._report(str(error))
-            former = self._valid.get(key)
-            if isinstance(former, kind):
-                parsed.append(former)
-        return parsed
+                invalid.append(str(error))
+                if uid in former:
+                    valid[uid] = former[uid]
+        self._valid[kind.kind_name], self._invalid[kind.kind_name] = valid, invalid
+        return [resource for resource in valid.values() if isinstance(resource, kind)]
 
-    def _report(self, problem: str) -> None:
-        """Log each problem once, not at every compilation."""
-        if problem not in self._reported:
-            self._reported.add(problem)
-            log.warning("%s", problem)
+    def _report(self, problems: list[str]) -> None:
+        """Log what is wrong now and was not before."""
+        for problem in dict.fromkeys(problems):
+            if problem not in self._reported:
+                log.warning("%s", problem)
+        self._reported = frozenset(problems)
