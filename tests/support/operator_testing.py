@@ -229,6 +229,13 @@ class RunningOperator:
         registry = self._operator.metrics.registry
         return int(registry.get_sample_value("tierline_operator_reconcile_seconds_count", {"kind": kind}) or 0)
 
+    def writes(self, kind: str) -> int:
+        """Return how many patches of objects of a kind the server took."""
+        assert self._operator is not None
+        registry = self._operator.metrics.registry
+        labels = {"verb": "patch", "kind": kind}
+        return int(registry.get_sample_value("tierline_operator_writes_total", labels) or 0)
+
     async def _run(self) -> None:
         self._operator, self._loop = Operator(self._settings, self._connect), asyncio.get_running_loop()
         self._started.set()

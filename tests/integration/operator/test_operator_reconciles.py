@@ -112,23 +112,6 @@ async def test_edited_and_deleted_children_are_restored(world, start_operator):
     await eventually(restored, "everything is as before")
 
 
-async def test_a_users_own_service_of_a_gateways_name_is_left_alone(world, start_operator):
-    spec = {"selector": {"app": "theirs"}, "ports": [{"port": 9}]}
-    theirs = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "chat-gateway"}, "spec": spec}
-    await world.objects.create(theirs)
-    start_operator()
-    await world.objects.create(fleet("chat", world.name, (world.name,)))
-
-    accepted = await world.objects.until("LLMFleet", "chat", "Accepted", "False", "NameTaken")
-    assert "Service chat-gateway" in accepted["message"]
-    live = await world.objects.get("Service", "chat-gateway")
-    assert (live["spec"]["selector"], live["metadata"].get("ownerReferences")) == ({"app": "theirs"}, None)
-    assert await world.objects.every("WorkerPool") == []
-
-    await world.objects.delete("Service", "chat-gateway")
-    await world.objects.until("LLMFleet", "chat", "Ready", "True")
-
-
 async def test_an_edited_pool_gets_its_fleets_spec_back(world, start_operator):
     await start_ready_fleet(world, start_operator)
 
