@@ -1,31 +1,57 @@
 """What happened to requests, live and lately done, for people and for the audits of demo and benchmarks."""
 
+from array import array
 from collections import OrderedDict
 from typing import Any
 
+from tierline.wire.states import FinishReason
 from tierline_gateway.streams.live import LiveRequest
 
 REMEMBERED = 4096
+REMEMBERED_REFUSALS = 1024
+REMEMBERED_TOKENS = 2_000_000
 
 
 class RequestLog:
-    """The last `REMEMBERED` finished requests by id."""
+    """The last requests by id, as many as `remembered` and their `remembered_tokens` allow.
 
-    def __init__(self, remembered: int = REMEMBERED) -> None:
-        self._remembered = remembered
-        self._done: OrderedDict[str, dict[str, Any]] = OrderedDict()
+    Refusals are remembered apart, so that a flood of them does not push out what was served.
+    """
+
+    def __init__(self, remembered: int = REMEMBERED, remembered_tokens: int = REMEMBERED_TOKENS) -> None:
+        self._served = _Shelf(remembered, remembered_tokens)
+        self._refused = _Shelf(min(remembered, REMEMBERED_REFUSALS), 0)
 
     def __contains__(self, request_id: str) -> bool:
-        return request_id in self._done
+        return request_id in self._served.records or request_id in self._refused.records
 
     def add(self, live: LiveRequest, outcome: str) -> None:
-        """Remember a finished request, forgetting the oldest."""
-        self._done[live.request_id] = details(live) | {"outcome": outcome}
-        if len(self._done) > self._remembered:
-            self._done.popitem(last=False)
+        """Remember a finished request, forgetting the oldest of its kind."""
+        refused = live.life.finish_reason is FinishReason.REFUSED and not live.journal.emitted_ids
+        # Four bytes an id instead of an object each: this is by far the most of what is kept.
+        kept = {"emitted_ids": array("I", live.journal.emitted_ids), "outcome": outcome}
+        (self._refused if refused else self._served).add(live.request_id, details(live) | kept)
 
     def get(self, request_id: str) -> dict[str, Any] | None:
-        return self._done.get(request_id)
+        record = self._served.records.get(request_id) or self._refused.records.get(request_id)
+        return None if record is None else record | {"emitted_ids": list(record["emitted_ids"])}
+
+
+class _Shelf:
+    """Records in the order they came; the newest stays, however large it is."""
+
+    def __init__(self, most_records: int, most_tokens: int) -> None:
+        self.records: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._most_records = most_records
+        self._most_tokens = most_tokens
+        self._tokens = 0
+
+    def add(self, request_id: str, record: dict[str, Any]) -> None:
+        self.records[request_id] = record
+        self._tokens += len(record["emitted_ids"])
+        while len(self.records) > 1 and (len(self.records) > self._most_records or self._tokens > self._most_tokens):
+            _, oldest = self.records.popitem(last=False)
+            self._tokens -= len(oldest["emitted_ids"])
 
 
 def summary(live: LiveRequest) -> dict[str, Any]:

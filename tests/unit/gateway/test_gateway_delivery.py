@@ -1,11 +1,8 @@
-from types import SimpleNamespace
 from typing import cast
 
 from tierline_gateway.instruments import Instruments
 from tierline_gateway.streams.answer_text import AnswerText
 from tierline_gateway.streams.delivery import DeliveryTimes
-from tierline_gateway.streams.live import LiveRequest
-from tierline_gateway.streams.request_log import RequestLog
 
 
 def test_times_of_a_delivery() -> None:
@@ -42,12 +39,3 @@ def test_tenants_beyond_the_cap_share_a_label() -> None:
     assert len(labels) == 201
     assert instruments.tenant_label("t0") == "t0"
     assert instruments.tenant_label("t499") == "_other"
-
-
-def test_the_log_forgets_the_oldest(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("tierline_gateway.streams.request_log.details", lambda live: {"id": live.request_id})
-    log = RequestLog(remembered=2)
-    for name in ("a", "b", "c"):
-        log.add(cast("LiveRequest", SimpleNamespace(request_id=name)), "stop")
-    assert log.get("a") is None
-    assert log.get("c") == {"id": "c", "outcome": "stop"}
