@@ -31,6 +31,7 @@ class Observation:
     completion_tokens: int | None = None
     outcome: Outcome = Outcome.FAILED
     detail: str = ""
+    ended_ms: float | None = None
 
     def add_tokens(self, token_ids: list[int], at_ms: float) -> None:
         self.token_ids.extend(token_ids)
@@ -67,6 +68,7 @@ class TenantClients:
             seen.detail = f"{error.status_code} {error.response.headers.get(HEADER_REASON, '')}: {error.message}"
         except openai.APIError as error:
             seen.detail = f"{type(error).__name__}: {error}"
+        seen.ended_ms = self._clock.now_ms()
         return seen
 
     async def _stream(self, seen: Observation) -> None:

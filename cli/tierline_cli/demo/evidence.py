@@ -78,6 +78,7 @@ def to_record(evidence: Evidence, audit: StreamAudit, reclaim: Reclaim | None) -
         doubled_tokens=audit.doubled,
         interrupted=reclaim is not None and evidence.left(reclaim.worker),
         detail="; ".join((*([seen.detail] if seen.detail else []), *audit.problems)),
+        ended_ms=seen.ended_ms,
     )
 
 

@@ -246,7 +246,7 @@ class FleetSimulation:
         self._end(request, outcome, detail)
 
     def _end(self, request: SimulatedRequest, outcome: Outcome, detail: str = "") -> None:
-        request.end(outcome, detail)
+        request.end(outcome, self._clock.now_ms, detail)
         self._unfinished -= 1
 
 

@@ -21,6 +21,7 @@ class SimulatedRequest:
     tier: TierPolicy
     outcome: Outcome | None = None
     detail: str = ""
+    ended_ms: float | None = None
     worker: str | None = None
     moves: int = 0
     token_ms: list[float] = field(default_factory=list)
@@ -60,8 +61,8 @@ class SimulatedRequest:
             self.placements.append(Placement(self.worker, self._placed_ms, now_ms, self._recomputed_tokens))
             self.worker = None
 
-    def end(self, outcome: Outcome, detail: str = "") -> None:
-        self.outcome, self.detail = outcome, detail
+    def end(self, outcome: Outcome, now_ms: float, detail: str = "") -> None:
+        self.outcome, self.detail, self.ended_ms = outcome, detail, now_ms
 
     def record(self) -> RequestRecord:
         """Return what the scorecard counts; the tier is the one it was sent to."""
@@ -78,4 +79,5 @@ class SimulatedRequest:
             placements=tuple(self.placements),
             interrupted=bool(self.moves),
             detail=self.detail,
+            ended_ms=self.ended_ms,
         )

@@ -91,8 +91,13 @@ def _ratio(totals: Mapping[str, float], tenant: TenantShare, weights: float) -> 
 
 
 def _waits(records: Sequence[RequestRecord], tenant: str) -> list[Span]:
-    served = (record for record in records if record.tenant == tenant and record.token_times_ms)
-    return sorted((record.arrived_ms, record.token_times_ms[0]) for record in served)
+    """Return when requests waited: until their first token, or, where they never got one, until they were over."""
+    ends = ((record, _first_answer_ms(record)) for record in records if record.tenant == tenant)
+    return sorted((record.arrived_ms, end) for record, end in ends if end is not None)
+
+
+def _first_answer_ms(record: RequestRecord) -> float | None:
+    return record.token_times_ms[0] if record.token_times_ms else record.ended_ms
 
 
 def _merged(spans: Sequence[Span]) -> list[Span]:

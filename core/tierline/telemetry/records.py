@@ -49,8 +49,9 @@ class RequestRecord:
     """One request as its client saw it.
 
     `demanded_tokens` is the length it would have had when served in full, None when a refusal hides it.
-    `token_times_ms[k]` is when output token k reached the client. `lost_tokens` and `doubled_tokens` come from the
-    audit of its ids; `interrupted` says that a reclaimed node took its worker.
+    `token_times_ms[k]` is when output token k reached the client; `ended_ms` when it was over, whatever came of it,
+    None where that was not seen. `lost_tokens` and `doubled_tokens` come from the audit of its ids; `interrupted` says
+    that a reclaimed node took its worker.
     """
 
     request_id: str
@@ -66,6 +67,7 @@ class RequestRecord:
     doubled_tokens: int = 0
     interrupted: bool = False
     detail: str = ""
+    ended_ms: float | None = None
 
     @property
     def ttft_ms(self) -> float | None:

@@ -25,7 +25,7 @@ def resources(samples: Sequence[WorkerSample]) -> Resources:
     """Summarise the samples."""
     no_offload = Unknown("no KV offload tier is configured")
     return Resources(
-        device_busy=_mean((sample.busy_share for sample in samples), "workers report no busy share"),
+        device_busy=_mean((sample.busy_share for sample in _active(samples)), "no active worker reported a busy share"),
         sm_occupancy=Unknown("CPU workers have no streaming multiprocessors"),
         kv_used=_mean((sample.kv_used_share for sample in _active(samples)), "no active worker was sampled"),
         kv_internal_fragmentation=_mean(

@@ -31,6 +31,12 @@ def test_only_time_in_which_both_wait_counts() -> None:
     assert isinstance(max_service_difference(apart, TENANTS), Unknown)
 
 
+def test_who_waits_in_vain_has_waited() -> None:
+    refused = RequestRecord("b0", "b", "t", 0, 10, None, Outcome.REJECTED, ended_ms=20)
+    records = [served("a", 0, 10), served("a", 1, 20), refused]
+    assert max_service_difference(records, TENANTS) == 24
+
+
 def test_service_to_one_while_the_other_waits_is_the_difference() -> None:
     records = [served("a", 0, 10), served("a", 1, 20), served("b", 0, 20)]
     assert max_service_difference(records, TENANTS) == 24
