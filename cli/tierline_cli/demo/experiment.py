@@ -20,11 +20,12 @@ from tierline_cli.demo.load import send_all
 from tierline_cli.demo.options import NODES, NOTICE_SECONDS
 from tierline_cli.demo.reclaim import Reclaimer, ReclaimPlan
 from tierline_cli.demo.sampling import WorkerSampler
+from tierline_cli.demo.traffic import LONG_ANSWERS_AT
 from tierline_cli.steps import Steps
 
-RECLAIM_FROM = 0.35
+RECLAIM_FROM = LONG_ANSWERS_AT
 RECLAIM_UNTIL = 0.7
-"""Shares of the workload's length between which a victim is looked for."""
+"""Shares of the workload's length between which a victim is looked for: from when its long answers are asked for."""
 
 
 @dataclass(frozen=True, slots=True)

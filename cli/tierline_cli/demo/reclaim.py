@@ -16,8 +16,8 @@ MIN_EMITTED = 3
 MIN_REMAINING = 12
 """A stream counts as mid-decode when it has emitted so many tokens and so many are to come."""
 
-LASTING_TOKENS = 120
-"""A stream with so many tokens to come outlasts the notice on any machine."""
+LASTING_TOKENS = 300
+"""A stream with so many tokens to come outlasts the notice, also where a token takes 20 ms."""
 
 LOOK_SECONDS = 0.1
 GONE_SECONDS = 30.0

@@ -20,8 +20,8 @@ _SHARES: tuple[tuple[float, TrafficPreset, float, float], ...] = (
 """Per tier, most urgent first: share of the requests, lengths, scale of prompts, scale of outputs."""
 
 LONG_ANSWERS = 3
-LONG_ANSWER_TOKENS = 180
-_LONG_ANSWERS_AT = 0.3
+LONG_ANSWER_TOKENS = 400
+LONG_ANSWERS_AT = 0.3
 """Share of the run at which the least urgent tenant asks for its long answers."""
 
 
@@ -46,7 +46,7 @@ def demo_workload(examples: Examples, seconds: float, seed: int) -> tuple[Planne
 
 
 def _long_answers(tenant: str, tier: str, seconds: float) -> list[PlannedRequest]:
-    at_ms = _LONG_ANSWERS_AT * seconds * 1000
+    at_ms = LONG_ANSWERS_AT * seconds * 1000
     return [PlannedRequest(at_ms, tenant, tier, 60, LONG_ANSWER_TOKENS) for _ in range(LONG_ANSWERS)]
 
 

@@ -6,7 +6,7 @@ from tierline_cli.demo.reclaim import choose_victim
 NODES = {"w1": "spot-b", "w2": "spot-c"}
 
 
-def stream(worker: str, emitted: int = 10, max_tokens: int = 200) -> LiveStream:
+def stream(worker: str, emitted: int = 10, max_tokens: int = 400) -> LiveStream:
     return LiveStream(f"{worker}-{emitted}", "acme", "fast", "RUNNING", worker, emitted, max_tokens)
 
 
@@ -21,7 +21,7 @@ def test_streams_that_have_not_begun_or_end_before_the_notice_does_do_not_count(
 
 
 def test_short_streams_beside_a_lasting_one_are_told_too() -> None:
-    victim = choose_victim([stream("w1"), stream("w1", emitted=150), stream("w1", emitted=195)], NODES, frozenset())
+    victim = choose_victim([stream("w1"), stream("w1", emitted=150), stream("w1", emitted=395)], NODES, frozenset())
     assert victim is not None
     assert [each.emitted_tokens for each in victim.streams] == [10, 150]
 
