@@ -18,6 +18,14 @@ ENGINE = {
     "maxBatchedTokens": 256,
     "maxModelTokens": 2048,
     "threads": 1,
+    "prefixCaching": "Enabled",
+    "hostCacheBlocks": 64,
+    "diskCacheBlocks": 64,
+    "maxDraftTokens": 4,
+    "sliceTokens": 128,
+    "maxAdapters": 4,
+    "maxAdapterRank": 64,
+    "tensorParallel": 1,
 }
 RESOURCES = {"cpu": "500m", "memory": "2Gi", "gpu": 1}
 MODEL = {

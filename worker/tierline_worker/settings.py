@@ -1,6 +1,6 @@
 """The worker's settings, read once from the environment that the operator gives to its pod."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from tierline.api.names import WORKER_HTTP_PORT, WORKER_WIRE_PORT
 from tierline.artifacts import default_cache_dir
 from tierline_worker.errors import SettingsError
 
+QUANTIZATIONS = ("None", "Int8", "Int4")
 DTYPES = {"Float32": torch.float32, "BFloat16": torch.bfloat16, "Float16": torch.float16}
 
 
@@ -34,6 +35,16 @@ class WorkerSettings:
     worker_id: str
     cache_dir: Path
     termination_log: Path | None
+    quantization: str = "None"
+    draft_source: str = ""
+    prefix_caching: bool = True
+    host_cache_blocks: int = 0
+    disk_cache_blocks: int = 0
+    max_draft_tokens: int = 4
+    slice_tokens: int = 128
+    max_adapters: int = 0
+    max_adapter_rank: int = 64
+    tensor_parallel: int = 1
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> "WorkerSettings":
@@ -64,6 +75,16 @@ class WorkerSettings:
             worker_id=read.text("POD_NAME", "worker"),
             cache_dir=default_cache_dir(environ),
             termination_log=termination_log(environ),
+            quantization=read.choice("TIERLINE_MODEL_QUANTIZATION", "None", QUANTIZATIONS),
+            draft_source=read.text("TIERLINE_DRAFT_SOURCE", ""),
+            prefix_caching=read.choice("TIERLINE_PREFIX_CACHING", "Enabled", ("Enabled", "Disabled")) == "Enabled",
+            host_cache_blocks=read.integer("TIERLINE_HOST_CACHE_BLOCKS", 0, 0, 10_000_000),
+            disk_cache_blocks=read.integer("TIERLINE_DISK_CACHE_BLOCKS", 0, 0, 10_000_000),
+            max_draft_tokens=read.integer("TIERLINE_MAX_DRAFT_TOKENS", 4, 0, 16),
+            slice_tokens=read.integer("TIERLINE_SLICE_TOKENS", 128, 1, 65_536),
+            max_adapters=read.integer("TIERLINE_MAX_ADAPTERS", 0, 0, 1024),
+            max_adapter_rank=read.integer("TIERLINE_MAX_ADAPTER_RANK", 64, 1, 512),
+            tensor_parallel=read.integer("TIERLINE_TENSOR_PARALLEL", 1, 1, 16),
         )
         return _consistent(settings)
 
@@ -100,8 +121,11 @@ class _Reader:
             raise SettingsError(f"{name} is {raw!r}: set it to an integer from {low} to {high}")
         return value
 
-    def dtype(self, name: str, default: str) -> torch.dtype:
+    def choice(self, name: str, default: str, choices: Collection[str]) -> str:
         raw = self.text(name, default)
-        if raw not in DTYPES:
-            raise SettingsError(f"{name} is {raw!r}: set it to one of {', '.join(DTYPES)}")
-        return DTYPES[raw]
+        if raw not in choices:
+            raise SettingsError(f"{name} is {raw!r}: set it to one of {', '.join(choices)}")
+        return raw
+
+    def dtype(self, name: str, default: str) -> torch.dtype:
+        return DTYPES[self.choice(name, default, DTYPES)]

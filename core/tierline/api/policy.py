@@ -22,7 +22,7 @@ from tierline.api.decision_matrix import (
 from tierline.api.fleet import LLMFleet
 from tierline.api.meta import Resource
 from tierline.api.problems import FieldProblem
-from tierline.api.quota import Limits, TenantQuota
+from tierline.api.quota import CacheSharing, Limits, TenantQuota
 from tierline.api.tier import Admission, Preemption, SLOTier, SLOTierSpec, Targets
 
 NO_TTFT_TARGET_MS = 600_000
@@ -84,7 +84,12 @@ class TenantPolicy:
     requests_per_minute: int | None
     max_concurrent_requests: int | None
     max_service_difference_tokens: int | None
-    cache_sharing: str
+    cache_sharing: CacheSharing
+
+    @property
+    def cache_namespace(self) -> str:
+        """Requests that share cached prefixes have the same one; no tenant's id contains a slash."""
+        return f"{self.namespace}/" if self.cache_sharing == "Namespace" else f"{self.namespace}/{self.tenant}"
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,9 @@ class Model(Block):
         default=None, description="draftSource is where the draft model for speculation comes from."
     )
     dtype: Dtype = Field(default="Float32", description="dtype is the number format that the model computes in.")
-    quantization: Literal["None"] = Field(
-        default="None", description="quantization is how weights are kept in memory: None keeps them in dtype."
+    quantization: Literal["None", "Int8", "Int4"] = Field(
+        default="None",
+        description="quantization is how weights are kept in memory: None in dtype, Int8 or Int4 as integers.",
     )
 
     transitions: ClassVar[tuple[Transition, ...]] = (
@@ -90,6 +91,30 @@ class Engine(Block):
     )
     threads: Annotated[int, Field(ge=1, le=512)] = Field(
         default=1, description="threads is the number of CPU threads that compute."
+    )
+    prefix_caching: Literal["Enabled", "Disabled"] = Field(
+        default="Enabled", description="prefixCaching says whether computed prompts are kept for requests alike."
+    )
+    host_cache_blocks: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        default=0, description="hostCacheBlocks is the host memory that keeps preempted KV, in blocks."
+    )
+    disk_cache_blocks: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        default=0, description="diskCacheBlocks is the disk space that keeps preempted KV, in blocks."
+    )
+    max_draft_tokens: Annotated[int, Field(ge=0, le=16)] = Field(
+        default=4, description="maxDraftTokens is the longest speculation (0 switches it off), in tokens."
+    )
+    slice_tokens: Annotated[int, Field(ge=1, le=65_536)] = Field(
+        default=128, description="sliceTokens is how much a request of a Slice tier generates before others have a turn, in tokens."
+    )
+    max_adapters: Annotated[int, Field(ge=0, le=1024)] = Field(
+        default=0, description="maxAdapters is the most LoRA adapters that are resident at a time."
+    )
+    max_adapter_rank: Annotated[int, Field(ge=1, le=512)] = Field(
+        default=64, description="maxAdapterRank is the largest rank of a LoRA adapter."
+    )
+    tensor_parallel: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=1, description="tensorParallel is the number of processes or accelerators that share the weights."
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -49,6 +49,8 @@ def wanted_worker(pool: WorkerPool) -> WantedWorker:
             "TIERLINE_MODEL_SOURCE": spec.model.source,
             "TIERLINE_MODEL_NAME": spec.model.served_name or spec.fleet_ref,
             "TIERLINE_MODEL_DTYPE": spec.model.dtype,
+            "TIERLINE_MODEL_QUANTIZATION": spec.model.quantization,
+            "TIERLINE_DRAFT_SOURCE": spec.model.draft_source or "",
             **_engine_environment(spec.engine),
         },
         role=spec.role,
@@ -121,6 +123,14 @@ def _engine_environment(engine: Engine) -> dict[str, str]:
         "TIERLINE_MAX_BATCHED_TOKENS": str(engine.max_batched_tokens),
         "TIERLINE_MAX_MODEL_TOKENS": str(engine.max_model_tokens),
         "TIERLINE_THREADS": str(engine.threads),
+        "TIERLINE_PREFIX_CACHING": engine.prefix_caching,
+        "TIERLINE_HOST_CACHE_BLOCKS": str(engine.host_cache_blocks),
+        "TIERLINE_DISK_CACHE_BLOCKS": str(engine.disk_cache_blocks),
+        "TIERLINE_MAX_DRAFT_TOKENS": str(engine.max_draft_tokens),
+        "TIERLINE_SLICE_TOKENS": str(engine.slice_tokens),
+        "TIERLINE_MAX_ADAPTERS": str(engine.max_adapters),
+        "TIERLINE_MAX_ADAPTER_RANK": str(engine.max_adapter_rank),
+        "TIERLINE_TENSOR_PARALLEL": str(engine.tensor_parallel),
         "OMP_NUM_THREADS": str(engine.threads),
     }
 

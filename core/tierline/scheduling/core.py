@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tierline.scheduling.batching import Batch, BatchPlanner, batch_features
+from tierline.scheduling.counters import EngineCounters
 from tierline.scheduling.feeding import Feed
 from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
@@ -45,6 +46,7 @@ class SchedulerCore:
     def __init__(self, limits: EngineLimits, latency: LatencyModel, planner: type[BatchPlanner] = BatchPlanner) -> None:
         self.limits = limits
         self.latency = latency
+        self.counters = EngineCounters()
         self.slots = SlotTable(limits)
         self.memory = MemoryManager(limits)
         self.preemptor = Preemptor(self.slots, self.memory)

@@ -1,8 +1,9 @@
 """How long an iteration takes, learned while it runs.
 
-    t = a + b*P + c*sum(chunk*(context + chunk/2)) + d*N_decode + e*KV_read        (milliseconds)
+    t = a + b*P + c*sum(chunk*(context + chunk/2)) + d*N_decode + e*KV_read + f*V + g*D + h*A     (milliseconds)
 
-P are prefill tokens, N_decode decoding rows, KV_read the sum of their contexts. The coefficients start from a roofline
+P are prefill tokens, N_decode decoding rows, KV_read the sum of their contexts, V verified and D drafted tokens, A
+tokens computed with an adapter. The coefficients start from a roofline
 and follow the device by recursive least squares with exponential forgetting (Haykin, Adaptive Filter Theory, ch. 10)
 on the relative error, so that a 2 ms decode counts as much as a 200 ms prefill; they never become negative.
 """
@@ -29,22 +30,32 @@ _UNBOUNDED_TOKENS = 2**31
 
 
 class BatchFeatures(NamedTuple):
-    """What the duration of an iteration depends on; `attention_pairs` is sum(chunk*(context + chunk/2))."""
+    """What the duration of an iteration depends on; `attention_pairs` is sum(chunk*(context + chunk/2)).
+
+    `verified_tokens` and `drafted_tokens` are the draft tokens of all rows, `adapter_tokens` those with an adapter.
+    """
 
     prefill_tokens: float
     attention_pairs: float
     decodes: float
     kv_read_tokens: float
+    verified_tokens: float = 0.0
+    drafted_tokens: float = 0.0
+    adapter_tokens: float = 0.0
 
 
 class Coefficients(NamedTuple):
-    """Milliseconds: per iteration, per prefill token, per attention pair, per decoding row, per KV token read."""
+    """Milliseconds: per iteration, per prefill token, per attention pair, per decoding row, per KV token read, and per
+    verified, drafted and adapter token."""
 
     iteration_ms: float
     prefill_token_ms: float
     attention_pair_ms: float
     decode_ms: float
     kv_token_ms: float
+    verified_token_ms: float = 0.0
+    drafted_token_ms: float = 0.0
+    adapter_token_ms: float = 0.0
 
     def predict_ms(self, features: BatchFeatures) -> float:
         """Return the duration of an iteration with these features."""
@@ -54,6 +65,9 @@ class Coefficients(NamedTuple):
             + self.attention_pair_ms * features.attention_pairs
             + self.decode_ms * features.decodes
             + self.kv_token_ms * features.kv_read_tokens
+            + self.verified_token_ms * features.verified_tokens
+            + self.drafted_token_ms * features.drafted_tokens
+            + self.adapter_token_ms * features.adapter_tokens
         )
 
     def chunk_ms(self, tokens: int, context_tokens: int) -> float:

@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tierline.api.decision_matrix import BatchingMode, PreemptionGranularity, PreemptionSave
+from tierline.scheduling.transfers import Transfer
 from tierline.wire.credits import blocks_for
+
+_MAY_BE_OFF = frozenset({"prefix_caching", "host_blocks", "disk_blocks", "max_draft_tokens", "max_adapters"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,10 @@ class EngineLimits:
     There are `max_running_requests` slots, and a request holds one from `submit` to its end, also while it waits or is
     parked. `max_batched_tokens` is the most an iteration computes; as running requests decode first, one token each,
     it may not be below the number of slots.
+
+    What may be 0 is off then: `host_blocks` and `disk_blocks` are the pages that keep preempted KV outside the arena,
+    `max_draft_tokens` the longest speculation of a row, `max_adapters` the most adapters resident at a time. A request
+    of a Slice tier generates `slice_tokens` before others have a turn.
     """
 
     max_running_requests: int
@@ -29,11 +37,18 @@ class EngineLimits:
     block_tokens: int
     total_blocks: int
     max_partial_prefills: int = 2
+    slice_tokens: int = 128
+    prefix_caching: bool = False
+    host_blocks: int = 0
+    disk_blocks: int = 0
+    max_draft_tokens: int = 0
+    max_adapters: int = 0
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: set it to 1 or more")
+            least = 0 if name in _MAY_BE_OFF else 1
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}: set it to {least} or more")
         if self.max_batched_tokens < self.max_running_requests:
             raise ValueError(
                 f"max_batched_tokens is {self.max_batched_tokens}, below max_running_requests "
@@ -52,6 +67,10 @@ class EngineRequest:
 
     `emitted_tokens` were generated elsewhere before and count as context to recompute. `max_output_tokens` includes
     them. `ttft_deadline_ms` is on the caller's clock, the one that is passed to `plan` as `now_ms`.
+
+    `block_keys` name the full blocks of the context in order (see `prefix_keys`); none: nothing of it is shared.
+    `fork_of` is a request with the same prompt, whose computed blocks this one takes over when they are there.
+    `adapter` is the LoRA adapter it is computed with, empty for the model alone. `speculate` allows draft tokens.
     """
 
     request_id: str
@@ -63,6 +82,13 @@ class EngineRequest:
     tpot_budget_ms: float = float("inf")
     preemptible: bool = True
     tenant: str = ""
+    block_keys: tuple[bytes, ...] = ()
+    fork_of: str = ""
+    adapter: str = ""
+    batching: BatchingMode = "Continuous"
+    granularity: PreemptionGranularity = "Request"
+    save: PreemptionSave = "Recompute"
+    speculate: bool = False
 
     @property
     def context_tokens(self) -> int:
@@ -92,6 +118,13 @@ class BatchPlan:
     slots, starts, counts: int32 [n]. samples: bool [n], true where the last computed position yields a new token,
     which belongs to position `starts[i] + counts[i]`. block_updates: int32 [u, 3] rows (slot, index, block), to be
     applied before computing. Rows that decode (one token each) come first, `decodes` of them.
+
+    drafts: int32 [n] (empty: none anywhere): the last `drafts[i]` tokens of row i are proposals of the executor's
+    drafter, at most that many; they are verified by the same computation, and such a row samples at each of its last
+    `drafts[i] + 1` positions. copies: int32 [c, 2] rows (source block, target block), copy-on-write.
+
+    An executor applies in this order: SAVE transfers (their blocks may be overwritten afterwards), block updates,
+    copies, LOAD transfers (which may end later, told by `SchedulerCore.transferred`). Then it computes.
     """
 
     iteration: int
@@ -102,6 +135,9 @@ class BatchPlan:
     block_updates: NDArray[np.int32]
     decodes: int
     admitted: tuple[Admitted, ...] = ()
+    drafts: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    copies: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 2), np.int32))
+    transfers: tuple[Transfer, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -112,12 +148,15 @@ class BatchPlan:
 class IterationResult:
     """What the executor reports of one plan: `stopped[i]` says that row i sampled a stop token.
 
-    Only rows with `samples` count. `elapsed_ms` feeds the latency model.
+    Only rows with `samples` count. `elapsed_ms` feeds the latency model. `sampled[i]` is how many tokens row i gave
+    (1 and the accepted drafts before a stop), `drafted[i]` how many drafts it verified; empty arrays: one and none.
     """
 
     iteration: int
     stopped: NDArray[np.bool_]
     elapsed_ms: float
+    sampled: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    drafted: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,13 @@ epochs and positions it has seen. Times are relative milliseconds, since clocks 
 """
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
-PROTOCOL_VERSION = 1
+from tierline.api.decision_matrix import BatchingMode, PreemptionGranularity, PreemptionSave
+
+PROTOCOL_VERSION = 2
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 LENGTH_BYTES = 4
 HEARTBEAT_SECONDS = 0.25
@@ -29,8 +32,20 @@ class Frame(msgspec.Struct, frozen=True, tag_field="t", array_like=False, omit_d
     """Base of all frames."""
 
 
+class Grammar(msgspec.Struct, frozen=True):
+    """What an answer must look like: `kind` says how to read `text`."""
+
+    kind: Literal["json_object", "json_schema", "regex", "lark"]
+    text: str = ""
+
+
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How to choose tokens. `temperature` 0 is greedy; randomness is keyed by (seed, position)."""
+    """How to choose tokens. `temperature` 0 is greedy; randomness is keyed by (seed, position).
+
+    `top_k` 0, `top_p` 1 and `min_p` 0 mean no limit. Presence and frequency penalties count generated tokens, the
+    repetition penalty (1 is none) the prompt's too. `logit_bias` are pairs (token, added logit). `logprobs` None: none
+    are reported, k: those of the chosen token and of the k most probable ones.
+    """
 
     max_tokens: int
     temperature: float = 0.0
@@ -39,6 +54,14 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     seed: int = 0
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
+    min_p: float = 0.0
+    min_tokens: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int | None = None
+    grammar: Grammar | None = None
 
 
 class Hello(Frame, frozen=True, tag="hello"):
@@ -70,6 +93,8 @@ class Submit(Frame, frozen=True, tag="submit"):
     """Start a request, or continue one elsewhere begun: `emitted_ids` were delivered and are never sent again.
 
     `waited_ms` is how long ago it arrived; `ttft_slack_ms` what is left until its first token is due (negative: late).
+    Only requests of one `cache_namespace` and `adapter` share cached prefixes. `fork_of` is another answer to the same
+    prompt, sent to the same worker before. `batching`, `granularity`, `save` and `speculate` are the tier's choices.
     """
 
     request_id: str
@@ -84,6 +109,13 @@ class Submit(Frame, frozen=True, tag="submit"):
     ttft_slack_ms: int = 0
     tpot_budget_ms: int = 0
     preemptible: bool = True
+    cache_namespace: str = ""
+    adapter: str = ""
+    fork_of: str = ""
+    batching: BatchingMode = "Continuous"
+    granularity: PreemptionGranularity = "Request"
+    save: PreemptionSave = "Auto"
+    speculate: bool = False
 
 
 class Cancel(Frame, frozen=True, tag="cancel"):
@@ -111,10 +143,18 @@ class Nack(Frame, frozen=True, tag="nack"):
     reason: NackReason
 
 
+class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):
+    """Natural log of a token's probability, and of the most probable ones at its position as (token, logprob)."""
+
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
 class TokenBatch(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
     """New tokens of one request. `first_position` is the output index of `token_ids[0]`, 0 for the very first.
 
-    A batch with `finish_reason` ends the request; `error` says what broke when that is "failed".
+    A batch with `finish_reason` ends the request; `error` says what broke when that is "failed". `logprobs` has an
+    entry for each token when the request asked for them.
     """
 
     request_id: str
@@ -123,6 +163,7 @@ class TokenBatch(msgspec.Struct, frozen=True, omit_defaults=True, array_like=Tru
     token_ids: tuple[int, ...]
     finish_reason: str = ""
     error: str = ""
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 class Signals(msgspec.Struct, frozen=True, omit_defaults=True):

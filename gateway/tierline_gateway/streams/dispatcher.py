@@ -194,6 +194,11 @@ class Dispatcher:
             ttft_slack_ms=int(live.tier.ttft_deadline_ms - waited_ms),
             tpot_budget_ms=live.tier.tpot_budget_ms,
             preemptible=live.tier.preemptible,
+            cache_namespace=live.tenant.cache_namespace,
+            batching=live.tier.batching,
+            granularity=live.tier.granularity,
+            save=live.tier.save,
+            speculate=live.tier.speculation == "Auto",
         )
 
     def _take_tokens(self, link: WorkerLink, live: LiveRequest, batch: TokenBatch) -> None:

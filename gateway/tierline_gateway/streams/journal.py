@@ -10,6 +10,7 @@ from typing import TypedDict, Unpack
 
 import msgspec
 
+from tierline.api.decision_matrix import BatchingMode, PreemptionGranularity, PreemptionSave
 from tierline.wire.frames import Sampling, Submit, TokenBatch
 
 
@@ -23,6 +24,11 @@ class SubmitPolicy(TypedDict):
     ttft_slack_ms: int
     tpot_budget_ms: int
     preemptible: bool
+    cache_namespace: str
+    batching: BatchingMode
+    granularity: PreemptionGranularity
+    save: PreemptionSave
+    speculate: bool
 
 
 class JournalGap(ValueError):

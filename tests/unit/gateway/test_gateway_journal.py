@@ -43,7 +43,19 @@ def test_the_submit_of_a_replay_carries_what_was_emitted() -> None:
     one.replayed()
     one.placed(2)
     frame = one.submit(
-        100, tenant="t", tier="x", priority=1, waited_ms=2, ttft_slack_ms=3, tpot_budget_ms=4, preemptible=False
+        100,
+        tenant="t",
+        tier="x",
+        priority=1,
+        waited_ms=2,
+        ttft_slack_ms=3,
+        tpot_budget_ms=4,
+        preemptible=False,
+        cache_namespace="n/t",
+        batching="Continuous",
+        granularity="Token",
+        save="Auto",
+        speculate=True,
     )
     assert (frame.prompt_ids, frame.emitted_ids, frame.epoch, frame.sampling.seed) == ((5, 6), (7, 8), 2, 3)
     assert one.recomputed_tokens == 4

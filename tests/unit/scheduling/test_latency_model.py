@@ -45,7 +45,9 @@ def test_learns_from_a_prior_that_is_far_off(wrong_by: float) -> None:
 def test_follows_a_device_that_became_slower() -> None:
     model = LatencyModel(H100_8B)
     observe_all(model, H100_8B, batches(500, seed=2))
-    slower = Coefficients(*(value * factor for value, factor in zip(H100_8B, (1.2, 1.35, 1.3, 1.2, 1.35), strict=True)))
+    slower = Coefficients(
+        *(value * factor for value, factor in zip(H100_8B[:5], (1.2, 1.35, 1.3, 1.2, 1.35), strict=True))
+    )
     errors = observe_all(model, slower, batches(1200, seed=3), seed=4)
     assert np.mean(errors[1000:]) <= 0.05
 

@@ -3,6 +3,7 @@ from core_steps import commit, core_of, planned, request, rows, step
 
 from tierline.scheduling.core import InvalidEngineRequest
 from tierline.scheduling.invariants import InvariantBroken, check_invariants
+from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import Committed, EngineRequest
 from tierline.wire.frames import NackReason
 
@@ -195,7 +196,7 @@ class TestSignals:
         assert signals.backlog_tokens == 24 + 30
         assert signals.iteration_ms == 6.0
         assert signals.latency_samples == 1
-        assert len(signals.latency_coefficients) == 5
+        assert len(signals.latency_coefficients) == len(Coefficients._fields)
         assert core.free_blocks == 40 - 9 - 8
         assert core.free_requests == 1
 

@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 import pytest
 from wire_client import WireClient
 
-from tierline.wire.frames import Credits, Hello, Iteration, Refusal, Sampling, Signals, Submit, TokenBatch, encode
+from tierline.wire.frames import (
+    PROTOCOL_VERSION,
+    Credits,
+    Hello,
+    Iteration,
+    Refusal,
+    Sampling,
+    Signals,
+    Submit,
+    TokenBatch,
+    encode,
+)
 from tierline_worker.engine.messages import GatewayJoined, GatewayLeft, Message, Outgoing, Submitted
 from tierline_worker.gateways.framing import FrameBuffer
 from tierline_worker.gateways.server import GatewayServer
@@ -33,7 +44,7 @@ class Served:
     async def connect(self) -> tuple[WireClient, int]:
         """Connect one gateway and answer its hello with a first frame."""
         client = await WireClient.open("127.0.0.1", self.port)
-        client.send(Hello(1, "g"))
+        client.send(Hello(PROTOCOL_VERSION, "g"))
         joined = await self.next()
         assert isinstance(joined, GatewayJoined)
         self.server.deliver([Outgoing(joined.gateway, FIRST)])
@@ -85,7 +96,7 @@ async def test_another_protocol_version_is_refused_in_words(served):
         b"\xff\xff\xff\xff",
         b"\x00\x00\x00\x03abc",
         encode(Submit("early", 1, (1,), Sampling(1))),
-        encode(Hello(1, "")),
+        encode(Hello(PROTOCOL_VERSION, "")),
         b"GET / HTTP/1.1\r\n\r\n",
     ],
 )
