@@ -105,7 +105,7 @@ class Engine(Block):
         default=4, description="maxDraftTokens is the longest speculation (0 switches it off), in tokens."
     )
     slice_tokens: Annotated[int, Field(ge=1, le=65_536)] = Field(
-        default=128, description="sliceTokens is how much a request of a Slice tier generates before others have a turn, in tokens."
+        default=128, description="sliceTokens is the length of a turn of a Slice tier's request, in tokens."
     )
     max_adapters: Annotated[int, Field(ge=0, le=1024)] = Field(
         default=0, description="maxAdapters is the most LoRA adapters that are resident at a time."
