@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.scheduling.admission import AdmissionController, Decision, ServiceRate, Verdict
+from tierline.scheduling.lengths import OutputLengthPredictor
 from tierline.scheduling.queueing import DEFAULT_SERVICE_DIFFERENCE_TOKENS, QueuedRequest, QueueManager
 from tierline.scheduling.quota import TenantUsage
 
@@ -24,6 +25,7 @@ class RequestDesk:
     def __init__(self) -> None:
         self.queue = QueueManager()
         self.rate = ServiceRate()
+        self.lengths = OutputLengthPredictor()
         self._admission = AdmissionController(self.rate)
 
     def decide(
@@ -58,6 +60,12 @@ class RequestDesk:
         if not len(self.queue):
             self.rate.drained()
 
+    def ended(self, request_id: str, tenant: str, tier: str, output_tokens: int, complete: bool) -> None:
+        """Settle a request that is over; a `complete` answer, stopped by itself or its limit, teaches its length."""
+        self.queue.settle(request_id, tenant)
+        if complete:
+            self.lengths.learn(tenant, tier, output_tokens)
+
     def overdue(self, queued: QueuedRequest, capacity_exists: bool, now_ms: float) -> Decision:
         """Return what to tell a request whose time in the queue is over."""
         ahead = self.queue.ahead_of(queued)
@@ -90,6 +98,7 @@ def queued_request(
     arrival_ms: float,
     now_ms: float,
     resumed: bool,
+    lengths: OutputLengthPredictor,
 ) -> QueuedRequest:
     """Return how a request waits; a stream that lost its worker is `resumed` and waits as long as it must."""
     bound = tenant.max_service_difference_tokens
@@ -103,6 +112,7 @@ def queued_request(
         arrival_ms=arrival_ms,
         deadline_ms=arrival_ms + tier.ttft_deadline_ms,
         expires_ms=now_ms + RESUME_PATIENCE_MS if resumed else arrival_ms + tier.max_queue_ms,
+        expected_output_tokens=lengths.expected(tenant.tenant, tier.name, max(total_tokens - context_tokens, 1)),
         weight=tenant.weight,
         service_difference_tokens=DEFAULT_SERVICE_DIFFERENCE_TOKENS if bound is None else bound,
         resumed=resumed,

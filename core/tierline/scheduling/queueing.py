@@ -5,6 +5,8 @@ tenants whose service counter is at most the lowest counter plus their allowed d
 first token's deadline. Counters follow the Virtual Token Counter (Sheng et al., "Fairness in Serving Large Language
 Models", OSDI 2024): a tenant that becomes active is lifted to the lowest active counter, so idling earns no credit.
 Unlike VTC the choice among tenants within the bound is by deadline, which widens VTC's bound by the allowed difference.
+An answer is charged when it starts, by its expected length, and corrected while it grows and when it ends (the paper's
+VTC with predictions): a tenant whose answers have only begun does not look as if it had been given nothing.
 
 Binding is late: a request stays here until `fits` says that some worker can take it now. One that does not fit lets
 others pass until its deadline; from then on it holds the line, so it cannot starve. A stream that lost its worker holds
@@ -28,7 +30,7 @@ class QueuedRequest:
     """What the queue must know of a request; times are on the caller's clock.
 
     `context_tokens` is what a worker has to hold before the first new token, `total_tokens` at the most in the end.
-    `resumed` marks a stream that was already
+    `expected_output_tokens` is how long the answer probably becomes. `resumed` marks a stream that was already
     delivering; its client sees a gap, so it goes first in its tier. `expires_ms` is when waiting longer is pointless.
     """
 
@@ -41,6 +43,7 @@ class QueuedRequest:
     arrival_ms: float
     deadline_ms: float
     expires_ms: float
+    expected_output_tokens: float = 0.0
     weight: int = 1
     service_difference_tokens: int = DEFAULT_SERVICE_DIFFERENCE_TOKENS
     resumed: bool = False
@@ -50,29 +53,39 @@ class QueuedRequest:
         """Place within one tenant and priority."""
         return (self.deadline_ms, self.arrival_ms, self.request_id)
 
+    @property
+    def prepaid(self) -> float:
+        """What the answer is charged when it starts."""
+        return OUTPUT_WEIGHT * self.expected_output_tokens / self.weight
+
+    @property
+    def cost(self) -> float:
+        """What its tenant's counter rises by when it starts; never 0, so that a line of requests has an end."""
+        return PROMPT_WEIGHT * max(self.context_tokens, 1) / self.weight + self.prepaid
+
 
 @dataclass(slots=True)
 class _Line:
-    """The waiting requests of one tenant in one priority, best first, and their context tokens together."""
+    """The waiting requests of one tenant in one priority, best first, and what they cost together."""
 
     requests: list[QueuedRequest] = field(default_factory=list)
-    tokens: int = 0
+    cost: float = 0.0
 
     def add(self, request: QueuedRequest) -> None:
         insort(self.requests, request, key=lambda queued: queued.order)
-        self.tokens += request.context_tokens
+        self.cost += request.cost
 
     def remove(self, request: QueuedRequest) -> None:
         self.requests.remove(request)
-        self.tokens -= request.context_tokens
+        self.cost -= request.cost
 
     def before(self, order: tuple[float, float, str]) -> list[QueuedRequest]:
         """Return those that go before one of this order."""
         return self.requests[: bisect_left(self.requests, order, key=lambda queued: queued.order)]
 
-    def within(self, tokens: float) -> float:
-        """Return how many of its requests `tokens` tokens of service start, a part of one for a part."""
-        return len(self.requests) * min(max(tokens, 0.0) / self.tokens, 1.0)
+    def within(self, service: float) -> float:
+        """Return how many of its requests start until the counter rose by `service`, a part of one for a part."""
+        return len(self.requests) * min(max(service, 0.0) / self.cost, 1.0)
 
 
 class QueueManager:
@@ -85,6 +98,7 @@ class QueueManager:
         self._by_id: dict[str, QueuedRequest] = {}
         self._waiting_of: dict[str, int] = {}
         self._counters: dict[str, float] = {}
+        self._prepaid: dict[str, float] = {}
         self._last_left = ""
         self._since_guard = 0
 
@@ -122,24 +136,35 @@ class QueueManager:
         return request
 
     def take(self, request: QueuedRequest) -> None:
-        """Serve a request that `next` named: it leaves the queue and its tenant pays for the prompt.
+        """Serve a request that `next` named: it leaves the queue, its tenant pays for the prompt and the likely answer.
 
         A resumed stream paid when it was served first, and recomputation is never charged.
         """
         if not request.resumed:
             below_the_top = request.priority < max(self._bands)
             self._since_guard = 0 if below_the_top else self._since_guard + 1
-            self._charge(request.tenant, PROMPT_WEIGHT * request.context_tokens / request.weight)
+            self._charge(request.tenant, request.cost)
+            self._prepaid[request.request_id] = request.prepaid
         self.remove(request.request_id)
 
     def refund(self, request: QueuedRequest) -> None:
         """Undo the charge of `take`, for a request that its worker did not start."""
         if not request.resumed:
-            self._charge(request.tenant, -PROMPT_WEIGHT * request.context_tokens / request.weight)
+            self._charge(request.tenant, -request.cost)
+            self._prepaid.pop(request.request_id, None)
 
-    def charge_output(self, tenant: str, tokens: int, weight: int) -> None:
-        """Charge generated tokens, as they come."""
-        self._charge(tenant, OUTPUT_WEIGHT * tokens / weight)
+    def charge_output(self, request_id: str, tenant: str, tokens: int, weight: int) -> None:
+        """Charge generated tokens as they come, as far as they were not paid for in advance."""
+        due = OUTPUT_WEIGHT * tokens / weight
+        prepaid = self._prepaid.get(request_id, 0.0)
+        if prepaid:
+            self._prepaid[request_id] = max(prepaid - due, 0.0)
+        if due > prepaid:
+            self._charge(tenant, due - prepaid)
+
+    def settle(self, request_id: str, tenant: str) -> None:
+        """Give back what was paid in advance for tokens that a request which ended did not generate."""
+        self._charge(tenant, -self._prepaid.pop(request_id, 0.0))
 
     def expired(self, now_ms: float) -> tuple[QueuedRequest, ...]:
         """Requests whose waiting is over; the caller removes and refuses them."""
@@ -155,7 +180,7 @@ class QueueManager:
         above = sum(len(line.requests) for line in self._lines_above(request.priority))
         band = self._bands.get(request.priority, {})
         own = band[request.tenant].before(request.order) if request.tenant in band else []
-        level = self._level(request.tenant) + sum(other.context_tokens for other in own) / request.weight
+        level = self._level(request.tenant) + sum(other.cost for other in own)
         others = (self._until(tenant, line, level) for tenant, line in band.items() if tenant != request.tenant)
         return len(self._resumed) + above + len(own) + sum(others)
 
@@ -164,8 +189,7 @@ class QueueManager:
 
     def _until(self, tenant: str, line: _Line, level: float) -> float:
         head = line.requests[0]
-        service = level + head.service_difference_tokens - self.counter(tenant)
-        return line.within(service * head.weight / PROMPT_WEIGHT)
+        return line.within(level + head.service_difference_tokens - self.counter(tenant))
 
     def next(self, now_ms: float, fits: Callable[[QueuedRequest], bool]) -> QueuedRequest | None:
         """Return the request to serve now, or None when none fits or a late one that does not fit holds the line."""

@@ -175,6 +175,7 @@ class FleetSimulation:
             arrival_ms=request.planned.at_ms,
             now_ms=self._clock.now_ms,
             resumed=bool(request.moves),
+            lengths=self._desk.lengths,
         )
         return self._policy.queued(queued)
 
@@ -216,8 +217,8 @@ class FleetSimulation:
         requests = [self._by_id[request_id] for request_id in tokens.request_ids]
         for request in requests:
             request.token_ms.append(now_ms)
+            self._desk.queue.charge_output(request.request_id, request.tenant.tenant, 1, request.tenant.weight)
         for name, count in Counter(request.planned.tenant for request in requests).items():
-            self._desk.queue.charge_output(name, count, self._setup.tenants[name].weight)
             self._usage[name].generated(count, now_ms)
 
     def _lose(self, worker: SimulatedWorker) -> None:
@@ -242,7 +243,9 @@ class FleetSimulation:
         self._at(now_ms + TICK_MS, _Kind.TICK)
 
     def _conclude(self, request: SimulatedRequest, outcome: Outcome, detail: str = "") -> None:
-        self._usage[request.tenant.tenant].end()
+        tenant, complete = request.tenant.tenant, outcome is Outcome.OK
+        self._desk.ended(request.request_id, tenant, request.tier.name, len(request.token_ms), complete)
+        self._usage[tenant].end()
         self._end(request, outcome, detail)
 
     def _end(self, request: SimulatedRequest, outcome: Outcome, detail: str = "") -> None:

@@ -69,6 +69,7 @@ class Dispatcher:
             live.finish(FinishReason.CANCELLED)
         if self._live.pop(live.request_id, None) is not None:
             self._ledger.end(live)
+            self._settle(live)
         self.pump()
 
     def pump(self) -> None:
@@ -169,6 +170,7 @@ class Dispatcher:
             arrival_ms=live.arrival_ms,
             now_ms=self._clock_ms(),
             resumed=bool(live.moves),
+            lengths=self.desk.lengths,
         )
 
     def _place(self, queued: QueuedRequest) -> WorkerLink | None:
@@ -219,7 +221,7 @@ class Dispatcher:
     def _deliver(self, link: WorkerLink, live: LiveRequest, fresh: tuple[int, ...]) -> None:
         if live.life.state is RequestState.WAITING_KV:
             live.life.to(RequestState.RUNNING)
-        self.queue.charge_output(live.tenant.tenant, len(fresh), live.tenant.weight)
+        self.queue.charge_output(live.request_id, live.tenant.tenant, len(fresh), live.tenant.weight)
         live.add_tokens(fresh)
         if live.text.stopped:
             self._leave(live, cancel=True)
@@ -239,6 +241,11 @@ class Dispatcher:
         else:
             message = f"The worker could not go on ({batch.error or batch.finish_reason}); try again."
             self._end(live, FinishReason.FAILED, failed(message))
+
+    def _settle(self, live: LiveRequest) -> None:
+        complete = live.life.finish_reason in (FinishReason.STOP, FinishReason.LENGTH)
+        tokens = len(live.journal.emitted_ids)
+        self.desk.ended(live.request_id, live.tenant.tenant, live.tier.name, tokens, complete)
 
     def _replay(self, live: LiveRequest, cause: str) -> None:
         """Put a started request back, ahead of its tier's queue, to be continued from its journal."""

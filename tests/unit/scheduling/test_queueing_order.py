@@ -78,7 +78,7 @@ def test_weights_scale_the_charge() -> None:
 
 def test_idling_earns_no_credit() -> None:
     queue = filled(queued("a0", tenant="a"), queued("a1", tenant="a"))
-    queue.charge_output("a", 1000, 1)
+    queue.charge_output("a9", "a", 1000, 1)
     queue.push(queued("b", tenant="b"))
     assert queue.counter("b") == queue.counter("a") == 2000
 
@@ -96,6 +96,31 @@ def test_a_refund_undoes_the_charge() -> None:
     assert request is not None
     queue.take(request)
     queue.refund(request)
+    assert queue.counter("a") == 0
+
+
+def test_an_answer_is_charged_in_advance_and_settled_by_what_it_became() -> None:
+    """VTC with predictions: 100 tokens of prompt, 50 of answer expected; twice the weight for an answer's token."""
+    queue = filled(queued("short", expected_output_tokens=50), queued("long", tenant="b", expected_output_tokens=50))
+    drain(queue)
+    assert queue.counter("a") == queue.counter("b") == 200
+    queue.charge_output("short", "a", 30, 1)
+    queue.charge_output("long", "b", 30, 1)
+    assert queue.counter("a") == queue.counter("b") == 200
+    queue.settle("short", "a")
+    queue.charge_output("long", "b", 40, 1)
+    queue.settle("long", "b")
+    assert queue.counter("a") == 100 + 2 * 30
+    assert queue.counter("b") == 100 + 2 * 70
+
+
+def test_a_refused_start_gives_the_advance_back() -> None:
+    queue = filled(queued("a", expected_output_tokens=50))
+    request = queue.next(0.0, lambda _: True)
+    assert request is not None
+    queue.take(request)
+    queue.refund(request)
+    queue.settle("a", "a")
     assert queue.counter("a") == 0
 
 
@@ -155,9 +180,10 @@ def test_a_flood_is_ahead_of_others_only_as_far_as_its_share_goes() -> None:
     assert queue.ahead_of(queued("new", tenant="f", arrival_ms=1.0)) == 100
     # One hundred tokens each: the flood may run 300 ahead, and 200 more while two of the other tenant are served.
     assert queue.ahead_of(queued("new", tenant="v")) == 3
+    heavy = filled(*flood, *(queued(f"w{at}", tenant="w", weight=4) for at in range(2)))
+    assert heavy.ahead_of(queued("w2", tenant="w", weight=4)) == 2 + 3.5
     queue.push(queued("v0", tenant="v"))
     queue.push(queued("v1", tenant="v"))
     assert queue.ahead_of(queued("v2", tenant="v")) == 2 + 5
-    assert queue.ahead_of(queued("v2", tenant="v", weight=4)) == 2 + 3.5
-    queue.charge_output("f", 150, 1)
+    queue.charge_output("f999", "f", 150, 1)
     assert queue.ahead_of(queued("v2", tenant="v")) == 2 + 2

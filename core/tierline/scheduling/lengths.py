@@ -1,0 +1,119 @@
+"""How long answers become, learned from those that ended.
+
+Each (tenant, tier) has a histogram of output lengths over bins that grow by a constant ratio, so that one relative
+precision serves answers of ten tokens and of ten thousand. Old answers fade: each new one multiplies the weight of
+those before by `FADING`. A tenant with little history borrows from its tier, a tier with little history from a prior:
+
+    p = (counts + K · p_tier) / (Σ counts + K),   p_tier = (counts_tier + K · p_prior) / (Σ counts_tier + K)
+
+The prior is log-normal with the median of public chat traces. Predictions are conditional on what has been generated
+and on the request's own limit, so they are never below the one or above the other.
+
+Inputs: lengths of answers that ended by themselves or by their limit; cancelled ones say nothing. Bounds: at most
+`MAX_HISTORIES` histograms, the least recently used goes. Do not use it to reserve memory that must not run out: it
+gives quantiles, not guarantees. Predicting lengths in place of taking the limit for them: UELLM (arXiv 2409.14961).
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from math import erf, log, sqrt
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+FADING: Final = 0.998
+BORROWED: Final = 16.0
+"""So many answers of its own weigh as much as what is borrowed."""
+MAX_HISTORIES: Final = 4096
+
+_RATIO: Final = 2**0.25
+_BINS: Final = 72
+_PRIOR_MEDIAN_TOKENS: Final = 160.0
+_PRIOR_SIGMA: Final = 1.2
+
+Floats = NDArray[np.float64]
+K = TypeVar("K", bound=Hashable)
+
+_UPPER: Floats = np.power(_RATIO, np.arange(1, _BINS + 1), dtype=np.float64)
+_LOWER: Floats = _UPPER / _RATIO
+
+
+class OutputLengthPredictor:
+    """Expected lengths and quantiles per tenant and tier; pure state."""
+
+    def __init__(self, max_histories: int = MAX_HISTORIES) -> None:
+        self._max_histories = max_histories
+        self._of_tenant: OrderedDict[tuple[str, str], Floats] = OrderedDict()
+        self._of_tier: OrderedDict[str, Floats] = OrderedDict()
+
+    @property
+    def histories(self) -> int:
+        """How many histograms are kept."""
+        return len(self._of_tenant) + len(self._of_tier)
+
+    def learn(self, tenant: str, tier: str, output_tokens: int) -> None:
+        """Take in an answer that ended."""
+        if output_tokens < 1:
+            return
+        _count(self._history(self._of_tenant, (tenant, tier)), output_tokens)
+        _count(self._history(self._of_tier, tier), output_tokens)
+
+    def expected(self, tenant: str, tier: str, most_tokens: int, generated_tokens: int = 0) -> float:
+        """Return the mean length in the end of an answer that has `generated_tokens` and may have `most_tokens`."""
+        shares = self._remaining(tenant, tier, generated_tokens)
+        middles = np.clip(np.sqrt(_LOWER * _UPPER), generated_tokens, most_tokens)
+        return float(np.clip(shares @ middles, min(generated_tokens, most_tokens), most_tokens))
+
+    def quantile(self, tenant: str, tier: str, share: float, most_tokens: int, generated_tokens: int = 0) -> float:
+        """Return the length that `share` of such answers do not exceed; `share` from 0 to 1."""
+        shares = self._remaining(tenant, tier, generated_tokens)
+        cumulative = np.cumsum(shares)
+        at = min(int(np.searchsorted(cumulative, share)), _BINS - 1)
+        inside = (share - (cumulative[at] - shares[at])) / max(shares[at], 1e-12)
+        length = _LOWER[at] * _RATIO ** min(max(inside, 0.0), 1.0)
+        return float(np.clip(length, min(generated_tokens, most_tokens), most_tokens))
+
+    def _history(self, histories: OrderedDict[K, Floats], key: K) -> Floats:
+        counts = histories.setdefault(key, np.zeros(_BINS))
+        histories.move_to_end(key)
+        if len(histories) > self._max_histories:
+            histories.popitem(last=False)
+        return counts
+
+    def _remaining(self, tenant: str, tier: str, generated_tokens: int) -> Floats:
+        """Return the shares of the bins given that the answer is longer than what there is of it."""
+        shares = _blend(self._of_tier.get(tier), _PRIOR)
+        shares = _blend(self._of_tenant.get((tenant, tier)), shares)
+        if generated_tokens < 1:
+            return shares
+        left: Floats = shares * np.clip(np.log(_UPPER / generated_tokens) / log(_RATIO), 0.0, 1.0)
+        total = left.sum()
+        if total > 0:
+            left /= total
+        else:
+            left[-1] = 1.0
+        return left
+
+
+def _count(counts: Floats, output_tokens: int) -> None:
+    np.multiply(counts, FADING, out=counts)
+    counts[min(int(log(output_tokens) / log(_RATIO) + 1e-9), _BINS - 1)] += 1.0
+
+
+def _blend(counts: Floats | None, borrowed: Floats) -> Floats:
+    if counts is None:
+        return borrowed
+    blended: Floats = (counts + BORROWED * borrowed) / (counts.sum() + BORROWED)
+    return blended
+
+
+def _log_normal() -> Floats:
+    edges = np.concatenate(([_LOWER[0]], _UPPER))
+    below = [0.5 * (1 + erf(log(edge / _PRIOR_MEDIAN_TOKENS) / (_PRIOR_SIGMA * sqrt(2)))) for edge in edges]
+    shares = np.diff(below)
+    normal: Floats = shares / shares.sum()
+    return normal
+
+
+_PRIOR: Final = _log_normal()
