@@ -31,6 +31,14 @@ def shell(folder: Path, script: str) -> LocalProcess:
     return ProcessTable().start_container(command(folder, "sh", "-c", script), folder / "c" / "0.log")
 
 
+async def all_gone(folder: Path) -> None:
+    """Wait until nothing of `folder` runs: a child is signalled with its leader, but dies in its own time."""
+    deadline = time.monotonic() + 5
+    while list(strays.marked(str(folder))):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", -9)])
 async def test_the_end_of_a_process_is_seen(tmp_path: Path, script: str, code: int) -> None:
     assert await shell(tmp_path, script).wait() == code
@@ -51,17 +59,14 @@ async def test_signals_reach_the_whole_group(tmp_path: Path) -> None:
     process = shell(tmp_path, "sleep 600 & wait")
     process.terminate()
     assert await process.wait() == -15
-    assert not list(strays.marked(str(tmp_path)))
+    await all_gone(tmp_path)
     process.kill()
 
 
 async def test_children_in_the_group_end_with_their_leader(tmp_path: Path) -> None:
     process = shell(tmp_path, "sleep 600 & exit 3")
     assert await process.wait() == 3
-    deadline = time.monotonic() + 5
-    while list(strays.marked(str(tmp_path))):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    await all_gone(tmp_path)
 
 
 @pytest.mark.parametrize(("argv", "message"), [(("no-such-program",), "no-such-program"), (("/etc/passwd",), "passwd")])
