@@ -1,7 +1,9 @@
 """Executes plans: keeps the slots, runs the model over the flat batch, samples and reports."""
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 import numpy as np
@@ -28,7 +30,31 @@ class Sampled:
     stopped: NDArray[np.bool_]
 
 
-class Executor:
+Pending = Callable[[], Sampled]
+"""A launched plan: call it once to wait for the result; it raises whatever computing raised."""
+
+
+class LockStep:
+    """What executors share that compute within the call: nothing is planned before the iteration has its result.
+
+    On a CPU planning ahead gains nothing: planning and delivery take 0.15 ms of a 16 ms step with one request and
+    0.65 ms with 256, and with the computation in a thread and on a core of its own a step took 0.97 to 1.01 of its
+    time, alternated, with 1 and 16.
+    """
+
+    max_in_flight = 1
+
+    def may_run_ahead(self, _plan: BatchPlan) -> bool:
+        return False
+
+    def launch(self, plan: BatchPlan) -> Pending:
+        return partial(self.compute, plan)
+
+    @abstractmethod
+    def compute(self, plan: BatchPlan) -> Sampled: ...
+
+
+class Executor(LockStep):
     """One model on one device. `apply` takes a plan's deltas once; `compute` may be repeated for the same rows.
 
     Repeating is harmless since a row writes the same KV to the same places; that is how the engine finds out which

@@ -65,6 +65,15 @@ class FakeExecutor:
 
     def begin(self, plan: BatchPlan) -> None:
         """Apply the plan's deltas now, while earlier plans may still be computing."""
+        self.apply(plan)
+        self._begun.append(plan)
+
+    def finish(self) -> Executed:
+        """Compute the oldest plan that was begun."""
+        return self.compute(self._begun.popleft())
+
+    def apply(self, plan: BatchPlan) -> None:
+        """Take over the plan's deltas."""
         for admitted in plan.admitted:
             ids = self._known_ids(admitted.request_id)
             self._tokens[admitted.slot] = -1
@@ -72,11 +81,9 @@ class FakeExecutor:
             self._request_of[admitted.slot] = admitted.request_id
         slots, indexes, blocks = plan.block_updates.T
         self.block_table[slots, indexes] = blocks
-        self._begun.append(plan)
 
-    def finish(self) -> Executed:
-        """Compute the oldest plan that was begun."""
-        plan = self._begun.popleft()
+    def compute(self, plan: BatchPlan) -> Executed:
+        """Compute a plan whose deltas were applied; the same rows give the same again."""
         rows = zip(plan.slots.tolist(), plan.starts.tolist(), plan.counts.tolist(), strict=True)
         ends = [self._compute(slot, start, count) for slot, start, count in rows]
         tokens = np.full(len(ends), -1, np.int64)

@@ -12,7 +12,7 @@ from tierline.wire.frames import Cancel, Draining, Iteration, Nack, NackReason, 
 from tierline_worker.engine.engine import Engine, Identity
 from tierline_worker.engine.health import Progress
 from tierline_worker.engine.messages import Cancelled, DrainRequested, GatewayJoined, GatewayLeft, Outgoing, Submitted
-from tierline_worker.executor import Sampled
+from tierline_worker.executor import LockStep, Sampled
 from tierline_worker.metrics import LoadSample, WorkerMetrics
 from tierline_worker.slots import SlotLoad
 
@@ -20,7 +20,7 @@ STOP = 77
 LIMITS = EngineLimits(4, 64, 128, 4, 40)
 
 
-class ScriptedExecutor:
+class ScriptedExecutor(LockStep):
     """Samples the position as token. A prompt that begins with 66 fails, with 55 runs out of memory in company; 44
     samples `STOP` at once; `broken` makes every call fail."""
 

@@ -16,31 +16,25 @@ class Computes(Protocol):
     def compute(self, plan: BatchPlan) -> Sampled: ...
 
 
-def compute_isolating(executor: Computes, plan: BatchPlan) -> tuple[Sampled, dict[int, Exception]]:
-    """Return what the plan's rows sampled, and the errors of the rows that failed by themselves.
+def compute_rows_alone(executor: Computes, plan: BatchPlan) -> tuple[Sampled, dict[int, Exception]]:
+    """Return what the rows of a plan that failed as a whole sample by themselves, and the errors of those that fail.
 
-    A batch that fails is computed again row by row: a row at fault fails alone, and a batch that was too large for
-    the memory gets through in parts; a row that alone is too large is shed.
+    A row at fault fails alone, and a batch that was too large for the memory gets through in parts; a row that alone
+    is too large is shed.
     """
-    try:
-        return executor.compute(plan), {}
-    except Exception as error:  # noqa: BLE001 whatever a kernel raises must not end the engine
-        if len(plan.slots) == 1:
-            return _nothing(plan), {0: error}
-    return _row_by_row(executor, plan)
-
-
-def _row_by_row(executor: Computes, plan: BatchPlan) -> tuple[Sampled, dict[int, Exception]]:
-    sampled, errors = _nothing(plan), dict[int, Exception]()
+    sampled, errors = nothing_sampled(plan), dict[int, Exception]()
     for row in range(len(plan.slots)):
-        part, failed = compute_isolating(executor, _only(plan, np.array([row])))
-        sampled.tokens[row], sampled.stopped[row] = part.tokens[0], part.stopped[0]
-        if failed:
-            errors[row] = failed[0]
+        try:
+            part = executor.compute(_only(plan, np.array([row])))
+        except Exception as error:  # noqa: BLE001 whatever a kernel raises must not end the engine
+            errors[row] = error
+        else:
+            sampled.tokens[row], sampled.stopped[row] = part.tokens[0], part.stopped[0]
     return sampled, errors
 
 
-def _nothing(plan: BatchPlan) -> Sampled:
+def nothing_sampled(plan: BatchPlan) -> Sampled:
+    """Return the result of a plan that gave no token."""
     return Sampled(np.full(len(plan.slots), -1), np.zeros(len(plan.slots), dtype=np.bool_))
 
 
