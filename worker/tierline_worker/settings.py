@@ -1,7 +1,8 @@
 """The worker's settings, read once from the environment that the operator gives to its pod."""
 
+import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -40,6 +41,7 @@ class WorkerSettings:
     prefix_caching: bool = True
     host_cache_blocks: int = 0
     disk_cache_blocks: int = 0
+    disk_cache_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     max_draft_tokens: int = 4
     slice_tokens: int = 128
     max_adapters: int = 0
@@ -80,6 +82,7 @@ class WorkerSettings:
             prefix_caching=read.choice("TIERLINE_PREFIX_CACHING", "Enabled", ("Enabled", "Disabled")) == "Enabled",
             host_cache_blocks=read.integer("TIERLINE_HOST_CACHE_BLOCKS", 0, 0, 10_000_000),
             disk_cache_blocks=read.integer("TIERLINE_DISK_CACHE_BLOCKS", 0, 0, 10_000_000),
+            disk_cache_dir=Path(read.text("TIERLINE_DISK_CACHE_DIR", tempfile.gettempdir())),
             max_draft_tokens=read.integer("TIERLINE_MAX_DRAFT_TOKENS", 4, 0, 16),
             slice_tokens=read.integer("TIERLINE_SLICE_TOKENS", 128, 1, 65_536),
             max_adapters=read.integer("TIERLINE_MAX_ADAPTERS", 0, 0, 1024),

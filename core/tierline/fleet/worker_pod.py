@@ -31,6 +31,12 @@ SHUTDOWN_SECONDS = 10
 STARTUP_FAILURES = 1800
 """Seconds a worker may take to fetch and load its model before it counts as failed (one probe a second)."""
 
+SCRATCH_VOLUME = "scratch"
+SCRATCH_PATH = "/tmp"  # noqa: S108 a volume of the pod's own is mounted there
+LARGEST_KV_TOKEN_BYTES = 4 * 1024 * 1024
+"""No model keeps more KV a token. The operator does not know the model's shape, and a volume needs a limit only against
+what runs away: the worker allocates its pages once and never grows."""
+
 DOWNWARD_ENV: tuple[tuple[str, str], ...] = (
     ("POD_NAME", "metadata.name"),
     ("POD_NAMESPACE", "metadata.namespace"),
@@ -126,6 +132,8 @@ def _pod_spec(pool: ObjectIdentity, worker: WantedWorker, images: Images) -> dic
         "terminationGracePeriodSeconds": worker.drain_seconds + SHUTDOWN_SECONDS,
         "containers": [_container(worker, images)],
     }
+    if _disk_tokens(worker):
+        spec["volumes"] = [_scratch_volume(worker)]
     affinity = _node_affinity(worker)
     if affinity:
         spec["affinity"] = {"nodeAffinity": affinity}
@@ -136,8 +144,21 @@ def _pod_spec(pool: ObjectIdentity, worker: WantedWorker, images: Images) -> dic
     return spec
 
 
+def _disk_tokens(worker: WantedWorker) -> int:
+    """Return how many tokens of KV the worker keeps on disk."""
+    blocks = int(worker.environment.get("TIERLINE_DISK_CACHE_BLOCKS", "0"))
+    return blocks * int(worker.environment.get("TIERLINE_BLOCK_TOKENS", "0"))
+
+
+def _scratch_volume(worker: WantedWorker) -> dict[str, Any]:
+    mebibytes = _disk_tokens(worker) * LARGEST_KV_TOKEN_BYTES // (1024 * 1024)
+    return {"name": SCRATCH_VOLUME, "emptyDir": {"sizeLimit": f"{mebibytes}Mi"}}
+
+
 def _container(worker: WantedWorker, images: Images) -> dict[str, Any]:
+    mounts = [{"name": SCRATCH_VOLUME, "mountPath": SCRATCH_PATH}] if _disk_tokens(worker) else []
     return {
+        **({"volumeMounts": mounts} if mounts else {}),
         "name": "worker",
         "image": images.worker,
         "command": ["tierline-worker"],

@@ -101,3 +101,16 @@ def test_whatever_changes_a_worker_changes_its_revision(change):
 def test_a_new_image_is_a_new_revision():
     other = worker_template(POOL, "chat", worker(), replace(IMAGES, worker="worker:2"))
     assert template_revision(other) != template_revision(template())
+
+
+DISK = {"environment": {"TIERLINE_DISK_CACHE_BLOCKS": "256", "TIERLINE_BLOCK_TOKENS": "16"}}
+
+
+def test_a_worker_that_keeps_kv_on_disk_gets_a_volume_of_its_own():
+    spec = template(**DISK)["spec"]
+    assert spec["volumes"] == [{"name": "scratch", "emptyDir": {"sizeLimit": "16384Mi"}}]
+    assert spec["containers"][0]["volumeMounts"] == [{"name": "scratch", "mountPath": "/tmp"}]
+    pod = json.loads(json.dumps(worker_pod(template(**DISK), "chat-main", 1)))
+    kubernetes_validate.validate(pod, "1.27", strict=True)
+    assert unsupported_fields(pod) == ()
+    assert "volumes" not in template()["spec"]

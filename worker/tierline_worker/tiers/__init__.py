@@ -1,0 +1,1 @@
+"""The storage tiers below the KV arena: host memory and disk."""
