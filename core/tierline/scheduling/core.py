@@ -25,8 +25,6 @@ from tierline.wire.frames import NackReason, Signals
 MAX_IN_FLIGHT = 2
 """Plans that may await their result: the one on the device and the one made ahead of it."""
 
-_NO_UPDATES = np.empty((0, 3), np.int32)
-
 
 class InvalidEngineRequest(ValueError):
     """A request whose numbers contradict each other; the message names the field."""
@@ -48,7 +46,7 @@ class SchedulerCore:
         self.latency = latency
         self.counters = EngineCounters()
         self.slots = SlotTable(limits)
-        self.memory = MemoryManager(limits)
+        self.memory = MemoryManager(limits, self.counters)
         self.preemptor = Preemptor(self.slots, self.memory)
         self.in_flight: deque[InFlight] = deque()
         self.iteration = 0
@@ -178,7 +176,7 @@ class SchedulerCore:
         starts = np.concatenate((batch.decode_starts, chunks[:, 1]), dtype=np.int32)
         counts = np.concatenate((np.ones(decodes, np.int32), chunks[:, 2]), dtype=np.int32)
         samples = np.concatenate((np.ones(decodes, np.bool_), chunks[:, 3] != 0))
-        updates = np.concatenate(batch.updates) if batch.updates else _NO_UPDATES
+        updates = np.concatenate((self.memory.take_updates(), *batch.updates))
         return BatchPlan(batch.iteration, slots, starts, counts, samples, updates, decodes, tuple(batch.admitted))
 
     def _deliver(self, slots: NDArray[np.int32], stopped: NDArray[np.bool_]) -> tuple[Finished, ...]:

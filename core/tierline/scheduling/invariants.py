@@ -7,7 +7,7 @@ switch of a running engine.
 import numpy as np
 
 from tierline.scheduling.core import MAX_IN_FLIGHT, SchedulerCore
-from tierline.scheduling.memory import COOLING, FREE
+from tierline.scheduling.memory import BlockState
 from tierline.scheduling.plans import BatchPlan, Committed, EngineRequest, IterationResult
 from tierline.scheduling.slots import Phase
 from tierline.wire.frames import NackReason
@@ -20,6 +20,7 @@ class InvariantBroken(AssertionError):
 def check_invariants(core: SchedulerCore) -> None:
     """Raise `InvariantBroken` unless every invariant holds."""
     _check_blocks(core)
+    _check_names(core)
     _check_slots(core)
     _check_tokens(core)
     _check_guarantees(core)
@@ -61,17 +62,36 @@ def _require(holds: bool, broken: str) -> None:
 
 
 def _check_blocks(core: SchedulerCore) -> None:
-    """Every block is free, owned or cooling, and in exactly one place."""
+    """Every block is free, owned, a page, cooling or cached; references equal table entries."""
     memory = core.memory
-    seen = np.zeros(memory.total, np.int64)
-    for expected, blocks in ((FREE, memory.free_list), *((COOLING, blocks) for _, blocks in memory.cooling_until)):
-        np.add.at(seen, blocks, 1)
-        _require(bool((memory.holder[blocks] == expected).all()), "a free or cooling block has a holder")
+    entries = np.zeros(memory.total, np.int64)
     for slot, owned in enumerate(memory.owned.tolist()):
         blocks = memory.table[slot, :owned]
-        np.add.at(seen, blocks, 1)
-        _require(bool((memory.holder[blocks] == slot).all()), f"slot {slot} uses a block that is not its own")
-    _require(bool((seen == 1).all()), f"blocks in no place or in several: {np.flatnonzero(seen != 1).tolist()}")
+        _require(len(np.unique(blocks)) == owned, f"slot {slot} holds a block twice")
+        np.add.at(entries, blocks, 1)
+    paged = memory.state == BlockState.PAGE
+    _require(bool((memory.references == entries + paged).all()), "references to a block are not its table entries")
+    _require(memory.pages == int(paged.sum()), "pages are miscounted")
+    expected = np.where(entries > 0, BlockState.OWNED, np.where(paged, BlockState.PAGE, -1))
+    for state, blocks in (
+        (BlockState.FREE, memory.free_list),
+        (BlockState.COOLING, memory.cooling_list),
+        (BlockState.CACHED, np.array(memory.cache.idle_list, np.int32)),
+    ):
+        _require(bool((expected[blocks] == -1).all()), "a block in two places")
+        expected[blocks] = state
+    _require(bool((memory.state == expected).all()), "blocks in no place, or not in the state of their place")
+
+
+def _check_names(core: SchedulerCore) -> None:
+    """Keys and blocks are paired; what nobody may find has no name."""
+    memory = core.memory
+    named = [block for _, block in memory.cache.pairs]
+    _require(len(set(named)) == len(named), "two keys name one block")
+    _require(all(block in memory.cache for block in named), "a key names a block that does not know it")
+    nameless = (BlockState.FREE, BlockState.PAGE)
+    _require(not np.isin(memory.state[named], nameless).any(), "a free block or a page has a name")
+    _require(all(block in memory.cache for block in memory.cache.idle_list), "a cached block has no name")
 
 
 def _check_slots(core: SchedulerCore) -> None:
@@ -109,7 +129,8 @@ def _check_guarantees(core: SchedulerCore) -> None:
     """Guaranteed requests fit together at full length, and one exists whenever something runs."""
     guaranteed = core.preemptor.guaranteed()
     full = int(core.slots.full_blocks[guaranteed].sum())
-    _require(full <= core.memory.total, f"{full} blocks guaranteed of {core.memory.total}")
+    there = core.memory.total - core.memory.pages
+    _require(full <= there, f"{full} blocks guaranteed of {there}")
     running = core.slots.phase == Phase.RUNNING
     _require(bool(guaranteed.any()) or not running.any(), "requests run and none is sure to finish")
 

@@ -9,7 +9,7 @@ taken by lowest priority, then least progress, since their context is computed a
 import numpy as np
 from numpy.typing import NDArray
 
-from tierline.scheduling.memory import MemoryManager
+from tierline.scheduling.memory import Blocks, MemoryManager
 from tierline.scheduling.slots import Phase, SlotTable
 
 
@@ -25,18 +25,42 @@ class Preemptor:
         slots = self._slots
         running = slots.phase == Phase.RUNNING
         mask: NDArray[np.bool_] = running & ~slots.preemptible
-        spare = self._memory.total - int(slots.full_blocks[mask].sum())
+        spare = self._memory.total - self._memory.pages - int(slots.full_blocks[mask].sum())
         fitting = np.flatnonzero(running & slots.preemptible & (slots.full_blocks <= spare))
         if len(fitting):
             mask[fitting[np.lexsort((slots.arrival[fitting], -slots.priority[fitting]))[0]]] = True
         return mask
 
     def may_reserve(self, slot: int) -> bool:
-        """Say whether the guarantees still fit into the pool when `slot` starts."""
+        """Say whether the guarantees still fit into the pool, beside its pages, when `slot` starts."""
+        there = self._memory.total - self._memory.pages
+        needed = int(self._slots.full_blocks[slot])
         if self._slots.preemptible[slot]:
-            return True
-        reserved = int(self._slots.full_blocks[self.guaranteed()].sum())
-        return reserved + int(self._slots.full_blocks[slot]) <= self._memory.total
+            return needed <= there
+        return int(self._slots.full_blocks[self.guaranteed()].sum()) + needed <= there
+
+    def take_pages(self, count: int) -> Blocks | None:
+        """Take `count` blocks for an adapter's weights; None while they are not free or requests are to have them.
+
+        What is guaranteed still fits beside the pages, and so does each request that is here, alone.
+        """
+        memory = self._memory
+        reserved = max(int(self._slots.full_blocks[self.guaranteed()].sum()), self._longest())
+        return memory.take_pages(count) if reserved + memory.pages + count <= memory.total else None
+
+    @property
+    def excess_pages(self) -> int:
+        """Pages that must be given back before the longest request here can run; it waits until then.
+
+        Adapters in no running request's use give theirs back when this is not 0: with nothing running that is all of
+        them, so that request starts at last.
+        """
+        return max(self._longest() + self._memory.pages - self._memory.total, 0)
+
+    def _longest(self) -> int:
+        slots = self._slots
+        here = (slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED)
+        return int(slots.full_blocks[here].max(initial=0))
 
     def make_room(self, starved: NDArray[np.int64]) -> NDArray[np.int64]:
         """Park victims until each of `starved` has a block, free or cooling; returns those whose block is free now.
@@ -59,7 +83,7 @@ class Preemptor:
         missing -= self._memory.cooling
         victims = self._victims(self.guaranteed())
         victims = victims[self._slots.priority[victims] < self._slots.priority[slot]]
-        yields = np.cumsum(self._memory.owned[victims])
+        yields = np.cumsum([self._memory.exclusive(victim) for victim in victims.tolist()])
         if missing <= 0 or not len(yields) or yields[-1] < missing:
             return
         for victim in victims[: int(np.searchsorted(yields, missing)) + 1].tolist():
