@@ -191,7 +191,8 @@ class MemoryManager:
         blocks = self.table[slot, : self.owned[slot]].copy()
         for block in blocks.tolist():
             self.cache.forget(block)
-        return blocks[self.references[blocks] == 1]
+        exclusive: Blocks = blocks[self.references[blocks] == 1]
+        return exclusive
 
     def take_updates(self) -> NDArray[np.int32]:
         """Return the rows (slot, index, block) that changed outside of a plan, once; they precede the plan's own."""
