@@ -10,10 +10,11 @@ from collections.abc import Callable
 from aiohttp import web
 
 from tierline_worker.assembly import build_engine, load
-from tierline_worker.engine.engine import Engine, Snapshot
+from tierline_worker.engine.engine import Engine
 from tierline_worker.engine.health import Progress
 from tierline_worker.engine.loop import EngineLoop
 from tierline_worker.engine.messages import DrainRequested, Outgoing
+from tierline_worker.engine.snapshot import Snapshot
 from tierline_worker.errors import SettingsError
 from tierline_worker.gateways.server import GatewayServer
 from tierline_worker.http_server import Probe, Probes, serve_http
@@ -119,13 +120,12 @@ class Worker:
         return Probe(f"there is work, but no iteration gave a result for {stalled_s:.0f} s")
 
     def _render_metrics(self) -> bytes:
-        snapshot = self._engine.snapshot if self._engine is not None else Snapshot()
         sample = LoadSample(
-            signals=snapshot.signals,
-            kv_tokens=snapshot.kv_tokens,
+            load=self._engine.snapshot if self._engine is not None else Snapshot(),
             gateways=self._server.gateways if self._server is not None else 0,
             draining=self._draining,
             stalled_s=self._progress.stalled_s(time.monotonic()),
+            now_s=time.time(),
         )
         return self._metrics.render(sample)
 

@@ -89,7 +89,7 @@ class Harness:
         return batches
 
     def metric(self, name: str) -> float:
-        text = self.metrics.render(LoadSample(self.engine.snapshot.signals, 0, 0, False, 0.0)).decode()
+        text = self.metrics.render(LoadSample(self.engine.snapshot)).decode()
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 

@@ -6,6 +6,7 @@ from tierline.wire.frames import TokenBatch
 from tierline.wire.states import FinishReason
 from tierline_worker.engine.requests import LiveRequest, Roster
 from tierline_worker.metrics import WorkerMetrics
+from tierline_worker.metrics.recorder import Timeline
 
 
 @dataclass(slots=True)
@@ -25,8 +26,7 @@ class Delivery:
         self._add(request, TokenBatch(request.request_id, request.epoch, position, (token_id,), finish_reason))
         if finish_reason:
             self.roster.remove([request])
-            self.metrics.succeeded(finish_reason)
-            self.metrics.e2e_seconds.observe(self.now_s - request.arrived_at)
+            self._finish(request, finish_reason)
 
     def fail(self, request: LiveRequest, error: Exception) -> None:
         """End a request with an error that its user may read."""
@@ -34,18 +34,33 @@ class Delivery:
         ended = TokenBatch(request.request_id, request.epoch, request.emitted_tokens, (), FinishReason.FAILED, text)
         self._add(request, ended)
         self.roster.remove([request])
-        self.metrics.failed.inc()
+        self.metrics.errored()
 
     def _add(self, request: LiveRequest, batch: TokenBatch) -> None:
         self.batches.setdefault(request.gateway, []).append(batch)
+
+    def _finish(self, request: LiveRequest, reason: str) -> None:
+        life = Timeline(
+            arrived=request.arrived_at,
+            scheduled=request.scheduled_at,
+            first_token=request.first_token_at,
+            last_token=self.now_s,
+            replayed=request.replayed_tokens > 0,
+        )
+        self.metrics.finished(reason, request.prompt_tokens, request.emitted_tokens, life)
 
     def _measure(self, request: LiveRequest) -> None:
         self.metrics.generation_tokens.inc()
         if request.last_token_at is not None:
             self.metrics.inter_token_seconds.observe(self.now_s - request.last_token_at)
-        elif request.replayed_tokens:
-            self.metrics.recomputed_tokens.inc(request.replayed_tokens)
+        else:
+            self._measure_first(request)
+        request.last_token_at = self.now_s
+
+    def _measure_first(self, request: LiveRequest) -> None:
+        request.first_token_at = self.now_s
+        if request.replayed_tokens:
+            self.metrics.replayed_tokens.inc(request.replayed_tokens)
         else:
             self.metrics.prompt_tokens.inc(request.prompt_tokens)
             self.metrics.ttft_seconds.observe(self.now_s - request.arrived_at)
-        request.last_token_at = self.now_s

@@ -8,11 +8,12 @@ that computes by itself one iteration is planned and launched while the one befo
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from tierline.scheduling.batching import batch_features
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.plans import BatchPlan, Committed, IterationResult
-from tierline.wire.frames import PROTOCOL_VERSION, Draining, Iteration, Refusal, Signals, TokenBatch, Welcome
+from tierline.wire.frames import PROTOCOL_VERSION, Draining, Iteration, Refusal, TokenBatch, Welcome
 from tierline.wire.states import FinishReason
 from tierline_worker.engine.delivery import Delivery
 from tierline_worker.engine.flights import Executes, Flights, Landed
@@ -29,6 +30,7 @@ from tierline_worker.engine.messages import (
     Submitted,
 )
 from tierline_worker.engine.requests import LiveRequest, Roster, key_of
+from tierline_worker.engine.snapshot import Snapshot, take_load
 from tierline_worker.metrics import WorkerMetrics
 from tierline_worker.slots import SlotLoad
 
@@ -42,14 +44,6 @@ class Identity:
     worker_id: str
     model: str
     vocab_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The engine's load after its newest turn; read by other threads, replaced as a whole."""
-
-    signals: Signals = field(default_factory=Signals)
-    kv_tokens: int = 0
 
 
 class Engine:
@@ -122,8 +116,7 @@ class Engine:
     def publish(self, batches: dict[int, list[TokenBatch]]) -> list[Outgoing]:
         """Return a frame for each gateway that has new tokens or new credits, and renew the snapshot."""
         core = self._core
-        occupied = core.memory.owned > 0
-        self.snapshot = Snapshot(core.signals(), int(core.slots.computed[occupied].sum()))
+        self.snapshot = take_load(core)
         frames = []
         for gateway in self._ledger:
             granted, changed = self._ledger.grant(gateway, core.grantable_requests, core.free_blocks)
@@ -163,6 +156,7 @@ class Engine:
         for admitted in plan.admitted:
             request = self._roster.by_key[admitted.request_id]
             self._roster.by_slot[admitted.slot] = request
+            request.scheduled_at = self._clock()
             loads.append(SlotLoad(admitted.slot, request.token_ids, request.sampling))
         return loads
 
@@ -183,9 +177,7 @@ class Engine:
             delivery.token(request, int(landed.sampled.tokens[row]), ended.get(request.key, ""))
 
     def _measure(self, landed: Landed) -> None:
-        self._metrics.iteration_tokens.observe(landed.plan.tokens)
-        self._metrics.iteration_seconds.observe(landed.elapsed_s)
-        self._metrics.busy_seconds.inc(landed.elapsed_s)
+        self._metrics.iterated(landed.plan.tokens, batch_features(landed.plan), landed.elapsed_s)
 
     def _start_over(self, error: Exception) -> Delivery:
         """Fail every request and begin with an empty core: after an error inside it its state cannot be trusted."""
@@ -224,7 +216,7 @@ class Engine:
     def _drop(self, requests: list[LiveRequest]) -> None:
         for request in requests:
             self._core.cancel(request.key)
-            self._metrics.cancelled.inc()
+            self._metrics.cancelled()
             _LOG.info("request %s ended: %s", request.request_id, FinishReason.CANCELLED)
         self._roster.remove(requests)
         if not self.busy:

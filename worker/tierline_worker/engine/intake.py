@@ -53,7 +53,7 @@ class Intake:
         """Return the end of a request for which nothing can or need be computed."""
         emitted = len(frame.emitted_ids)
         if problem := problem_of(frame, self._vocab_size):
-            self._metrics.failed.inc()
+            self._metrics.errored()
             return TokenBatch(frame.request_id, frame.epoch, emitted, (), FinishReason.FAILED, problem)
         if emitted >= frame.sampling.max_tokens:
             return TokenBatch(frame.request_id, frame.epoch, emitted, (), FinishReason.LENGTH)

@@ -14,7 +14,8 @@ _UNBOUNDED_MS = float("inf")
 class LiveRequest:
     """One started request. `token_ids` is the prompt and all that was emitted, here or before.
 
-    `arrived_at` is when the gateway got it, `last_token_at` when its newest token left; seconds of the engine's clock.
+    `arrived_at` is when the gateway got it, `scheduled_at` when its first iteration here began, `first_token_at` and
+    `last_token_at` when its first token from here and its newest one left; seconds of the engine's clock.
     """
 
     gateway: int
@@ -25,6 +26,8 @@ class LiveRequest:
     sampling: Sampling
     arrived_at: float
     replayed_tokens: int = 0
+    scheduled_at: float = 0.0
+    first_token_at: float = 0.0
     last_token_at: float | None = None
 
     @property

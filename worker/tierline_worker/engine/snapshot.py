@@ -1,0 +1,62 @@
+"""The engine's load after its newest turn, for other threads: made by the engine's thread, replaced as a whole."""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tierline.scheduling.core import SchedulerCore
+from tierline.scheduling.counters import EngineCounters
+from tierline.scheduling.plans import EngineLimits
+from tierline.scheduling.slots import Phase
+from tierline.wire.frames import Signals
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is true between two iterations.
+
+    `fragmented_tokens` are places in requests' blocks that hold no token yet. `running_adapters` and
+    `waiting_adapters` are those of requests that run, and of those that wait or are parked. `limits` is None before
+    there is an engine.
+    """
+
+    signals: Signals = field(default_factory=Signals)
+    counters: EngineCounters = field(default_factory=EngineCounters)
+    limits: EngineLimits | None = None
+    fragmented_tokens: int = 0
+    parked_requests: int = 0
+    running_adapters: tuple[str, ...] = ()
+    waiting_adapters: tuple[str, ...] = ()
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens whose KV is held for requests."""
+        block_tokens = self.limits.block_tokens if self.limits is not None else 0
+        return self.signals.used_blocks * block_tokens - self.fragmented_tokens
+
+
+def take_load(core: SchedulerCore) -> Snapshot:
+    """Return the load of `core` as values that later iterations do not change."""
+    slots, memory = core.slots, core.memory
+    occupied = memory.owned > 0
+    places = int(memory.owned.sum()) * core.limits.block_tokens
+    running, waiting = _adapters(core) if core.limits.max_adapters else ((), ())
+    return Snapshot(
+        signals=core.signals(),
+        counters=dataclasses.replace(core.counters),
+        limits=core.limits,
+        fragmented_tokens=places - int(slots.computed[occupied].sum()),
+        parked_requests=int(np.count_nonzero(slots.phase == Phase.PARKED)),
+        running_adapters=running,
+        waiting_adapters=waiting,
+    )
+
+
+def _adapters(core: SchedulerCore) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    running, waiting = set[str](), set[str]()
+    for slot in core.slots.slot_of.values():
+        adapter = core.slots.request(slot).adapter
+        if adapter:
+            (running if core.slots.phase[slot] == Phase.RUNNING else waiting).add(adapter)
+    return tuple(sorted(running)), tuple(sorted(waiting))
