@@ -1,17 +1,21 @@
 """Drives the worker's executor with hand-made plans, without scheduling core, threads or sockets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from tierline.scheduling.plans import BatchPlan
+from tierline.scheduling.plans import AdapterLoad, BatchPlan
 from tierline.wire.frames import Sampling
+from tierline_worker.adapters.pages import paginate
+from tierline_worker.adapters.peft import read_peft
+from tierline_worker.adapters.resident import ResidentAdapters
 from tierline_worker.attention.cpu import CPUAttention
 from tierline_worker.executor import Executor
 from tierline_worker.kv_arena import KVArena
+from tierline_worker.model.config import ModelConfig
 from tierline_worker.model.load import load_model
 from tierline_worker.slots import SlotLoad, SlotTable
 
@@ -40,6 +44,8 @@ class Bench:
     executor: Executor
     slots: SlotTable
     arena: KVArena
+    adapters: ResidentAdapters
+    config: ModelConfig
     free: list[int] = field(default_factory=list)
 
     @staticmethod
@@ -48,22 +54,37 @@ class Bench:
         model = load_model(path, dtype)
         arena = KVArena.allocate(model.config, blocks, block_tokens, dtype)
         slots = SlotTable(16, min(model.config.max_positions, 1024), block_tokens, model.config.eos_token_ids)
-        executor = Executor(model, CPUAttention(arena), slots, block_tokens)
-        return Bench(executor, slots, arena, np.random.default_rng(7).permutation(blocks).tolist())
+        adapters = ResidentAdapters(arena.block_rows)
+        executor = Executor(model, CPUAttention(arena), slots, block_tokens, adapters)
+        return Bench(
+            executor, slots, arena, adapters, model.config, np.random.default_rng(7).permutation(blocks).tolist()
+        )
 
-    def admit(self, slot: int, token_ids: Sequence[int], room: int, sampling: Sampling | None = None) -> None:
+    def adapt(self, key: str, path: Path, max_rank: int = 64) -> None:
+        """Load a LoRA adapter into blocks."""
+        arena, config = self.arena, self.config
+        paged = paginate(read_peft(path, config, max_rank), config, arena.block_rows.shape[1], arena.pages.dtype)
+        self.adapters.offered[key] = paged
+        blocks = np.array([self.free.pop() for _ in range(paged.page_count)], np.int32)
+        self.executor.apply(replace(rows_plan([]), adapters=(AdapterLoad(key, blocks),)), [])
+
+    def admit(
+        self, slot: int, token_ids: Sequence[int], room: int, sampling: Sampling | None = None, adapter: str = ""
+    ) -> None:
         """Load a request and give it blocks for its tokens and `room` more."""
         count = -(-(len(token_ids) + room) // self.arena.block_tokens)
         updates = [(slot, index, self.free.pop()) for index in range(count)]
-        load = SlotLoad(slot, list(token_ids), sampling or Sampling(room, ignore_eos=True))
+        load = SlotLoad(slot, list(token_ids), sampling or Sampling(room, ignore_eos=True), adapter)
         self.executor.apply(rows_plan([], updates), [load])
 
     def release(self, slot: int, count: int) -> None:
         self.free.extend(self.slots.blocks[slot, :count].tolist())
 
-    def generate(self, token_ids: Sequence[int], new_tokens: int, chunk: int = 10_000, slot: int = 0) -> list[int]:
+    def generate(
+        self, token_ids: Sequence[int], new_tokens: int, chunk: int = 10_000, slot: int = 0, adapter: str = ""
+    ) -> list[int]:
         """Run one request alone: chunks of its prompt, then decodes."""
-        self.admit(slot, token_ids, new_tokens)
+        self.admit(slot, token_ids, new_tokens, adapter=adapter)
         out: list[int] = []
         start = 0
         while len(out) < new_tokens:
@@ -77,13 +98,15 @@ class Bench:
         self.release(slot, -(-(len(token_ids) + new_tokens) // self.arena.block_tokens))
         return out
 
-    def generate_together(self, prompts: Sequence[Sequence[int]], new_tokens: int, seed: int) -> list[list[int]]:
+    def generate_together(
+        self, prompts: Sequence[Sequence[int]], new_tokens: int, seed: int, adapters: Sequence[str] = ()
+    ) -> list[list[int]]:
         """Run all prompts in one batch, each by random chunks, some pausing."""
         random = np.random.default_rng(seed)
         done = [0] * len(prompts)
         out: list[list[int]] = [[] for _ in prompts]
         for slot, prompt in enumerate(prompts):
-            self.admit(slot, prompt, new_tokens)
+            self.admit(slot, prompt, new_tokens, adapter=adapters[slot] if adapters else "")
         while any(len(tokens) < new_tokens for tokens in out):
             rows = []
             for slot in range(len(prompts)):

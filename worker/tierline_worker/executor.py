@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from tierline.scheduling.plans import BatchPlan
+from tierline_worker.adapters.resident import ResidentAdapters
 from tierline_worker.attention.backend import AttentionBackend
 from tierline_worker.batch import FlatBatch, flatten
 from tierline_worker.model.decoder import Decoder
@@ -61,7 +62,15 @@ class Executor(LockStep):
     request of a failed batch was at fault.
     """
 
-    def __init__(self, model: Decoder, attention: AttentionBackend, slots: SlotTable, block_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Decoder,
+        attention: AttentionBackend,
+        slots: SlotTable,
+        block_tokens: int,
+        adapters: ResidentAdapters | None = None,
+    ) -> None:
+        self._adapters = adapters
         self._model = model
         self._attention = attention
         self._slots = slots
@@ -71,6 +80,9 @@ class Executor(LockStep):
         """Take over newly admitted requests and changes of the block table."""
         for load in loads:
             self._slots.load(load)
+        if self._adapters is not None:
+            for adapter in plan.adapters:
+                self._adapters.load(adapter.adapter, adapter.blocks)
         self._slots.update_blocks(plan)
 
     def compute(self, plan: BatchPlan) -> Sampled:
@@ -83,6 +95,7 @@ class Executor(LockStep):
                 torch.from_numpy(batch.positions),
                 self._attention.prepare(batch),
                 torch.from_numpy(batch.last[rows]),
+                self._adapters.batch(batch, self._slots.adapters(plan.slots)) if self._adapters else None,
             )
             if not torch.isfinite(logits.sum()):
                 self._reject(batch)

@@ -43,6 +43,11 @@ class KVArena:
     def head_dim(self) -> int:
         return self.pages.shape[5]
 
+    @property
+    def block_rows(self) -> torch.Tensor:
+        """The arena as [blocks, numbers of a block], each row one block's bytes."""
+        return self.pages.view(self.blocks, -1)
+
     def token_rows(self, layer: int) -> torch.Tensor:
         """Return [rows, head_dim], one row per (token, head) place, starting at `layer` of block 0."""
         rows = self.pages.view(-1, self.head_dim)

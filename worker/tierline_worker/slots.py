@@ -15,11 +15,12 @@ _UINT64 = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class SlotLoad:
-    """A request's known tokens (prompt and what was emitted) and how to sample, to be put into `slot`."""
+    """A request's known tokens (prompt and what was emitted), how to sample, and with which adapter ("" is none)."""
 
     slot: int
     token_ids: list[int]
     sampling: Sampling
+    adapter: str = ""
 
 
 class SlotTable:
@@ -33,6 +34,7 @@ class SlotTable:
         self._top_k = np.zeros(slots, dtype=np.int64)
         self._seed = np.zeros(slots, dtype=np.uint64)
         self._stop: list[frozenset[int]] = [frozenset()] * slots
+        self._adapter = [""] * slots
         self._eos = frozenset(eos_token_ids)
 
     def load(self, load: SlotLoad) -> None:
@@ -44,11 +46,16 @@ class SlotTable:
         self._top_k[slot] = sampling.top_k
         self._seed[slot] = sampling.seed & _UINT64
         stop = frozenset(sampling.stop_token_ids)
+        self._adapter[slot] = load.adapter
         self._stop[slot] = stop if sampling.ignore_eos else stop | self._eos
 
     def update_blocks(self, plan: BatchPlan) -> None:
         slots, indices, blocks = plan.block_updates.T
         self.blocks[slots, indices] = blocks
+
+    def adapters(self, slots: NDArray[np.int32]) -> list[str]:
+        """Return each slot's adapter."""
+        return [self._adapter[slot] for slot in slots.tolist()]
 
     def sampling_rows(self, slots: NDArray[np.int64], positions: NDArray[np.int64]) -> SamplingRows:
         return SamplingRows(

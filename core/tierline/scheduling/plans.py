@@ -112,6 +112,17 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterLoad:
+    """An adapter's weights are to be copied into arena blocks: its page i into `blocks[i]`, int32 [pages].
+
+    Nothing that is computed reads these blocks before. Where the adapter lay earlier, others may write from now on.
+    """
+
+    adapter: str
+    blocks: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
 class BatchPlan:
     """One iteration's work: row i computes `counts[i]` tokens of slot `slots[i]` from position `starts[i]`.
 
@@ -123,8 +134,11 @@ class BatchPlan:
     drafter, at most that many; they are verified by the same computation, and such a row samples at each of its last
     `drafts[i] + 1` positions. copies: int32 [c, 2] rows (source block, target block), copy-on-write.
 
-    An executor applies in this order: SAVE transfers (their blocks may be overwritten afterwards), block updates,
-    copies, LOAD transfers (which may end later, told by `SchedulerCore.transferred`). Then it computes.
+    adapters: what is to be in the arena before this plan's rows are computed. adapter_tokens: tokens of rows whose
+    request has an adapter.
+
+    An executor applies in this order: SAVE transfers (their blocks may be overwritten afterwards), adapters, block
+    updates, copies, LOAD transfers (which may end later, told by `SchedulerCore.transferred`). Then it computes.
     """
 
     iteration: int
@@ -138,6 +152,8 @@ class BatchPlan:
     drafts: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     copies: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 2), np.int32))
     transfers: tuple[Transfer, ...] = ()
+    adapters: tuple[AdapterLoad, ...] = ()
+    adapter_tokens: int = 0
 
     @property
     def tokens(self) -> int:

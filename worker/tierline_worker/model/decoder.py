@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from tierline_worker.adapters.applying import AppliesAdapters
+from tierline_worker.adapters.projections import Projection
 from tierline_worker.attention.backend import PreparedAttention
 from tierline_worker.model.config import ModelConfig
 from tierline_worker.model.linear import Linear
@@ -31,6 +33,22 @@ class DecoderLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class _Pass:
+    """What the layers of one forward pass share; `adapters` is None where no token has one."""
+
+    rope: Rope
+    attention: PreparedAttention
+    adapters: AppliesAdapters | None
+
+    def project(self, linear: Linear, layer: int, projection: Projection, x: torch.Tensor) -> torch.Tensor:
+        """Return the layer's product with what the tokens' adapters add to it."""
+        out = linear(x)
+        if self.adapters is not None:
+            self.adapters.add(layer, projection, x, out)
+        return out
+
+
+@dataclass(frozen=True, slots=True)
 class Decoder:
     """All weights and the forward pass."""
 
@@ -43,33 +61,40 @@ class Decoder:
     rope: Rope
 
     def forward(
-        self, token_ids: torch.Tensor, positions: torch.Tensor, attention: PreparedAttention, rows: torch.Tensor
+        self,
+        token_ids: torch.Tensor,
+        positions: torch.Tensor,
+        attention: PreparedAttention,
+        rows: torch.Tensor,
+        adapters: AppliesAdapters | None = None,
     ) -> torch.Tensor:
         """Return logits [len(rows), vocab] in float32 of the flat positions `rows`.
 
-        `token_ids` and `positions` are int64 [tokens]; `attention` holds the batch's shape and writes its KV.
+        `token_ids` and `positions` are int64 [tokens]; `attention` holds the batch's shape and writes its KV;
+        `adapters` is None where no token has one.
         """
         hidden = self.embedding[token_ids]
-        rope = self.rope.at(positions)
+        shared = _Pass(self.rope.at(positions), attention, adapters)
         for index, layer in enumerate(self.layers):
-            hidden += self._attend(layer, index, hidden, rope, attention)
-            hidden += self._mlp(layer, hidden)
+            hidden += self._attend(layer, index, hidden, shared)
+            hidden += self._mlp(layer, index, hidden, shared)
         return self.head(self._normed(hidden[rows], self.norm)).float()
 
-    def _attend(
-        self, layer: DecoderLayer, index: int, hidden: torch.Tensor, rope: Rope, attention: PreparedAttention
-    ) -> torch.Tensor:
+    def _attend(self, layer: DecoderLayer, index: int, hidden: torch.Tensor, shared: _Pass) -> torch.Tensor:
         config = self.config
-        heads = layer.qkv(self._normed(hidden, layer.attention_norm)).view(hidden.shape[0], -1, config.head_dim)
+        normed = self._normed(hidden, layer.attention_norm)
+        heads = shared.project(layer.qkv, index, Projection.QKV, normed).view(hidden.shape[0], -1, config.head_dim)
         query_key, value = torch.split(heads, [config.heads + config.kv_heads, config.kv_heads], dim=1)
         if layer.qk_norm is not None:
             query_key = functional.rms_norm(query_key, (config.head_dim,), None, config.rms_epsilon) * layer.qk_norm
-        query, key = torch.split(rope.rotate(query_key), [config.heads, config.kv_heads], dim=1)
-        return layer.output(attention.attend(index, query, key, value).view(hidden.shape[0], -1))
+        query, key = torch.split(shared.rope.rotate(query_key), [config.heads, config.kv_heads], dim=1)
+        attended = shared.attention.attend(index, query, key, value).view(hidden.shape[0], -1)
+        return shared.project(layer.output, index, Projection.OUTPUT, attended)
 
-    def _mlp(self, layer: DecoderLayer, hidden: torch.Tensor) -> torch.Tensor:
-        gate, up = layer.gate_up(self._normed(hidden, layer.mlp_norm)).chunk(2, dim=-1)
-        return layer.down(functional.silu(gate) * up)
+    def _mlp(self, layer: DecoderLayer, index: int, hidden: torch.Tensor, shared: _Pass) -> torch.Tensor:
+        normed = self._normed(hidden, layer.mlp_norm)
+        gate, up = shared.project(layer.gate_up, index, Projection.GATE_UP, normed).chunk(2, dim=-1)
+        return shared.project(layer.down, index, Projection.DOWN, functional.silu(gate) * up)
 
     def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return functional.rms_norm(x, (self.config.hidden_size,), weight, self.config.rms_epsilon)

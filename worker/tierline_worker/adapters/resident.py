@@ -1,0 +1,112 @@
+"""Adapters in the arena: loaded into the pages that the scheduling core took for them, computed where they lie."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tierline_worker.adapters.applying import AppliesAdapters
+from tierline_worker.adapters.pages import Matrix, PagedAdapter
+from tierline_worker.adapters.products import add_product, product
+from tierline_worker.adapters.projections import Projection
+from tierline_worker.batch import FlatBatch
+
+_Place = tuple[int, Projection]
+
+
+@dataclass(frozen=True, slots=True)
+class _PieceViews:
+    """A piece's matrices in the arena, and where their results belong: (first output, outputs, first rank, ranks)."""
+
+    down: torch.Tensor
+    parts: tuple[tuple[slice, slice, torch.Tensor], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """The tokens of one adapter in the flat batch."""
+
+    tokens: slice | torch.Tensor
+    pieces: Mapping[_Place, tuple[_PieceViews, ...]]
+
+
+class ResidentAdapters:
+    """What lies in the arena's pages. `blocks` is the arena as [blocks, numbers of a block].
+
+    `offered` are the adapters in host memory, from where they are loaded; a key names content, never another one.
+    """
+
+    def __init__(self, blocks: torch.Tensor) -> None:
+        self._blocks = blocks
+        self.offered: dict[str, PagedAdapter] = {}
+        self._pieces: dict[str, dict[_Place, tuple[_PieceViews, ...]]] = {}
+
+    def load(self, key: str, blocks: NDArray[np.int32]) -> None:
+        """Copy an offered adapter into `blocks`; from then on it is computed from there."""
+        adapter = self.offered[key]
+        self._blocks.index_copy_(0, torch.from_numpy(blocks.astype(np.int64)), adapter.pages)
+        pieces: dict[_Place, list[_PieceViews]] = {}
+        for piece in adapter.pieces:
+            parts = tuple(
+                (
+                    slice(part.first, part.first + part.up.shape[1]),
+                    slice(part.rank_first, part.rank_first + part.up.shape[0]),
+                    self._view(part.up, blocks),
+                )
+                for part in piece.parts
+            )
+            views = _PieceViews(self._view(piece.down, blocks), parts)
+            pieces.setdefault((piece.layer, piece.projection), []).append(views)
+        self._pieces[key] = {place: tuple(views) for place, views in pieces.items()}
+
+    def batch(self, batch: FlatBatch, keys: Sequence[str]) -> AppliesAdapters | None:
+        """Return what applies the adapters `keys` of the batch's rows ("" is none), None when no row has one."""
+        if not self._pieces:
+            return None
+        rows_of: dict[str, list[int]] = {}
+        for row, key in enumerate(keys):
+            if key:
+                rows_of.setdefault(key, []).append(row)
+        if not rows_of:
+            return None
+        return _CPUAdapters([_Segment(_tokens(batch, rows), self._pieces[key]) for key, rows in rows_of.items()])
+
+    def _view(self, matrix: Matrix, blocks: NDArray[np.int32]) -> torch.Tensor:
+        end = matrix.offset + matrix.shape[0] * matrix.shape[1]
+        return self._blocks[int(blocks[matrix.page]), matrix.offset : end].view(matrix.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _CPUAdapters:
+    """Adapter after adapter; tokens without one are not touched."""
+
+    segments: list[_Segment]
+
+    def add(self, layer: int, projection: Projection, x: torch.Tensor, out: torch.Tensor) -> None:
+        for segment in self.segments:
+            pieces = segment.pieces.get((layer, projection))
+            if pieces:
+                _add_pieces(pieces, segment.tokens, x, out)
+
+
+def _add_pieces(
+    pieces: tuple[_PieceViews, ...], tokens: slice | torch.Tensor, x: torch.Tensor, out: torch.Tensor
+) -> None:
+    inputs, outputs = x[tokens], out[tokens]
+    for piece in pieces:
+        ranks = product(inputs, piece.down)
+        for columns, rank, up in piece.parts:
+            add_product(outputs[:, columns], ranks[:, rank], up)
+    if not isinstance(tokens, slice):
+        out.index_copy_(0, tokens, outputs)
+
+
+def _tokens(batch: FlatBatch, rows: list[int]) -> slice | torch.Tensor:
+    """Return the flat tokens of ascending `rows`, as a slice where they follow each other: a slice copies nothing."""
+    first, last = rows[0], rows[-1]
+    if last - first + 1 == len(rows):
+        return slice(int(batch.first[first]), int(batch.last[last]) + 1)
+    runs = [np.arange(batch.first[row], batch.last[row] + 1) for row in rows]
+    return torch.from_numpy(np.concatenate(runs))
