@@ -7,7 +7,7 @@ from tierline.sim.run import SimulationResult
 from tierline.telemetry.goodput import met
 from tierline.telemetry.records import TierTarget
 
-INTERACTIVE = tier("interactive", 100, "Latency", 800, ttftMilliseconds={"p95": 1000}, tpotMilliseconds={"p95": 50})
+INTERACTIVE = tier("interactive", 100, "Latency", 10_000, ttftMilliseconds={"p95": 1000}, tpotMilliseconds={"p95": 50})
 KNEE_PER_SECOND = 18.0
 """One worker serves so many conversations a second in time; at 20 it no longer serves all of them."""
 
@@ -59,8 +59,8 @@ def test_overload_is_refused_early_instead_of_making_everyone_late(record_effect
 
 
 def three_classes(policy: str, per_second: float) -> dict[str, float]:
-    tight = tier("tight", 100, "Latency", 400, ttftMilliseconds={"p95": 500}, tpotMilliseconds={"p95": 50})
-    normal = tier("normal", 50, "Latency", 3200, ttftMilliseconds={"p95": 4000}, tpotMilliseconds={"p95": 100})
+    tight = tier("tight", 100, "Latency", 10_000, ttftMilliseconds={"p95": 500}, tpotMilliseconds={"p95": 50})
+    normal = tier("normal", 50, "Latency", 10_000, ttftMilliseconds={"p95": 4000}, tpotMilliseconds={"p95": 100})
     batch = tier("batch", 10, "Cost", 600_000, deadlineSeconds=120)
     tenants = {"a": "tight", "b": "normal", "c": "batch"}
     traffic = [source(tenant, name, per_second / 3) for tenant, name in tenants.items()]

@@ -80,17 +80,17 @@ class AdmissionController:
         self._rate = rate
 
     def decide(
-        self, usage: TenantUsage, prompt_tokens: int, ahead: float, max_queue_ms: float, now_ms: float
+        self, usage: TenantUsage, prompt_tokens: int, ahead: float, patience_ms: float, now_ms: float
     ) -> Decision:
-        """Return the decision for a request that finds `ahead` others before it."""
+        """Return the decision for a request that finds `ahead` others before it and may wait `patience_ms`."""
         breach = usage.breach(prompt_tokens, now_ms)
         if breach is not None:
             reason = f"spec.limits.{breach.limit} of the tenant's quota ({breach.allowed}) is used up"
             return Decision(Verdict.QUOTA, reason, breach.retry_after_ms)
         wait_ms = self._rate.predicted_wait_ms(ahead)
-        if wait_ms > max_queue_ms:
-            reason = f"the queue would take {wait_ms / 1000:.1f} s, the tier allows {max_queue_ms / 1000:.1f} s"
-            return Decision(Verdict.SATURATED, reason, wait_ms - max_queue_ms)
+        if wait_ms > patience_ms:
+            reason = f"the queue would take {wait_ms / 1000:.1f} s, the tier's targets leave {patience_ms / 1000:.1f} s"
+            return Decision(Verdict.SATURATED, reason, wait_ms - patience_ms)
         return Decision(Verdict.ACCEPT)
 
     def overdue(self, capacity_exists: bool, waited_ms: float, ahead: float) -> Decision:

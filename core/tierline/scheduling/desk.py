@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.scheduling.admission import AdmissionController, Decision, ServiceRate, Verdict
+from tierline.scheduling.first_token import FirstTokenTime, patience_ms
 from tierline.scheduling.lengths import OutputLengthPredictor
 from tierline.scheduling.queueing import DEFAULT_SERVICE_DIFFERENCE_TOKENS, QueuedRequest, QueueManager
 from tierline.scheduling.quota import TenantUsage
@@ -26,6 +27,8 @@ class RequestDesk:
         self.queue = QueueManager()
         self.rate = ServiceRate()
         self.lengths = OutputLengthPredictor()
+        self.first_tokens = FirstTokenTime()
+        self._dispatched_ms: dict[str, float] = {}
         self._admission = AdmissionController(self.rate)
 
     def decide(
@@ -34,16 +37,19 @@ class RequestDesk:
         tier: TierPolicy,
         queued: Callable[[], QueuedRequest],
         lower: Callable[[], TierPolicy | None],
+        *,
         now_ms: float,
+        alone_ms: float,
     ) -> Decision:
         """Decide on a new request, `queued` being how it would wait now.
 
         `lower` steps down to the tier that the request's tier names for overload, and returns that if there is one.
+        `alone_ms` is what its prompt takes on an idle worker.
         """
-        decision = self._decide(usage, tier, queued(), now_ms)
+        decision = self._decide(usage, tier, queued(), now_ms, alone_ms)
         while decision.verdict is Verdict.SATURATED and (lowered := lower()) is not None:
             tier = lowered
-            decision = self._decide(usage, tier, queued(), now_ms)
+            decision = self._decide(usage, tier, queued(), now_ms, alone_ms)
         if decision.verdict is Verdict.SATURATED and tier.overload == "Defer":
             return Decision(Verdict.ACCEPT)
         return decision
@@ -56,13 +62,22 @@ class RequestDesk:
         while (best := self._next(now_ms, place)) is not None:
             self.queue.take(best[0])
             self.rate.served(now_ms)
+            if not best[0].resumed:
+                self._dispatched_ms[best[0].request_id] = now_ms
             yield best
         if not len(self.queue):
             self.rate.drained()
 
+    def first_token(self, request_id: str, prompt_tokens: int, now_ms: float) -> None:
+        """Note that tokens of a request came; the first ones teach how long a prompt takes."""
+        dispatched_ms = self._dispatched_ms.pop(request_id, None)
+        if dispatched_ms is not None:
+            self.first_tokens.learn(prompt_tokens, now_ms - dispatched_ms)
+
     def ended(self, request_id: str, tenant: str, tier: str, output_tokens: int, complete: bool) -> None:
         """Settle a request that is over; a `complete` answer, stopped by itself or its limit, teaches its length."""
         self.queue.settle(request_id, tenant)
+        self._dispatched_ms.pop(request_id, None)
         if complete:
             self.lengths.learn(tenant, tier, output_tokens)
 
@@ -71,9 +86,13 @@ class RequestDesk:
         ahead = self.queue.ahead_of(queued)
         return self._admission.overdue(capacity_exists, now_ms - queued.arrival_ms, ahead)
 
-    def _decide(self, usage: TenantUsage, tier: TierPolicy, queued: QueuedRequest, now_ms: float) -> Decision:
+    def _decide(
+        self, usage: TenantUsage, tier: TierPolicy, queued: QueuedRequest, now_ms: float, alone_ms: float
+    ) -> Decision:
         ahead = self.queue.ahead_of(queued)
-        return self._admission.decide(usage, queued.context_tokens, ahead, tier.max_queue_ms, now_ms)
+        first_ms = self.first_tokens.predict_ms(queued.context_tokens, alone_ms)
+        patience = patience_ms(tier.ttft_deadline_ms, tier.max_queue_ms, first_ms, alone_ms)
+        return self._admission.decide(usage, queued.context_tokens, ahead, patience, now_ms)
 
     def _next(self, now_ms: float, place: Callable[[QueuedRequest], W | None]) -> tuple[QueuedRequest, W] | None:
         chosen: list[W] = []

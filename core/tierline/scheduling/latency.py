@@ -10,6 +10,7 @@ on the relative error, so that a 2 ms decode counts as much as a 200 ms prefill;
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,6 +85,13 @@ class Coefficients(NamedTuple):
         linear = self.prefill_token_ms + self.attention_pair_ms * context_tokens
         root = linear + math.sqrt(linear * linear + 2 * self.attention_pair_ms * budget_ms)
         return int(min(2 * budget_ms / root, _UNBOUNDED_TOKENS)) if root > 0 else _UNBOUNDED_TOKENS
+
+
+def published(values: Sequence[float]) -> Coefficients | None:
+    """Return the coefficients that a worker tells, None when it tells none or no finite ones; later terms may lack."""
+    if not 5 <= len(values) <= len(Coefficients._fields) or not all(map(math.isfinite, values)):
+        return None
+    return Coefficients(*values)
 
 
 @dataclass(frozen=True, slots=True)

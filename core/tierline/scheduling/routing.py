@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
+from tierline.scheduling.first_token import alone_ms
+from tierline.scheduling.latency import Coefficients
 from tierline.wire.credits import submit_cost_blocks
 
 
@@ -12,6 +14,7 @@ class WorkerView:
 
     `accepting` is false while it drains, is about to be reclaimed, or is not ready. `outstanding_requests` is what this
     gateway has on it, known exactly; `reported_requests` is what it said it holds, of all gateways, a moment ago.
+    `latency` is the model it published.
     """
 
     name: str
@@ -24,6 +27,7 @@ class WorkerView:
     outstanding_requests: int = 0
     reported_requests: int = 0
     used_blocks: int = 0
+    latency: Coefficients | None = None
 
     @property
     def window_tokens(self) -> int:
@@ -57,3 +61,9 @@ def choose_worker(
     """Return the least loaded worker that can take the request, or None; those in `avoid` only when no other can."""
     able = [worker for worker in workers if worker.can_take(context_tokens, total_tokens)]
     return min(able, key=lambda worker: (worker.name in avoid, load_score(worker), worker.name), default=None)
+
+
+def fastest_alone_ms(workers: Iterable[WorkerView], prompt_tokens: int) -> float:
+    """Return how long the fastest accepting worker takes for a prompt when idle; 0 while none has told."""
+    known = (worker.latency for worker in workers if worker.accepting and worker.latency is not None)
+    return min((alone_ms(latency, prompt_tokens) for latency in known), default=0.0)

@@ -19,7 +19,7 @@ from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import EngineLimits
 from tierline.scheduling.queueing import QueuedRequest
 from tierline.scheduling.quota import QuotaLimits, TenantUsage
-from tierline.scheduling.routing import choose_worker
+from tierline.scheduling.routing import choose_worker, fastest_alone_ms
 from tierline.sim.clock import VirtualClock
 from tierline.sim.ladder import Policy
 from tierline.sim.requests import SimulatedRequest
@@ -156,8 +156,14 @@ class FleetSimulation:
 
     def _decide(self, request: SimulatedRequest, usage: TenantUsage) -> Decision:
         now_ms = self._clock.now_ms
+        alone_ms = fastest_alone_ms((worker.view() for worker in self._workers.values()), request.context_tokens)
         return self._desk.decide(
-            usage, request.tier, lambda: self._queued(request), lambda: self._lower(request), now_ms
+            usage,
+            request.tier,
+            lambda: self._queued(request),
+            lambda: self._lower(request),
+            now_ms=now_ms,
+            alone_ms=alone_ms,
         )
 
     def _lower(self, request: SimulatedRequest) -> TierPolicy | None:
@@ -217,6 +223,7 @@ class FleetSimulation:
         requests = [self._by_id[request_id] for request_id in tokens.request_ids]
         for request in requests:
             request.token_ms.append(now_ms)
+            self._desk.first_token(request.request_id, request.planned.prompt_tokens, now_ms)
             self._desk.queue.charge_output(request.request_id, request.tenant.tenant, 1, request.tenant.weight)
         for name, count in Counter(request.planned.tenant for request in requests).items():
             self._usage[name].generated(count, now_ms)

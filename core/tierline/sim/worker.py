@@ -69,6 +69,7 @@ class SimulatedWorker:
             total_blocks=core.limits.total_blocks,
             outstanding_requests=len(self.outstanding),
             used_blocks=core.memory.used,
+            latency=core.latency.coefficients,
         )
 
     def submit(self, request: EngineRequest) -> NackReason | None:

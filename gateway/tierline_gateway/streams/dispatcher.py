@@ -52,7 +52,10 @@ class Dispatcher:
         `degraded` lowers a request to the tier that its own names for overload, and returns that if there is one.
         """
         usage, now_ms = self._ledger.usage(live.tenant), self._clock_ms()
-        decision = self.desk.decide(usage, live.tier, lambda: self._queued(live), lambda: degraded(live), now_ms)
+        alone_ms = self.links.fastest_alone_ms(live.journal.context_tokens)
+        decision = self.desk.decide(
+            usage, live.tier, lambda: self._queued(live), lambda: degraded(live), now_ms=now_ms, alone_ms=alone_ms
+        )
         if not decision.accepted:
             error = refusal(decision)
             live.finish(FinishReason.REFUSED, error)
@@ -221,6 +224,7 @@ class Dispatcher:
     def _deliver(self, link: WorkerLink, live: LiveRequest, fresh: tuple[int, ...]) -> None:
         if live.life.state is RequestState.WAITING_KV:
             live.life.to(RequestState.RUNNING)
+        self.desk.first_token(live.request_id, len(live.journal.prompt_ids), self._clock_ms())
         self.queue.charge_output(live.request_id, live.tenant.tenant, len(fresh), live.tenant.weight)
         live.add_tokens(fresh)
         if live.text.stopped:

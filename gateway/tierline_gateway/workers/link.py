@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from tierline.scheduling.latency import Coefficients, published
 from tierline.scheduling.routing import WorkerView
 from tierline.wire.credits import CreditAccount, submit_cost_blocks
 from tierline.wire.frames import (
@@ -84,6 +85,7 @@ class WorkerLink:
         self.welcome: Welcome | None = None
         self.drain_deadline: float | None = None
         self.outstanding: set[str] = set()
+        self._latency: Coefficients | None = None
         self._gateway_id = gateway_id
         self._events = events
         self._transport: asyncio.Transport | None = None
@@ -124,6 +126,7 @@ class WorkerLink:
             reported_requests=self.signals.running_requests + self.signals.waiting_requests,
             used_blocks=self.signals.used_blocks,
             total_blocks=self.welcome.total_blocks,
+            latency=self._latency,
         )
 
     @property
@@ -194,7 +197,7 @@ class WorkerLink:
     def _ended(self, cause: str) -> bool:
         was_up = self.up
         self.welcome, self.drain_deadline = None, None
-        self.account, self.signals = CreditAccount(), Signals()
+        self.account, self.signals, self._latency = CreditAccount(), Signals(), None
         if was_up:
             self._events.link_down(self, cause)
         self.outstanding.clear()
@@ -214,6 +217,7 @@ class WorkerLink:
             case Iteration():
                 self.account.update(frame.credits)
                 self.signals = frame.signals
+                self._latency = published(frame.signals.latency_coefficients)
                 self._events.iteration(self, frame)
             case Nack():
                 self._events.nack(self, frame)

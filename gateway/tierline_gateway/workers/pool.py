@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Set
 
-from tierline.scheduling.routing import WorkerView, choose_worker
+from tierline.scheduling.routing import WorkerView, choose_worker, fastest_alone_ms
 from tierline_gateway.workers.discovery import WorkerDiscovery, WorkerEndpoint
 from tierline_gateway.workers.link import LinkEvents, WorkerLink
 
@@ -41,6 +41,10 @@ class LinkPool:
         window = max((view.window_tokens for view in views), default=0)
         chosen = choose_worker(views, context_tokens, min(total_tokens, window), avoid)
         return self._links[chosen.name] if chosen else None
+
+    def fastest_alone_ms(self, prompt_tokens: int) -> float:
+        """Return how long the fastest worker takes for a prompt when idle; 0 while none has told."""
+        return fastest_alone_ms(self._views(), prompt_tokens)
 
     def accepting_besides(self, name: str) -> bool:
         """Whether some other worker takes new requests, credits aside."""

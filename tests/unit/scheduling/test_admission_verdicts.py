@@ -67,7 +67,7 @@ def test_generated_tokens_count() -> None:
 
 
 def test_a_cold_start_accepts() -> None:
-    decision = AdmissionController(ServiceRate()).decide(usage(), 10, ahead=100, max_queue_ms=1.0, now_ms=0.0)
+    decision = AdmissionController(ServiceRate()).decide(usage(), 10, ahead=100, patience_ms=1.0, now_ms=0.0)
     assert decision.accepted
 
 
@@ -75,7 +75,7 @@ def test_a_wait_over_the_bound_is_refused_with_the_time_to_come_back() -> None:
     rate = ServiceRate()
     for at_ms in (0.0, 200.0, 400.0):
         rate.served(at_ms)
-    decision = AdmissionController(rate).decide(usage(), 10, ahead=10, max_queue_ms=500.0, now_ms=400.0)
+    decision = AdmissionController(rate).decide(usage(), 10, ahead=10, patience_ms=500.0, now_ms=400.0)
     assert decision.verdict is Verdict.SATURATED
     assert decision.retry_after_ms == 1500
 
