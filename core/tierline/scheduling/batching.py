@@ -13,6 +13,7 @@ from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.plans import Admitted, BatchPlan, EngineLimits
 from tierline.scheduling.preemption import Preemptor
+from tierline.scheduling.shedding import TokenLimit
 from tierline.scheduling.slots import Phase, SlotTable
 from tierline.wire.credits import blocks_for
 
@@ -77,6 +78,7 @@ class BatchPlanner:
         self._memory = memory
         self._preemptor = preemptor
         self._latency = latency
+        self.token_limit = TokenLimit(limits)
 
     def compose(self, iteration: int) -> Batch:
         """Return the batch of `iteration`; it may be empty while blocks cool."""
@@ -93,7 +95,7 @@ class BatchPlanner:
         slots.computed[decodes] += 1
         slots.known[decodes] += 1
         slots.last_planned[decodes] = iteration
-        left = self._limits.max_batched_tokens - len(decodes)
+        left = self.token_limit.tokens - len(decodes)
         return Batch(iteration, decodes, starts, left, self._chunk_budget_ms(decodes, starts), updates=updates)
 
     def _grow(self, decodes: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.int32]]]:

@@ -18,6 +18,7 @@ from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.plans import BatchPlan, Committed, EngineLimits, EngineRequest, Finished, IterationResult
 from tierline.scheduling.preemption import Preemptor
+from tierline.scheduling.shedding import TokenLimit
 from tierline.scheduling.slots import Phase, SlotTable
 from tierline.wire.credits import blocks_for
 from tierline.wire.frames import NackReason, Signals
@@ -107,6 +108,7 @@ class SchedulerCore:
         assert result.iteration == plan.iteration, f"result of {result.iteration}, expected {plan.iteration}"
         self.latency.observe(flight.features, result.elapsed_ms)
         self._last_iteration_ms = result.elapsed_ms
+        self.token_limit.committed(plan.tokens, result.out_of_memory)
         delivered = np.flatnonzero(plan.samples & (self.slots.phase[plan.slots] != Phase.ENDED))
         self.memory.committed(plan.iteration)
         finished = self._deliver(plan.slots[delivered], result.stopped[delivered])
@@ -116,6 +118,11 @@ class SchedulerCore:
     def drain(self) -> None:
         """Refuse new requests from now on; those here run to their end."""
         self.draining = True
+
+    @property
+    def token_limit(self) -> TokenLimit:
+        """What an iteration may compute; it is below the configured limit after one that did not fit."""
+        return self._planner.token_limit
 
     @property
     def empty(self) -> bool:

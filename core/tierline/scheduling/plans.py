@@ -166,6 +166,7 @@ class IterationResult:
 
     Only rows with `samples` count. `elapsed_ms` feeds the latency model. `sampled[i]` is how many tokens row i gave
     (1 and the accepted drafts before a stop), `drafted[i]` how many drafts it verified; empty arrays: one and none.
+    `out_of_memory`: the rows did not fit into the memory together and were computed in parts.
     """
 
     iteration: int
@@ -173,6 +174,7 @@ class IterationResult:
     elapsed_ms: float
     sampled: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     drafted: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)

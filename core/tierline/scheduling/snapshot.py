@@ -12,7 +12,10 @@ from tierline.scheduling.slots import SlotsSnapshot
 
 @dataclass(frozen=True, slots=True)
 class CoreSnapshot:
-    """Everything a core knows, but for what its latency model learned."""
+    """Everything a core knows, but for what its latency model learned.
+
+    `token_limit` are the tokens an iteration may compute, and the iterations since it last changed.
+    """
 
     limits: EngineLimits
     slots: SlotsSnapshot
@@ -20,13 +23,20 @@ class CoreSnapshot:
     in_flight: tuple[InFlight, ...]
     iteration: int
     draining: bool
+    token_limit: tuple[int, int]
 
 
 def take_snapshot(core: SchedulerCore) -> CoreSnapshot:
     """Return the state of `core`, independent of what happens to it later."""
     in_flight = tuple(core.in_flight)
     return CoreSnapshot(
-        core.limits, core.slots.snapshot(), core.memory.snapshot(), in_flight, core.iteration, core.draining
+        core.limits,
+        core.slots.snapshot(),
+        core.memory.snapshot(),
+        in_flight,
+        core.iteration,
+        core.draining,
+        (core.token_limit.tokens, core.token_limit.calm_iterations),
     )
 
 
@@ -37,4 +47,5 @@ def rebuild(snapshot: CoreSnapshot, latency: LatencyModel) -> SchedulerCore:
     core.memory.restore(snapshot.memory)
     core.in_flight = deque(snapshot.in_flight)
     core.iteration, core.draining = snapshot.iteration, snapshot.draining
+    core.token_limit.tokens, core.token_limit.calm_iterations = snapshot.token_limit
     return core

@@ -65,6 +65,9 @@ BACKLOG_TOKENS = "tierline_worker_backlog_tokens"
 REQUESTS_CANCELLED = "tierline_worker_requests_cancelled"
 REQUESTS_FAILED = "tierline_worker_requests_failed"
 REQUESTS_REFUSED = "tierline_worker_requests_refused"
+SHED_ITERATIONS = "tierline_worker_out_of_memory_iterations"
+SHED_REQUESTS = "tierline_worker_out_of_memory_requests"
+TOKEN_LIMIT = "tierline_worker_iteration_token_limit"  # noqa: S105 a metric, no secret
 GATEWAYS_CONNECTED = "tierline_worker_gateways_connected"
 GATEWAYS_DROPPED = "tierline_worker_gateways_dropped"
 DRAINING = "tierline_worker_draining"
@@ -155,6 +158,9 @@ OWN_METRICS: Final = (
     WorkerMetric(REQUESTS_CANCELLED, "counter", "Requests given up by their gateway or lost with it."),
     WorkerMetric(REQUESTS_FAILED, "counter", "Requests that failed by an error of this worker."),
     WorkerMetric(REQUESTS_REFUSED, "counter", "Submits not started.", ("reason",)),
+    WorkerMetric(SHED_ITERATIONS, "counter", "Iterations that the memory did not hold and that ran in parts."),
+    WorkerMetric(SHED_REQUESTS, "counter", "Requests refused since their smallest step did not fit."),
+    WorkerMetric(TOKEN_LIMIT, "gauge", "Tokens that an iteration may compute now."),
     WorkerMetric(GATEWAYS_CONNECTED, "gauge", "Gateways connected."),
     WorkerMetric(GATEWAYS_DROPPED, "counter", "Connections closed because the gateway read too slowly."),
     WorkerMetric(DRAINING, "gauge", "1 while the worker drains."),

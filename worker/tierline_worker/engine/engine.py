@@ -132,9 +132,8 @@ class Engine:
         plan, now_s = landed.plan, self._clock()
         delivery = Delivery(self._roster, self._metrics, now_s)
         self._fail_rows(landed, delivery)
-        # Without a duration the latency model learns nothing from a broken iteration.
-        elapsed_ms = 0.0 if landed.errors else landed.elapsed_s * 1e3
-        committed = self._core.commit(IterationResult(plan.iteration, landed.sampled.stopped, elapsed_ms))
+        committed = self._core.commit(_result(landed))
+        self._tell_shortage(landed)
         self._deliver(landed, committed, delivery)
         self._measure(landed)
         (self._progress.failed if len(landed.errors) == len(plan.slots) else self._progress.finished)(now_s)
@@ -175,6 +174,14 @@ class Engine:
         for row in committed.delivered:
             request = self._roster.by_slot[int(landed.plan.slots[row])]
             delivery.token(request, int(landed.sampled.tokens[row]), ended.get(request.key, ""))
+
+    def _tell_shortage(self, landed: Landed) -> None:
+        if landed.out_of_memory:
+            tokens, limit = landed.plan.tokens, self._core.token_limit.tokens
+            _LOG.warning(
+                "%d tokens at once are too much for the memory: computed in parts, now at most %d", tokens, limit
+            )
+            self._metrics.ran_out_of_memory(len(landed.errors))
 
     def _measure(self, landed: Landed) -> None:
         self._metrics.iterated(landed.plan.tokens, batch_features(landed.plan), landed.elapsed_s)
@@ -221,3 +228,11 @@ class Engine:
         self._roster.remove(requests)
         if not self.busy:
             self._progress.idle()
+
+
+def _result(landed: Landed) -> IterationResult:
+    # Without a duration the latency model learns nothing from a broken iteration.
+    broken = landed.errors or landed.out_of_memory
+    elapsed_ms = 0.0 if broken else landed.elapsed_s * 1e3
+    plan = landed.plan
+    return IterationResult(plan.iteration, landed.sampled.stopped, elapsed_ms, out_of_memory=landed.out_of_memory)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import NoReturn, Protocol
 
 from tierline.scheduling.plans import BatchPlan
-from tierline_worker.engine.isolation import Computes, compute_rows_alone, nothing_sampled
+from tierline_worker.engine.isolation import Computes, compute_in_parts, is_out_of_memory
 from tierline_worker.executor import Pending, Sampled
 from tierline_worker.slots import SlotLoad
 
@@ -41,12 +41,14 @@ class Landed:
     """A computed plan: what its rows sampled, the errors of rows that failed by themselves, and its duration.
 
     Where iterations follow each other without a gap, the duration is the time since the one before it landed.
+    `out_of_memory`: the plan did not fit as a whole and was computed in parts.
     """
 
     plan: BatchPlan
     sampled: Sampled
     errors: dict[int, Exception]
     elapsed_s: float
+    out_of_memory: bool = False
 
 
 @dataclass(slots=True)
@@ -81,20 +83,21 @@ class Flights:
             self._start(self._queue[-1])
 
     def land(self) -> Landed:
-        """Wait for the oldest plan. Rows at fault are found by computing row by row, and fail alone."""
+        """Wait for the oldest plan. What failed as a whole is computed in parts, and rows at fault fail alone."""
         flight = self._queue.popleft()
         assert flight.pending is not None
         assert flight.launched_s is not None
-        errors = dict[int, Exception]()
+        errors, out_of_memory = dict[int, Exception](), False
         try:
             sampled = flight.pending()
         except Exception as error:  # noqa: BLE001 whatever a kernel raises must not end the engine
+            out_of_memory = is_out_of_memory(error)
             sampled, errors = self._repeat(flight.plan, error)
         now_s = self._clock()
         elapsed_s = now_s - max(flight.launched_s, self._landed_s)
         self._landed_s = now_s
         self._start_held()
-        return Landed(flight.plan, sampled, errors, elapsed_s)
+        return Landed(flight.plan, sampled, errors, elapsed_s, out_of_memory)
 
     def abandon(self) -> None:
         """Wait until the device is done with everything launched, and forget it."""
@@ -118,10 +121,7 @@ class Flights:
         behind = [flight for flight in self._queue if flight.pending is not None]
         for flight in behind:
             _settle(flight)
-        if len(plan.slots) == 1:
-            sampled, errors = nothing_sampled(plan), {0: error}
-        else:
-            sampled, errors = compute_rows_alone(self._executor, plan)
+        sampled, errors = compute_in_parts(self._executor, plan, error)
         for flight in behind:
             self._launch(flight)
         return sampled, errors

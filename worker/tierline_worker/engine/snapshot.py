@@ -16,9 +16,9 @@ from tierline.wire.frames import Signals
 class Snapshot:
     """What is true between two iterations.
 
-    `fragmented_tokens` are places in requests' blocks that hold no token yet. `running_adapters` and
-    `waiting_adapters` are those of requests that run, and of those that wait or are parked. `limits` is None before
-    there is an engine.
+    `fragmented_tokens` are places in requests' blocks that hold no token yet; `token_limit` is what an iteration may
+    compute. `running_adapters` and `waiting_adapters` are those of requests that run, and of those that wait or are
+    parked. `limits` is None before there is an engine.
     """
 
     signals: Signals = field(default_factory=Signals)
@@ -26,6 +26,7 @@ class Snapshot:
     limits: EngineLimits | None = None
     fragmented_tokens: int = 0
     parked_requests: int = 0
+    token_limit: int = 0
     running_adapters: tuple[str, ...] = ()
     waiting_adapters: tuple[str, ...] = ()
 
@@ -48,6 +49,7 @@ def take_load(core: SchedulerCore) -> Snapshot:
         limits=core.limits,
         fragmented_tokens=places - int(slots.computed[occupied].sum()),
         parked_requests=int(np.count_nonzero(slots.phase == Phase.PARKED)),
+        token_limit=core.token_limit.tokens,
         running_adapters=running,
         waiting_adapters=waiting,
     )

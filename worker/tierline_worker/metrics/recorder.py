@@ -49,6 +49,8 @@ class WorkerMetrics:
         self._iteration_tokens = self._distribution(names.ITERATION_TOKENS)
         self._batch_tokens = [self._distribution(names.BATCH_TOKENS, kind) for kind in names.BATCH_KINDS]
         self._success = {reason: self._total(names.REQUEST_SUCCESS, reason) for reason in _REASONS}
+        self._shed_iterations = self._total(names.SHED_ITERATIONS)
+        self._shed_requests = self._total(names.SHED_REQUESTS)
         self._request = {name: self._distribution(name) for name in _REQUEST_DISTRIBUTIONS}
         self._bandwidth: dict[tuple[str, ...], float] = {}
 
@@ -91,6 +93,11 @@ class WorkerMetrics:
         """Note a request that failed here."""
         self.failed.inc()
         self._success[FAILED].inc()
+
+    def ran_out_of_memory(self, refused_requests: int) -> None:
+        """Note an iteration that did not fit, and how many of its requests did not fit even alone."""
+        self._shed_iterations.inc()
+        self._shed_requests.inc(refused_requests)
 
     def refused(self, reason: str) -> None:
         self._total(names.REQUESTS_REFUSED, reason).inc()
