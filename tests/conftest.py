@@ -1,9 +1,14 @@
 """Settings that all tests share. `HYPOTHESIS_PROFILE` picks how long property tests search: default, ci, exhaustive."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Triton reads this when it is first imported: without a GPU its kernels are interpreted.
+GPU = Path("/dev/nvidiactl").exists()
+os.environ.setdefault("TRITON_INTERPRET", "0" if GPU else "1")
 
 _QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large)
 
@@ -20,7 +25,10 @@ settings.load_profile(PROFILE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give long searches the time they take."""
+    """Give long searches the time they take; skip, and say so, what needs a GPU where none is."""
+    for item in items:
+        if not GPU and item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs CUDA, and this machine has no GPU"))
     if PROFILE == "exhaustive":
         for item in items:
             item.add_marker(pytest.mark.timeout(EXHAUSTIVE_TIMEOUT_SECONDS))
