@@ -49,9 +49,15 @@ class Bench:
     free: list[int] = field(default_factory=list)
 
     @staticmethod
-    def load(path: Path, dtype: torch.dtype = torch.float32, blocks: int = 64, block_tokens: int = 4) -> "Bench":
+    def load(
+        path: Path,
+        dtype: torch.dtype = torch.float32,
+        blocks: int = 64,
+        block_tokens: int = 4,
+        quantization: str = "None",
+    ) -> "Bench":
         torch.set_num_threads(1)
-        model = load_model(path, dtype)
+        model = load_model(path, dtype, quantization=quantization)
         arena = KVArena.allocate(model.config, blocks, block_tokens, dtype)
         slots = SlotTable(16, min(model.config.max_positions, 1024), block_tokens, model.config.eos_token_ids)
         adapters = ResidentAdapters(arena.block_rows)

@@ -47,7 +47,9 @@ def load(settings: WorkerSettings) -> Loaded:
     Raises `ModelSourceError` or `ModelError` for the model, `SettingsError` when the arena does not fit.
     """
     torch.set_num_threads(settings.threads)
-    model = load_model(resolve(settings.model_source, settings.cache_dir), settings.dtype, settings.max_model_tokens)
+    path = resolve(settings.model_source, settings.cache_dir)
+    model = load_model(path, settings.dtype, settings.max_model_tokens, settings.quantization)
+    _LOG.info("the weights take %.1f MB", model.weight_bytes / 1e6)
     limits = _limits(settings, model.config)
     arena = _allocate(model.config, settings)
     slots = SlotTable(
@@ -130,12 +132,12 @@ def _roofline(model: Decoder, prompt_token_s: float, decode_s: float) -> Rooflin
     parameters = config.layers * (attention + mlp) + config.vocab_size * config.hidden_size
     return Roofline(
         parameters=parameters,
-        weight_bytes=parameters * item,
+        weight_bytes=model.weight_bytes,
         kv_bytes_per_token=2 * config.layers * config.kv_heads * config.head_dim * item,
         layers=config.layers,
         hidden=config.heads * config.head_dim,
         flops_per_second=2 * parameters / prompt_token_s / _GEMM_SHARE_OF_PEAK,
-        bytes_per_second=parameters * item / decode_s,
+        bytes_per_second=model.weight_bytes / decode_s,
         overhead_ms=0.0,
     )
 

@@ -28,6 +28,10 @@ class KVArena:
         return self.pages.shape[0]
 
     @property
+    def dtype(self) -> torch.dtype:
+        return self.pages.dtype
+
+    @property
     def layers(self) -> int:
         return self.pages.shape[1]
 

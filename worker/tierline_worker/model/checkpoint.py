@@ -5,6 +5,7 @@ from typing import Protocol
 import torch
 
 from tierline_worker.model.config import ModelConfig
+from tierline_worker.model.quantize import Groups4
 
 
 class Checkpoint(Protocol):
@@ -15,4 +16,8 @@ class Checkpoint(Protocol):
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return one tensor in the layout of a Hugging Face checkpoint; raises `ModelError` when it is not there."""
+        ...
+
+    def groups(self, name: str) -> Groups4 | None:
+        """Return a matrix's own 4-bit numbers, None where the file has it in another format or not at all."""
         ...

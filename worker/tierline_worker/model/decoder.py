@@ -50,7 +50,7 @@ class _Pass:
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """All weights and the forward pass."""
+    """All weights and the forward pass. `dtype` is that of the embedding and the KV; hidden states have the norms'."""
 
     config: ModelConfig
     dtype: torch.dtype
@@ -59,6 +59,12 @@ class Decoder:
     norm: torch.Tensor
     head: Linear
     rope: Rope
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory that all weights take."""
+        linears = (linear for layer in self.layers for linear in (layer.qkv, layer.output, layer.gate_up, layer.down))
+        return self.embedding.nbytes + self.head.weight_bytes + sum(linear.weight_bytes for linear in linears)
 
     def forward(
         self,
@@ -73,7 +79,7 @@ class Decoder:
         `token_ids` and `positions` are int64 [tokens]; `attention` holds the batch's shape and writes its KV;
         `adapters` is None where no token has one.
         """
-        hidden = self.embedding[token_ids]
+        hidden = self.embedding[token_ids].to(self.norm.dtype)
         shared = _Pass(self.rope.at(positions), attention, adapters)
         for index, layer in enumerate(self.layers):
             hidden += self._attend(layer, index, hidden, shared)

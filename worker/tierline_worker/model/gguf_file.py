@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from tierline_worker.errors import ModelError
 from tierline_worker.model.config import SUPPORTED, ModelConfig, check_sizes, exact_positions
+from tierline_worker.model.gguf_groups import GROUPED, read_groups
 from tierline_worker.model.gguf_index import Scalar, StoredTensor, read_index
+from tierline_worker.model.quantize import Groups4
 
 _ARCHITECTURES = ("llama", "qwen2", "qwen3")
 _INTERLEAVED = "llama"
@@ -58,6 +60,15 @@ class GGUFCheckpoint:
             raise ModelError(self._path, f"tensor {_gguf_name(name)} is missing", "fetch the model again")
         return self._undo_rope_order(name, self._values(stored))
 
+    def groups(self, name: str) -> Groups4 | None:
+        stored = self._index.tensors.get(_gguf_name(name))
+        if stored is None or stored.kind not in GROUPED or len(stored.shape) != 2:
+            return None
+        groups = read_groups(stored)
+        if not self._reorders(name):
+            return groups
+        return groups.rows(self._undo_rope_order(name, torch.arange(stored.shape[0])))
+
     def _values(self, stored: StoredTensor) -> torch.Tensor:
         try:
             values = dequantize(_in_large_rows(stored), stored.kind)
@@ -69,10 +80,13 @@ class GGUFCheckpoint:
         return tensor.view(stored.shape)
 
     def _undo_rope_order(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        if self._architecture != _INTERLEAVED or not ("q_proj" in name or "k_proj" in name):
+        if not self._reorders(name):
             return tensor
         pairs = tensor.view(-1, self.config.head_dim // 2, 2, *tensor.shape[1:])
         return pairs.transpose(1, 2).reshape(tensor.shape)
+
+    def _reorders(self, name: str) -> bool:
+        return self._architecture == _INTERLEAVED and ("q_proj" in name or "k_proj" in name)
 
     def _read_config(self) -> ModelConfig:
         self._refuse_unsupported()

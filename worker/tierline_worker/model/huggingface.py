@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from tierline_worker.errors import ModelError
 from tierline_worker.model.config_json import config_from_json
+from tierline_worker.model.quantize import Groups4
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -32,6 +33,9 @@ class HuggingFaceCheckpoint:
         except SafetensorError as error:
             raise self._damaged(self._file_of[name], error) from error
         return found
+
+    def groups(self, _name: str) -> Groups4 | None:
+        return None
 
     def _stop_ids(self, raw: dict[str, Any]) -> tuple[int, ...]:
         # generation_config.json wins: chat models list their end-of-turn tokens only there.

@@ -1,5 +1,6 @@
 """From a path to a model in memory."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,6 +11,8 @@ from tierline_worker.model.decoder import Decoder, DecoderLayer
 from tierline_worker.model.gguf_file import GGUFCheckpoint
 from tierline_worker.model.huggingface import HuggingFaceCheckpoint
 from tierline_worker.model.linear import Linear
+from tierline_worker.model.number_format import NumberFormat
+from tierline_worker.model.quantize import Groups4
 from tierline_worker.model.rope import Rope
 
 
@@ -22,23 +25,27 @@ def open_checkpoint(path: Path) -> Checkpoint:
     raise ModelError(path, "there is no such file or directory", "correct the path or mount the volume that holds it")
 
 
-def load_model(path: Path, dtype: torch.dtype, max_positions: int | None = None) -> Decoder:
-    """Load weights in `dtype`, ready to compute; rope tables reach to `max_positions` (default: the model's own).
+def load_model(path: Path, dtype: torch.dtype, max_positions: int | None = None, quantization: str = "None") -> Decoder:
+    """Load weights in `dtype` or quantized, ready to compute; rope tables reach to `max_positions` (default: the
+    model's own).
 
-    Raises `ModelError` for anything that cannot be served: damaged, missing or wrongly shaped parts.
+    Raises `ModelError` for anything that cannot be served: damaged, missing or wrongly shaped parts; `SettingsError`
+    for a quantization that this machine does not compute.
     """
-    return _Loader(path, open_checkpoint(path), dtype).load(max_positions)
+    return _Loader(path, open_checkpoint(path), NumberFormat.choose(dtype, quantization)).load(max_positions)
 
 
 class _Loader:
     """Reads the tensors of one checkpoint, checking each shape and that all numbers are finite."""
 
-    def __init__(self, path: Path, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
-        self._path, self._checkpoint, self._dtype = path, checkpoint, dtype
+    def __init__(self, path: Path, checkpoint: Checkpoint, numbers: NumberFormat) -> None:
+        self._path, self._checkpoint, self._numbers = path, checkpoint, numbers
         self._config = checkpoint.config
+        # What is quantized is rounded once, not to the stored dtype before.
+        self._read_as = numbers.stored if numbers.quantization == "None" else torch.float32
 
     def load(self, max_positions: int | None) -> Decoder:
-        config = self._config
+        config, numbers = self._config, self._numbers
         embedding = self._tensor("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
         head = embedding
         if not config.tied_embeddings:
@@ -46,51 +53,75 @@ class _Loader:
         positions = max_positions or config.max_positions
         return Decoder(
             config=config,
-            dtype=self._dtype,
-            embedding=embedding,
+            dtype=numbers.stored,
+            embedding=embedding.to(numbers.stored),
             layers=tuple(self._layer(index) for index in range(config.layers)),
-            norm=self._tensor("model.norm.weight", config.hidden_size),
-            head=Linear(head),
-            rope=Rope.build(positions, config.head_dim, config.rope_theta, self._dtype, config.rope_divisors),
+            norm=self._vector("model.norm.weight", config.hidden_size),
+            head=numbers.head(head),
+            rope=Rope.build(positions, config.head_dim, config.rope_theta, numbers.hidden, config.rope_divisors),
         )
 
     def _layer(self, index: int) -> DecoderLayer:
         config, prefix = self._config, f"model.layers.{index}"
-        hidden, inner = config.hidden_size, config.intermediate_size
-        gate_up = [self._tensor(f"{prefix}.mlp.{name}.weight", inner, hidden) for name in ("gate_proj", "up_proj")]
-        output = self._tensor(f"{prefix}.self_attn.o_proj.weight", hidden, config.heads * config.head_dim)
+        hidden, inner, attended = config.hidden_size, config.intermediate_size, config.heads * config.head_dim
         return DecoderLayer(
-            attention_norm=self._tensor(f"{prefix}.input_layernorm.weight", hidden),
+            attention_norm=self._vector(f"{prefix}.input_layernorm.weight", hidden),
             qkv=self._qkv(f"{prefix}.self_attn"),
             qk_norm=self._qk_norm(f"{prefix}.self_attn") if config.qk_norm else None,
-            output=Linear(output),
-            mlp_norm=self._tensor(f"{prefix}.post_attention_layernorm.weight", hidden),
-            gate_up=Linear(torch.cat(gate_up)),
-            down=Linear(self._tensor(f"{prefix}.mlp.down_proj.weight", hidden, inner)),
+            output=self._linear({f"{prefix}.self_attn.o_proj": hidden}, attended),
+            mlp_norm=self._vector(f"{prefix}.post_attention_layernorm.weight", hidden),
+            gate_up=self._linear({f"{prefix}.mlp.gate_proj": inner, f"{prefix}.mlp.up_proj": inner}, hidden),
+            down=self._linear({f"{prefix}.mlp.down_proj": hidden}, inner),
         )
 
     def _qkv(self, prefix: str) -> Linear:
         config = self._config
         heads = {"q_proj": config.heads, "k_proj": config.kv_heads, "v_proj": config.kv_heads}
         rows = {f"{prefix}.{name}": count * config.head_dim for name, count in heads.items()}
-        weight = torch.cat([self._tensor(f"{name}.weight", count, config.hidden_size) for name, count in rows.items()])
-        if not config.qkv_bias:
-            return Linear(weight)
-        return Linear(weight, torch.cat([self._tensor(f"{name}.bias", count) for name, count in rows.items()]))
+        bias = None
+        if config.qkv_bias:
+            bias = torch.cat([self._vector(f"{name}.bias", count) for name, count in rows.items()])
+        return self._linear(rows, config.hidden_size, bias)
 
     def _qk_norm(self, prefix: str) -> torch.Tensor:
         config = self._config
-        query = self._tensor(f"{prefix}.q_norm.weight", config.head_dim).expand(config.heads, -1)
-        key = self._tensor(f"{prefix}.k_norm.weight", config.head_dim).expand(config.kv_heads, -1)
+        query = self._vector(f"{prefix}.q_norm.weight", config.head_dim).expand(config.heads, -1)
+        key = self._vector(f"{prefix}.k_norm.weight", config.head_dim).expand(config.kv_heads, -1)
         return torch.cat((query, key))
+
+    def _linear(self, rows: Mapping[str, int], columns: int, bias: torch.Tensor | None = None) -> Linear:
+        """Return one layer of the named matrices below each other, each with its number of rows."""
+        if self._numbers.quantization == "Int4":
+            stored = [self._groups(name, count, columns) for name, count in rows.items()]
+            groups = [part for part in stored if part is not None]
+            if len(groups) == len(stored):
+                return self._numbers.linear_of_groups(Groups4.stacked(groups), bias)
+        weight = torch.cat([self._tensor(f"{name}.weight", count, columns) for name, count in rows.items()])
+        return self._numbers.linear(weight, bias)
+
+    def _vector(self, name: str, size: int) -> torch.Tensor:
+        return self._tensor(name, size).to(self._numbers.stored).to(self._numbers.hidden)
+
+    def _groups(self, name: str, rows: int, columns: int) -> Groups4 | None:
+        groups = self._checkpoint.groups(f"{name}.weight")
+        if groups is not None:
+            self._check_shape(f"{name}.weight", groups.values, (rows, columns))
+            self._check_finite(f"{name}.weight", groups.scale.sum() + groups.minimum.sum())
+        return groups
 
     def _tensor(self, name: str, *shape: int) -> torch.Tensor:
         tensor = self._checkpoint.tensor(name)
+        self._check_shape(name, tensor, shape)
+        tensor = tensor.to(self._read_as)
+        # A sum is finite only when every term is, and costs no copy.
+        self._check_finite(name, tensor.sum(dtype=torch.float32))
+        return tensor
+
+    def _check_shape(self, name: str, tensor: torch.Tensor, shape: tuple[int, ...]) -> None:
         if tuple(tensor.shape) != shape:
             problem = f"tensor {name} has shape {tuple(tensor.shape)}, its configuration says {shape}"
             raise ModelError(self._path, problem, "fetch the model again")
-        tensor = tensor.to(self._dtype)
-        # A sum is finite only when every term is, and costs no copy.
-        if not torch.isfinite(tensor.float().sum() if self._dtype is torch.float16 else tensor.sum()):
+
+    def _check_finite(self, name: str, total: torch.Tensor) -> None:
+        if not torch.isfinite(total):
             raise ModelError(self._path, f"tensor {name} holds numbers that are not finite", "fetch the model again")
-        return tensor
