@@ -11,7 +11,8 @@ _OWN_KERNEL_BELOW = 400
 
 
 def add_product(out: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> None:
-    """Add x [tokens, inputs] · weight [inputs, outputs] to `out` [tokens, outputs] in place."""
+    """Add x [tokens, inputs] · weight [inputs, outputs] to `out` [tokens, outputs] in place, in their dtype."""
+    weight = weight.to(x.dtype)
     if out.shape[0] == 1:
         out[0].addmv_(weight.t(), x[0])
     elif x.dtype is not torch.float32:
