@@ -8,12 +8,15 @@ from tierline.telemetry.goodput import met
 from tierline.telemetry.records import TierTarget
 
 INTERACTIVE = tier("interactive", 100, "Latency", 10_000, ttftMilliseconds={"p95": 1000}, tpotMilliseconds={"p95": 50})
+MAX_TOKENS = 1000
+"""What clients ask for; how long an answer becomes nobody knows before."""
+
 KNEE_PER_SECOND = 18.0
 """One worker serves so many conversations a second in time; at 20 it no longer serves all of them."""
 
 
 def conversations(policy: str, per_second: float, seconds: float = 60, workers: int = 1) -> SimulationResult:
-    traffic = [source("a", "interactive", per_second * workers)]
+    traffic = [source("a", "interactive", per_second * workers, maxTokens=MAX_TOKENS)]
     return run_fleet(
         policy, workers=workers, seconds=seconds, tiers=[INTERACTIVE], tenants=[{"name": "a"}], traffic=traffic
     )
@@ -63,7 +66,7 @@ def three_classes(policy: str, per_second: float) -> dict[str, float]:
     normal = tier("normal", 50, "Latency", 10_000, ttftMilliseconds={"p95": 4000}, tpotMilliseconds={"p95": 100})
     batch = tier("batch", 10, "Cost", 600_000, deadlineSeconds=120)
     tenants = {"a": "tight", "b": "normal", "c": "batch"}
-    traffic = [source(tenant, name, per_second / 3) for tenant, name in tenants.items()]
+    traffic = [source(tenant, name, per_second / 3, maxTokens=MAX_TOKENS) for tenant, name in tenants.items()]
     result = run_fleet(
         policy,
         seconds=60,
@@ -79,3 +82,28 @@ def test_tight_deadlines_hold_at_the_knee_beside_loose_ones(record_effect) -> No
     assert three_classes("fcfs-chunked", KNEE_PER_SECOND)["tight"] < 50
     record_effect("E7_tight_attainment", value=ours["tight"], threshold=98.0, unit="% at the knee")
     record_effect("E7_batch_attainment", value=ours["batch"], threshold=99.0, unit="% at the knee")
+
+
+def beside_jobs(policy: str, jobs_per_second: float) -> tuple[float, float]:
+    """Return tokens per second within the minute, and the share of online requests in time, beside offline jobs."""
+    online = tier("online", 100, "Latency", 10_000, ttftMilliseconds={"p95": 2000}, tpotMilliseconds={"p95": 50})
+    offline = tier("offline", 10, "Cost", 86_400_000, deadlineSeconds=86_400)
+    traffic = [source("web", "online", 8.3, maxTokens=MAX_TOKENS)]
+    if jobs_per_second:
+        traffic.append(source("jobs", "offline", jobs_per_second, promptTokens=1500, outputTokens=100))
+    tenants = [{"name": "web"}, {"name": "jobs"}]
+    result = run_fleet(policy, seconds=60, tiers=[online, offline], tenants=tenants, traffic=traffic)
+    delivered = [record for record in result.records if record.token_times_ms and record.token_times_ms[-1] <= 60_000]
+    target = next(target for target in result.facts.tiers if target.name == "online")
+    tokens = sum(record.prompt_tokens + len(record.token_times_ms) for record in delivered)
+    return tokens / 60, attainment(result, target)
+
+
+def test_offline_jobs_take_what_online_traffic_leaves(record_effect) -> None:
+    """ConServe's and HyGen's co-location: online alone, all in one queue, and offline in the online pace's spare."""
+    alone, _ = beside_jobs("tierline", 0.0)
+    together, in_time = beside_jobs("tierline", 20.0)
+    _, in_one_queue = beside_jobs("fcfs-chunked", 20.0)
+    assert in_one_queue < 0.5
+    record_effect("E8_colocation_tokens", value=together / alone, threshold=2.2, unit="x tokens/s of online alone")
+    record_effect("E8_online_attainment", value=100 * in_time, threshold=98.5, unit="% of online requests in time")

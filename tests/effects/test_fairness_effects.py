@@ -69,6 +69,28 @@ def test_weights_decide_when_demand_is_equal(record_effect) -> None:
     record_effect("E3_weighted_share", value=percent, threshold=2.0, unit="% off weights 1:2:4", at_least=False)
 
 
+def test_idling_earns_no_credit(record_effect) -> None:
+    """VTC's lift: a tenant that comes after three minutes takes its half, not all until it has caught up."""
+    come_ms, span_ms = 180_000.0, 75_000.0
+    result = run_fleet(
+        "tierline",
+        engine={"kvCacheBlocks": KV_BLOCKS},
+        seconds=256,
+        tiers=[STANDARD],
+        tenants=[{"name": "old"}, {"name": "new"}],
+        traffic=[
+            source("old", "standard", 26.0, promptTokens=256, outputTokens=256),
+            source("new", "standard", 60.0, promptTokens=256, outputTokens=256, startSeconds=come_ms / 1000),
+        ],
+    )
+    service = dict.fromkeys(("old", "new"), 0.0)
+    for event in service_events(result.records):
+        if come_ms <= event.at_ms < come_ms + span_ms:
+            service[event.tenant] += event.service
+    percent = 100 * abs(service["new"] / sum(service.values()) - 0.5)
+    record_effect("E4_newcomers_share", value=percent, threshold=5.0, unit="points off one half", at_least=False)
+
+
 def test_a_small_tenant_does_not_wait_behind_one_that_floods(record_effect) -> None:
     waits = {policy: victim_ttft_p99_ms(policy) for policy in ("tierline", "fcfs-chunked")}
     assert waits["fcfs-chunked"] > 100_000

@@ -202,7 +202,8 @@ class FleetSimulation:
 
     def _start(self, queued: QueuedRequest, worker: SimulatedWorker) -> None:
         request = self._by_id[queued.request_id]
-        refused = worker.submit(self._policy.engine_request(request.engine_request(), request.planned.at_ms))
+        engine_request = self._policy.engine_request(request.engine_request(), request.planned.at_ms)
+        refused = worker.submit(engine_request, request.missing_tokens)
         if refused is None:
             request.placed(worker.name, self._clock.now_ms)
             return

@@ -35,14 +35,14 @@ class SimulatedRequest:
 
     @property
     def total_tokens(self) -> int:
-        return self.planned.prompt_tokens + self.planned.output_tokens
+        return self.planned.prompt_tokens + self.planned.asked_tokens
 
     def engine_request(self) -> EngineRequest:
         """Return what its next worker gets: a start, or a continuation after the tokens in the journal."""
         return EngineRequest(
             request_id=self.request_id,
             prompt_tokens=self.planned.prompt_tokens,
-            max_output_tokens=self.planned.output_tokens,
+            max_output_tokens=self.planned.asked_tokens,
             emitted_tokens=len(self.token_ms),
             priority=self.tier.priority,
             ttft_deadline_ms=self.planned.at_ms + self.tier.ttft_deadline_ms,
@@ -50,6 +50,11 @@ class SimulatedRequest:
             preemptible=self.tier.preemptible,
             tenant=self.tenant.tenant,
         )
+
+    @property
+    def missing_tokens(self) -> int:
+        """How many tokens are left until the answer ends by itself."""
+        return self.planned.output_tokens - len(self.token_ms)
 
     def placed(self, worker: str, now_ms: float) -> None:
         self.worker, self._placed_ms = worker, now_ms

@@ -94,7 +94,15 @@ def _tenant_traffic(source: TrafficSection) -> TenantTraffic:
     assert source.requests_per_second is not None, "checked with the scenario"
     preset = fixed_lengths(PRESETS[source.preset or ""], source.prompt_tokens, source.output_tokens)
     return TenantTraffic(
-        source.tenant, source.tier, source.requests_per_second, preset, source.prompt_scale, source.output_scale
+        tenant=source.tenant,
+        tier=source.tier,
+        requests_per_second=source.requests_per_second,
+        preset=preset,
+        prompt_scale=source.prompt_scale,
+        output_scale=source.output_scale,
+        max_tokens=source.max_tokens,
+        start_seconds=source.start_seconds,
+        end_seconds=float("inf") if source.end_seconds is None else source.end_seconds,
     )
 
 

@@ -78,7 +78,11 @@ class WorkersSection(Section):
 
 
 class TrafficSection(Section):
-    """One source of requests: a preset at a rate, or a recorded CSV. Without a tenant each CSV row names its own."""
+    """One source of requests: a preset at a rate, or a recorded CSV. Without a tenant each CSV row names its own.
+
+    A preset is sent from `startSeconds` to `endSeconds`. `maxTokens` is the longest answer that clients ask for;
+    without it schedulers know the length of each answer, which real ones do not.
+    """
 
     tier: Name
     tenant: Name | None = None
@@ -88,6 +92,9 @@ class TrafficSection(Section):
     output_scale: Scale = 1.0
     prompt_tokens: Annotated[int, Field(ge=1)] | None = None
     output_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    start_seconds: Annotated[float, Field(ge=0)] = 0.0
+    end_seconds: Annotated[float, Field(gt=0)] | None = None
     csv: str | None = None
     from_seconds: Annotated[float, Field(ge=0)] = 0.0
     speed: Scale = 1.0
@@ -110,6 +117,24 @@ class TrafficSection(Section):
             "is required with preset, and only then (a csv has its own times; see speed).",
             "",
             lambda it: (it.preset is None) == (it.requests_per_second is None),
+        ),
+        Rule(
+            "endSeconds",
+            "must be after startSeconds.",
+            "",
+            lambda it: it.end_seconds is None or it.end_seconds > it.start_seconds,
+        ),
+        Rule(
+            "maxTokens",
+            "must not be below outputTokens.",
+            "",
+            lambda it: it.max_tokens is None or it.output_tokens is None or it.max_tokens >= it.output_tokens,
+        ),
+        Rule(
+            "csv",
+            "cannot be combined with maxTokens, startSeconds or endSeconds (see fromSeconds).",
+            "",
+            lambda it: it.csv is None or (it.max_tokens, it.start_seconds, it.end_seconds) == (None, 0.0, None),
         ),
         Rule("tenant", "is required with preset.", "", lambda it: it.preset is None or it.tenant is not None),
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tierline.scheduling.batching import BatchPlanner
 from tierline.scheduling.core import SchedulerCore
@@ -29,7 +30,7 @@ class _Running:
 
 
 class SimulatedWorker:
-    """One worker with one gateway; every request runs to its full length.
+    """One worker with one gateway; an answer ends by itself, at a length that only the device knows.
 
     `began` and `finished` bracket an iteration; between them the worker takes submits for the next one.
     """
@@ -39,6 +40,7 @@ class SimulatedWorker:
         self.alive = True
         self.busy_ms = 0.0
         self.outstanding: set[str] = set()
+        self._missing: dict[str, int] = {}
         self._truth = truth
         self._core = SchedulerCore(limits, LatencyModel(truth), planner)
         self._account = CreditAccount()
@@ -72,8 +74,8 @@ class SimulatedWorker:
             latency=core.latency.coefficients,
         )
 
-    def submit(self, request: EngineRequest) -> NackReason | None:
-        """Start a request, or say why not; as on the wire, credit is spent in either case."""
+    def submit(self, request: EngineRequest, missing_tokens: int) -> NackReason | None:
+        """Start a request whose answer ends after `missing_tokens`, or say why not; credit is spent in either case."""
         cost = submit_cost_blocks(request.context_tokens, self._core.limits.block_tokens)
         self._view = None
         self._account.spend(cost)
@@ -83,6 +85,7 @@ class SimulatedWorker:
         reason = self._core.submit(request)
         if reason is None:
             self.outstanding.add(request.request_id)
+            self._missing[request.request_id] = missing_tokens
         return reason
 
     def begin(self, now_ms: float) -> float | None:
@@ -102,12 +105,22 @@ class SimulatedWorker:
         assert running is not None, "no iteration runs"
         self._running = None
         self.busy_ms += running.elapsed_ms
-        stopped = np.zeros(len(running.request_ids), np.bool_)
+        stopped = self._stops(running)
         committed = self._core.commit(IterationResult(running.plan.iteration, stopped, running.elapsed_ms))
         ended = frozenset(finished.request_id for finished in committed.finished)
         self.outstanding -= ended
+        for request_id in ended:
+            del self._missing[request_id]
         self._grant()
         return NewTokens(tuple(running.request_ids[row] for row in committed.delivered), ended)
+
+    def _stops(self, running: _Running) -> NDArray[np.bool_]:
+        stopped = np.zeros(len(running.request_ids), np.bool_)
+        for row in np.flatnonzero(running.plan.samples).tolist():
+            request_id = running.request_ids[row]
+            self._missing[request_id] -= 1
+            stopped[row] = not self._missing[request_id]
+        return stopped
 
     def lose(self) -> tuple[str, ...]:
         """Die with all that was not delivered; returns the requests that were here."""

@@ -98,3 +98,15 @@ def test_first_come_first_served_lets_a_small_tenant_wait_as_long_as_a_big_one()
         for tenant in ("victim", "flood")
     }
     assert waits["victim"] == pytest.approx(waits["flood"], rel=0.2)
+
+
+def test_an_answer_ends_by_itself_before_what_its_client_asked_for() -> None:
+    traffic = [{"tenant": "acme", "tier": "interactive", "preset": "lmsys-chat", "requestsPerSecond": 4}]
+    known = run(traffic=[{**traffic[0]}], faults=LOSS)
+    unknown = run(traffic=[{**traffic[0], "maxTokens": 1024}], faults=LOSS)
+    assert [record.demanded_tokens for record in unknown.records] == [
+        record.demanded_tokens for record in known.records
+    ]
+    for record in unknown.records:
+        assert record.outcome is Outcome.OK
+        assert len(record.token_times_ms) == record.demanded_tokens

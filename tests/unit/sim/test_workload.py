@@ -51,3 +51,18 @@ def test_scaled_lengths_stay_positive() -> None:
 
 def test_a_silent_tenant_sends_nothing() -> None:
     assert plan_workload([replace(CHAT, requests_per_second=0)], 30, seed=1) == ()
+
+
+def test_a_source_sends_only_in_its_window() -> None:
+    times = [request.at_ms for request in plan_workload([replace(CHAT, start_seconds=10, end_seconds=20)], 30, seed=1)]
+    assert 20 < len(times) < 90
+    assert min(times) >= 10_000
+    assert max(times) < 20_000
+    assert plan_workload([replace(CHAT, start_seconds=40)], 30, seed=1) == ()
+
+
+def test_clients_ask_for_more_than_they_get() -> None:
+    run = plan_workload([replace(CHAT, max_tokens=200)], 60, seed=1)
+    assert {request.asked_tokens for request in run} == {200}
+    assert max(request.output_tokens for request in run) == 200
+    assert min(request.output_tokens for request in run) < 100
