@@ -148,6 +148,11 @@ class SchedulerCore:
         promised = -(-slots.known[waiting] // self.limits.block_tokens)
         return max(self.memory.total - self.memory.used - int(promised.sum()), 0)
 
+    @property
+    def backlog_tokens(self) -> int:
+        """Tokens of prompts that are not computed yet."""
+        return self._backlog()[1]
+
     def signals(self) -> Signals:
         """Return what the worker reports with each iteration."""
         slots = self.slots

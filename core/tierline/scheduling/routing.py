@@ -1,11 +1,31 @@
-"""Which worker gets a request: the least loaded of those that may and can take it now."""
+"""Which worker gets a request: the one that probably gives its first token soonest and breaks no promise by it.
 
-from collections.abc import Iterable, Set
-from dataclasses import dataclass
+    first_token_ms = step + chunk_ms(backlog + context - cached)        step = a + d*requests + e*KV
+
+with the latency model that the worker publishes, its backlog of prompts (and what was sent since), and the part of the
+prompt that it probably holds (`locality`). Before that counts whether one more stream would take the worker's pace
+(step) over the request's budget per token, and whether its memory lacks room for the whole answer. Times within ten
+percent are alike; among alike the least loaded is chosen, so that a guess about caches does not outweigh a queue.
+
+Inputs: `WorkerView` and `Need`. Bounds: waiting for the worker that holds a prefix is chosen only while its first
+token, waiting included, comes first. When not to believe it: a worker whose signals are stale or that has published
+nothing is taken after all others; when all are so, the less loaded one of two drawn by the request's id is taken
+(Mitzenmacher, "The power of two choices", 2001), as the least loaded worker of a while ago is a herd's target.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from math import floor, inf, log
+from types import MappingProxyType
+from typing import Final
 
 from tierline.scheduling.first_token import alone_ms
 from tierline.scheduling.latency import Coefficients
-from tierline.wire.credits import submit_cost_blocks
+from tierline.wire.credits import blocks_for, submit_cost_blocks
+
+ALIKE: Final = 1.1
+_NOTHING_CACHED: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +34,8 @@ class WorkerView:
 
     `accepting` is false while it drains, is about to be reclaimed, or is not ready. `outstanding_requests` is what this
     gateway has on it, known exactly; `reported_requests` is what it said it holds, of all gateways, a moment ago.
-    `latency` is the model it published.
+    `backlog_tokens` are prompts that it has not computed yet. `latency` is the model it published. `stale` says that it
+    has not been heard of for too long to believe its report.
     """
 
     name: str
@@ -27,12 +48,19 @@ class WorkerView:
     outstanding_requests: int = 0
     reported_requests: int = 0
     used_blocks: int = 0
+    backlog_tokens: int = 0
     latency: Coefficients | None = None
+    stale: bool = False
 
     @property
     def window_tokens(self) -> int:
         """The longest prompt and answer together that it can hold."""
         return min(self.max_model_tokens, self.total_blocks * self.block_tokens)
+
+    @property
+    def requests(self) -> int:
+        """What it holds; reports are a moment old, so what this gateway itself sent since counts at least."""
+        return max(self.outstanding_requests, self.reported_requests)
 
     def can_take(self, context_tokens: int, total_tokens: int) -> bool:
         """Whether it may get, now, a request that is `context_tokens` long and at most `total_tokens` in the end."""
@@ -46,24 +74,68 @@ class WorkerView:
         )
 
 
-def load_score(worker: WorkerView) -> float:
-    """Return how loaded a worker is, lower is better: requests it holds, then the share of its memory in use.
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What routing must know of a request; `cached_tokens` is by worker, 0 where nothing is said.
 
-    Reports are a moment old, so what this gateway itself sent since counts at least.
+    `expected_tokens` is how long prompt and answer probably become together.
     """
-    requests = max(worker.outstanding_requests, worker.reported_requests)
-    return requests + worker.used_blocks / max(worker.total_blocks, 1)
+
+    request_id: str
+    context_tokens: int
+    total_tokens: int
+    expected_tokens: float = 0.0
+    tpot_budget_ms: float = inf
+    cached_tokens: Mapping[str, int] = field(default_factory=lambda: _NOTHING_CACHED)
 
 
-def choose_worker(
-    workers: Iterable[WorkerView], context_tokens: int, total_tokens: int, avoid: Set[str] = frozenset()
-) -> WorkerView | None:
-    """Return the least loaded worker that can take the request, or None; those in `avoid` only when no other can."""
-    able = [worker for worker in workers if worker.can_take(context_tokens, total_tokens)]
-    return min(able, key=lambda worker: (worker.name in avoid, load_score(worker), worker.name), default=None)
+def choose_worker(workers: Iterable[WorkerView], need: Need, avoid: Set[str] = frozenset()) -> WorkerView | None:
+    """Return the best worker that can take the request now, or None; those in `avoid` only when no other can."""
+    able = [worker for worker in workers if worker.can_take(need.context_tokens, need.total_tokens)]
+    able = [worker for worker in able if worker.name not in avoid] or able
+    known = [worker for worker in able if worker.latency is not None and not worker.stale]
+    if known:
+        return min(known, key=lambda worker: _rank(worker, need))
+    return min(_two_of(able, need.request_id), key=lambda worker: (load_score(worker), worker.name), default=None)
+
+
+def step_ms(worker: WorkerView, latency: Coefficients, more_requests: int = 0) -> float:
+    """Return how long an iteration takes in which all that the worker holds decode, and `more_requests`."""
+    kv_tokens = worker.used_blocks * worker.block_tokens
+    requests = worker.requests + more_requests
+    return latency.iteration_ms + latency.decode_ms * requests + latency.kv_token_ms * kv_tokens
+
+
+def first_token_ms(worker: WorkerView, latency: Coefficients, need: Need) -> float:
+    """Return when the first token would come, what waits on the worker included."""
+    cached = min(need.cached_tokens.get(worker.name, 0), need.context_tokens - 1)
+    return step_ms(worker, latency) + latency.chunk_ms(worker.backlog_tokens + need.context_tokens - cached, cached)
+
+
+def load_score(worker: WorkerView) -> float:
+    """Return how loaded a worker is, lower is better: requests it holds, then the share of its memory in use."""
+    return worker.requests + worker.used_blocks / max(worker.total_blocks, 1)
 
 
 def fastest_alone_ms(workers: Iterable[WorkerView], prompt_tokens: int) -> float:
     """Return how long the fastest accepting worker takes for a prompt when idle; 0 while none has told."""
     known = (worker.latency for worker in workers if worker.accepting and worker.latency is not None)
     return min((alone_ms(latency, prompt_tokens) for latency in known), default=0.0)
+
+
+def _rank(worker: WorkerView, need: Need) -> tuple[bool, bool, int, float, str]:
+    assert worker.latency is not None, "only workers that published a model are ranked"
+    too_slow = step_ms(worker, worker.latency, more_requests=1) > need.tpot_budget_ms
+    wanted = blocks_for(int(max(need.expected_tokens, need.context_tokens)), worker.block_tokens)
+    no_room = worker.used_blocks + wanted > worker.total_blocks
+    sooner = floor(log(max(first_token_ms(worker, worker.latency, need), 1e-3)) / log(ALIKE))
+    return (too_slow, no_room, sooner, load_score(worker), worker.name)
+
+
+def _two_of(workers: Sequence[WorkerView], request_id: str) -> Sequence[WorkerView]:
+    """Draw two workers by the request's id, so that the same question has the same answer."""
+    if len(workers) <= 2:
+        return workers
+    drawn = int.from_bytes(blake2b(request_id.encode(), digest_size=8).digest(), "big")
+    first, second = divmod(drawn % (len(workers) * (len(workers) - 1)), len(workers) - 1)
+    return workers[first], workers[second + (second >= first)]

@@ -19,7 +19,7 @@ from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import EngineLimits
 from tierline.scheduling.queueing import QueuedRequest
 from tierline.scheduling.quota import QuotaLimits, TenantUsage
-from tierline.scheduling.routing import choose_worker, fastest_alone_ms
+from tierline.scheduling.routing import Need, choose_worker, fastest_alone_ms
 from tierline.sim.clock import VirtualClock
 from tierline.sim.ladder import Policy
 from tierline.sim.requests import SimulatedRequest
@@ -197,7 +197,14 @@ class FleetSimulation:
 
     def _place(self, queued: QueuedRequest) -> SimulatedWorker | None:
         views = (worker.view() for worker in self._workers.values())
-        chosen = choose_worker(views, queued.context_tokens, queued.total_tokens)
+        need = Need(
+            request_id=queued.request_id,
+            context_tokens=queued.context_tokens,
+            total_tokens=queued.total_tokens,
+            expected_tokens=queued.context_tokens + queued.expected_output_tokens,
+            tpot_budget_ms=self._by_id[queued.request_id].tier.tpot_budget_ms,
+        )
+        chosen = choose_worker(views, need)
         return self._workers[chosen.name] if chosen else None
 
     def _start(self, queued: QueuedRequest, worker: SimulatedWorker) -> None:

@@ -71,6 +71,7 @@ class SimulatedWorker:
             total_blocks=core.limits.total_blocks,
             outstanding_requests=len(self.outstanding),
             used_blocks=core.memory.used,
+            backlog_tokens=core.backlog_tokens,
             latency=core.latency.coefficients,
         )
 

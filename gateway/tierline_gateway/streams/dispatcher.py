@@ -11,6 +11,7 @@ from tierline.api.policy import TierPolicy
 from tierline.scheduling.admission import Decision, Verdict
 from tierline.scheduling.desk import RequestDesk, queued_request
 from tierline.scheduling.queueing import QueuedRequest
+from tierline.scheduling.routing import Need
 from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch
 from tierline.wire.states import FinishReason, RequestState
 from tierline_gateway.front.api_errors import ApiError, failed, too_long, too_many, unavailable
@@ -119,6 +120,7 @@ class Dispatcher:
 
     def link_down(self, link: WorkerLink, cause: str) -> None:
         log.warning("worker %s is lost: %s, %d streams move", link.name, cause, len(link.outstanding))
+        self.links.forget(link)
         for request_id in tuple(link.outstanding):
             live = self._live.get(request_id)
             if live is not None and live.worker == link.name:
@@ -177,8 +179,15 @@ class Dispatcher:
         )
 
     def _place(self, queued: QueuedRequest) -> WorkerLink | None:
-        avoid = self._live[queued.request_id].avoid
-        return self.links.choose(queued.context_tokens, queued.total_tokens, avoid)
+        live = self._live[queued.request_id]
+        need = Need(
+            request_id=queued.request_id,
+            context_tokens=queued.context_tokens,
+            total_tokens=queued.total_tokens,
+            expected_tokens=queued.context_tokens + queued.expected_output_tokens,
+            tpot_budget_ms=live.tier.tpot_budget_ms,
+        )
+        return self.links.choose(need, live.prefix_keys, live.avoid)
 
     def _start(self, live: LiveRequest, link: WorkerLink, now_ms: float) -> None:
         live.journal.placed(live.life.start())
@@ -187,6 +196,7 @@ class Dispatcher:
             last = live.moves[-1]
             live.moves[-1] = Move(last.cause, last.source, link.name, last.at_emitted)
         link.submit(self._submit_frame(live, link.window_tokens, now_ms))
+        self.links.sent(link, live.prefix_keys)
 
     def _submit_frame(self, live: LiveRequest, window_tokens: int, now_ms: float) -> Submit:
         waited_ms = now_ms - live.arrival_ms

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from tierline.api.policy import TenantPolicy, TierPolicy
+from tierline.scheduling.locality import chunk_keys
 from tierline.wire.states import FinishReason, RequestLife
 from tierline_gateway.front.api_errors import ApiError
 from tierline_gateway.front.generation import Generation
@@ -35,7 +36,8 @@ class Piece:
 class LiveRequest:
     """A request in the gateway's care. Times are gateway clock ms.
 
-    `worker` is where it runs, None while it waits; `last_worker` is where it ran last.
+    `worker` is where it runs, None while it waits; `last_worker` is where it ran last. `prefix_keys` name the chunks of
+    its prompt, by which a worker that computed a beginning of it before is found.
     """
 
     generation: Generation
@@ -45,6 +47,7 @@ class LiveRequest:
     life: RequestLife
     text: AnswerText
     arrival_ms: float
+    prefix_keys: tuple[bytes, ...] = ()
     delivery: DeliveryTimes = field(default_factory=DeliveryTimes)
     worker: str | None = None
     last_worker: str = ""
@@ -74,6 +77,7 @@ class LiveRequest:
             life=RequestLife(request_id),
             text=AnswerText(decode, generation.stop),
             arrival_ms=now_ms,
+            prefix_keys=chunk_keys(generation.prompt_ids, tenant.cache_namespace),
         )
 
     @property

@@ -9,6 +9,7 @@ from tierline.scheduling.latency import Coefficients, published
 from tierline.scheduling.routing import WorkerView
 from tierline.wire.credits import CreditAccount, submit_cost_blocks
 from tierline.wire.frames import (
+    HEARTBEAT_SECONDS,
     PROTOCOL_VERSION,
     SILENCE_SECONDS,
     Cancel,
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 DIAL_TIMEOUT_S = 3.0
 FIRST_PAUSE_S = 0.1
+STALE_SECONDS = 4 * HEARTBEAT_SECONDS
+"""A report this old is not believed: the worker was to send a heartbeat long before."""
 LONGEST_PAUSE_S = 3.0
 
 
@@ -86,6 +89,7 @@ class WorkerLink:
         self.drain_deadline: float | None = None
         self.outstanding: set[str] = set()
         self._latency: Coefficients | None = None
+        self._sent_tokens = 0
         self._gateway_id = gateway_id
         self._events = events
         self._transport: asyncio.Transport | None = None
@@ -126,8 +130,15 @@ class WorkerLink:
             reported_requests=self.signals.running_requests + self.signals.waiting_requests,
             used_blocks=self.signals.used_blocks,
             total_blocks=self.welcome.total_blocks,
+            backlog_tokens=self.signals.backlog_tokens + self._sent_tokens,
             latency=self._latency,
+            stale=self.silent_s > STALE_SECONDS,
         )
+
+    @property
+    def silent_s(self) -> float:
+        """For how long nothing was heard of the worker."""
+        return asyncio.get_running_loop().time() - self._session.last_heard if self._session else 0.0
 
     @property
     def window_tokens(self) -> int:
@@ -143,6 +154,7 @@ class WorkerLink:
         context = len(frame.prompt_ids) + len(frame.emitted_ids)
         self.account.spend(submit_cost_blocks(context, self.welcome.block_tokens))
         self.outstanding.add(frame.request_id)
+        self._sent_tokens += context
         self._transport.write(message)
 
     def cancel(self, request_id: str, epoch: int) -> None:
@@ -201,6 +213,7 @@ class WorkerLink:
         if was_up:
             self._events.link_down(self, cause)
         self.outstanding.clear()
+        self._sent_tokens = 0
         return was_up
 
     def _send(self, frame: Hello | Cancel) -> None:
@@ -216,7 +229,7 @@ class WorkerLink:
         match frame:
             case Iteration():
                 self.account.update(frame.credits)
-                self.signals = frame.signals
+                self.signals, self._sent_tokens = frame.signals, 0
                 self._latency = published(frame.signals.latency_coefficients)
                 self._events.iteration(self, frame)
             case Nack():

@@ -1,9 +1,11 @@
 """The connections to all workers, following discovery."""
 
 import asyncio
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
 
-from tierline.scheduling.routing import WorkerView, choose_worker, fastest_alone_ms
+from tierline.scheduling.locality import PrefixMap
+from tierline.scheduling.routing import Need, WorkerView, choose_worker, fastest_alone_ms
 from tierline_gateway.workers.discovery import WorkerDiscovery, WorkerEndpoint
 from tierline_gateway.workers.link import LinkEvents, WorkerLink
 
@@ -15,6 +17,7 @@ class LinkPool:
         self._discovery = discovery
         self._gateway_id = gateway_id
         self._links: dict[str, WorkerLink] = {}
+        self._prefixes = PrefixMap()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def __iter__(self) -> Iterator[WorkerLink]:
@@ -31,16 +34,27 @@ class LinkPool:
         for endpoint in wanted.values():
             self._adopt(endpoint, events)
 
-    def choose(self, context_tokens: int, total_tokens: int, avoid: Set[str] = frozenset()) -> WorkerLink | None:
-        """Return the worker that should take a request now, None when none can.
+    def choose(self, need: Need, prefix: Sequence[bytes], avoid: Set[str] = frozenset()) -> WorkerLink | None:
+        """Return the worker that should take a request now, None when none can; `prefix` are its prompt's chunk keys.
 
         An answer that no accepting worker could hold to its end is cut at their largest window, not refused: it was
         admitted when workers were not known, or before the larger ones went away.
         """
         views = [view for view in self._views() if view.accepting]
         window = max((view.window_tokens for view in views), default=0)
-        chosen = choose_worker(views, context_tokens, min(total_tokens, window), avoid)
+        cached = {view.name: self._prefixes.cached_tokens(view.name, prefix) for view in views}
+        cut = replace(need, total_tokens=min(need.total_tokens, window), cached_tokens=cached)
+        chosen = choose_worker(views, cut, avoid)
         return self._links[chosen.name] if chosen else None
+
+    def sent(self, link: WorkerLink, prefix: Sequence[bytes]) -> None:
+        """Remember that a worker computes a prompt with these chunk keys."""
+        if link.welcome is not None:
+            self._prefixes.sent(link.name, prefix, link.welcome.total_blocks * link.welcome.block_tokens)
+
+    def forget(self, link: WorkerLink) -> None:
+        """Drop what is known of a worker's memory, which went with its connection."""
+        self._prefixes.forget(link.name)
 
     def fastest_alone_ms(self, prompt_tokens: int) -> float:
         """Return how long the fastest worker takes for a prompt when idle; 0 while none has told."""

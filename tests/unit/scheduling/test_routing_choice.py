@@ -1,6 +1,12 @@
 from dataclasses import replace
 
-from tierline.scheduling.routing import WorkerView, choose_worker, load_score
+import pytest
+
+from tierline.scheduling.latency import Coefficients
+from tierline.scheduling.routing import Need, WorkerView, choose_worker, first_token_ms, load_score
+
+H100 = Coefficients(7.0, 0.02, 1e-6, 0.02, 5e-5)
+NEED = Need("r", context_tokens=10, total_tokens=20)
 
 IDLE = WorkerView(
     name="idle",
@@ -10,12 +16,15 @@ IDLE = WorkerView(
     block_tokens=16,
     max_model_tokens=1000,
     total_blocks=100,
+    latency=H100,
 )
+BIG = replace(IDLE, max_model_tokens=100_000, total_blocks=10_000, credit_blocks=10_000)
+LONG = Need("long", context_tokens=4000, total_tokens=4500)
 
 
 def test_the_least_loaded_is_chosen() -> None:
     busy = replace(IDLE, name="a-busy", reported_requests=3)
-    assert choose_worker([busy, IDLE], 10, 20) == IDLE
+    assert choose_worker([busy, IDLE], NEED) == IDLE
 
 
 def test_what_we_sent_counts_before_it_is_reported() -> None:
@@ -24,7 +33,7 @@ def test_what_we_sent_counts_before_it_is_reported() -> None:
 
 def test_memory_breaks_ties() -> None:
     fuller = replace(IDLE, name="a-fuller", used_blocks=50)
-    assert choose_worker([fuller, IDLE], 10, 20) == IDLE
+    assert choose_worker([fuller, IDLE], NEED) == IDLE
 
 
 def test_who_may_not_take_it() -> None:
@@ -44,9 +53,58 @@ def test_the_whole_answer_must_fit_in_the_window() -> None:
 
 def test_avoided_workers_are_the_last_resort() -> None:
     busy = replace(IDLE, name="busy", reported_requests=3)
-    assert choose_worker([busy, IDLE], 10, 20, avoid={"idle"}) == busy
-    assert choose_worker([IDLE], 10, 20, avoid={"idle"}) == IDLE
+    assert choose_worker([busy, IDLE], NEED, avoid={"idle"}) == busy
+    assert choose_worker([IDLE], NEED, avoid={"idle"}) == IDLE
 
 
 def test_nobody_can() -> None:
-    assert choose_worker([], 10, 20) is None
+    assert choose_worker([], NEED) is None
+
+
+def test_the_worker_that_holds_the_prefix_is_chosen() -> None:
+    holder = replace(BIG, name="z-holder", reported_requests=4)
+    need = replace(LONG, cached_tokens={"z-holder": 3968})
+    assert first_token_ms(holder, H100, need) < 10
+    assert first_token_ms(BIG, H100, need) > 80
+    assert choose_worker([BIG, holder], need) == holder
+
+
+def test_but_not_when_waiting_for_it_takes_longer() -> None:
+    holder = replace(BIG, name="z-holder", backlog_tokens=6000)
+    assert choose_worker([BIG, holder], replace(LONG, cached_tokens={"z-holder": 3968})) == BIG
+
+
+def test_a_prompt_does_not_wait_behind_others_elsewhere() -> None:
+    assert choose_worker([replace(BIG, name="a-behind", backlog_tokens=3000), BIG], LONG) == BIG
+
+
+def test_pace_comes_before_the_first_token() -> None:
+    crowded = replace(BIG, name="a-crowded", reported_requests=700)
+    need = replace(LONG, tpot_budget_ms=20.0, cached_tokens={"a-crowded": 3968})
+    assert choose_worker([BIG, crowded], need) == BIG
+    assert choose_worker([crowded], need) == crowded
+
+
+def test_room_for_the_whole_answer_comes_before_the_first_token() -> None:
+    full = replace(BIG, name="a-full", used_blocks=9800)
+    need = replace(LONG, expected_tokens=4400.0, cached_tokens={"a-full": 3968})
+    assert choose_worker([BIG, full], need) == BIG
+
+
+def test_stale_signals_are_not_believed() -> None:
+    stale = replace(IDLE, name="a-stale", stale=True)
+    silent = replace(IDLE, name="b-new", latency=None)
+    busy = replace(IDLE, name="c-busy", reported_requests=9, backlog_tokens=500)
+    assert choose_worker([stale, silent, busy], NEED) == busy
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_when_all_are_stale_the_better_of_two_is_taken(count: int) -> None:
+    workers = [replace(IDLE, name=f"w{number}", stale=True, outstanding_requests=number) for number in range(count)]
+    chosen = [choose_worker(workers, replace(NEED, request_id=f"r{number}")) for number in range(2000)]
+    taken = [sum(worker.name == f"w{number}" for worker in chosen if worker) for number in range(count)]
+    # Of all pairs, w0 wins each that it is in, w1 all but one ..., the fullest none.
+    pairs = count * (count - 1) / 2
+    expected = [2000 * (count - 1 - number) / pairs for number in range(count)]
+    assert taken == pytest.approx(expected, rel=0.25, abs=30)
+    assert choose_worker(workers, NEED) == choose_worker(workers, NEED)

@@ -1,0 +1,62 @@
+"""Which worker probably holds the beginning of a prompt, as far as one gateway knows from what it sent where.
+
+A prompt is cut into chunks of `CHUNK_TOKENS`; each has a key over all tokens up to its end. What was sent to a worker
+is remembered as a set of keys, the least recently used forgotten first, no more of them than the worker's arena holds.
+A prompt's leading chunks found there count as cached on that worker.
+
+Inputs: token ids, the cache namespace and the adapter of a request. Bounds: `capacity_tokens / CHUNK_TOKENS` keys per
+worker. It is a guess: workers evict by their own order and other gateways send to them too, so a wrong guess must cost
+no more than a prompt computed anew, and nothing may wait for a worker because of it alone. The idea of routing by an
+approximate tree of what each worker has seen is SGLang's cache-aware router (arXiv 2312.07104).
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Final
+
+import numpy as np
+
+CHUNK_TOKENS: Final = 64
+_KEY_BYTES: Final = 8
+
+
+def chunk_keys(token_ids: Sequence[int], namespace: str, adapter: str = "") -> tuple[bytes, ...]:
+    """Return the keys of a prompt's full chunks; only prompts of one namespace and adapter have keys in common."""
+    full = len(token_ids) // CHUNK_TOKENS
+    chunks = np.array(token_ids[: full * CHUNK_TOKENS], "<i8").reshape(full, CHUNK_TOKENS)
+    key = blake2b(f"{len(namespace)}:{namespace}{adapter}".encode(), digest_size=_KEY_BYTES).digest()
+    keys = []
+    for chunk in chunks:
+        key = blake2b(key + chunk.tobytes(), digest_size=_KEY_BYTES).digest()
+        keys.append(key)
+    return tuple(keys)
+
+
+class PrefixMap:
+    """What this gateway sent to which worker lately; pure state."""
+
+    def __init__(self) -> None:
+        self._sent: dict[str, OrderedDict[bytes, None]] = {}
+
+    def sent(self, worker: str, keys: Iterable[bytes], capacity_tokens: int) -> None:
+        """Note a prompt that `worker` computes, whose arena holds `capacity_tokens`."""
+        known = self._sent.setdefault(worker, OrderedDict())
+        # The tail first: a prefix must not be forgotten before what follows it.
+        for key in reversed(tuple(keys)):
+            known[key] = None
+            known.move_to_end(key)
+        while len(known) > max(capacity_tokens // CHUNK_TOKENS, 1):
+            known.popitem(last=False)
+
+    def cached_tokens(self, worker: str, keys: Sequence[bytes]) -> int:
+        """Return how much of a prompt's beginning `worker` probably holds."""
+        known = self._sent.get(worker)
+        if not known:
+            return 0
+        found = next((number for number, key in enumerate(keys) if key not in known), len(keys))
+        return found * CHUNK_TOKENS
+
+    def forget(self, worker: str) -> None:
+        """Drop what is known of a worker that is gone, with its memory."""
+        self._sent.pop(worker, None)
