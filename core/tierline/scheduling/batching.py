@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tierline.scheduling.drafting import Drafting
 from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.plans import Admitted, BatchPlan, EngineLimits
@@ -30,7 +31,8 @@ INFEASIBLE_STRETCH = 1.25
 @dataclass(slots=True)
 class Batch:
     """An iteration in the making. `chunk_budget_ms` is the time that is left for prompts, `chunks` are rows
-    (slot, start, count, complete), `partial` counts prompts that stay unfinished."""
+    (slot, start, count, complete), `partial` counts prompts that stay unfinished. `drafts` are those of `decodes`,
+    empty if there are none, and `epoch` the switch's (see `speculation_switch`)."""
 
     iteration: int
     decodes: NDArray[np.int64]
@@ -41,6 +43,8 @@ class Batch:
     updates: list[NDArray[np.int32]] = field(default_factory=list)
     admitted: list[Admitted] = field(default_factory=list)
     partial: int = 0
+    drafts: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    epoch: int = 0
 
     @property
     def empty(self) -> bool:
@@ -48,17 +52,17 @@ class Batch:
 
 
 def batch_features(plan: BatchPlan) -> BatchFeatures:
-    """Return what the duration of a plan depends on."""
-    decode_starts, starts, counts = (
-        plan.starts[: plan.decodes],
-        plan.starts[plan.decodes :],
-        plan.counts[plan.decodes :],
-    )
+    """Return what the duration of a plan depends on; a row that verifies drafts is a decode and its drafts."""
+    decodes = plan.decodes + int(np.count_nonzero(plan.drafts))
+    drafts = float(plan.drafts.sum())
+    starts, counts = plan.starts[decodes:], plan.counts[decodes:]
     return BatchFeatures(
         float(counts.sum()),
         float((counts * (starts + counts / 2)).sum()),
-        float(plan.decodes),
-        float(decode_starts.sum()) + plan.decodes,
+        float(decodes),
+        float(plan.starts[:decodes].sum()) + decodes,
+        drafts,
+        drafts,
     )
 
 
@@ -72,6 +76,8 @@ class BatchPlanner:
         memory: MemoryManager,
         preemptor: Preemptor,
         latency: LatencyModel,
+        *,
+        drafting: Drafting | None = None,
     ) -> None:
         self._limits = limits
         self._slots = slots
@@ -79,6 +85,7 @@ class BatchPlanner:
         self._preemptor = preemptor
         self._latency = latency
         self.token_limit = TokenLimit(limits)
+        self._drafting = drafting
 
     def compose(self, iteration: int) -> Batch:
         """Return the batch of `iteration`; it may be empty while blocks cool."""
@@ -90,13 +97,26 @@ class BatchPlanner:
     def _decodes(self, iteration: int) -> Batch:
         slots = self._slots
         ready = (slots.phase == Phase.RUNNING) & (slots.known - slots.computed == 1) & (slots.known < slots.max_total)
-        decodes, updates = self._grow(np.flatnonzero(ready))
+        decodes, updates = self._grow(np.flatnonzero(ready & (slots.drafting == 0)))
         starts = slots.computed[decodes]
+        batch = Batch(iteration, decodes, starts, self.token_limit.tokens - len(decodes), 0.0, updates=updates)
+        if self._drafting is not None:
+            self._draft(batch, self._drafting)
         slots.computed[decodes] += 1
         slots.known[decodes] += 1
         slots.last_planned[decodes] = iteration
-        left = self.token_limit.tokens - len(decodes)
-        return Batch(iteration, decodes, starts, left, self._chunk_budget_ms(decodes, starts), updates=updates)
+        batch.chunk_budget_ms = self._chunk_budget_ms(decodes, starts, int(batch.drafts.sum()))
+        return batch
+
+    def _draft(self, batch: Batch, drafting: Drafting) -> None:
+        # With a plan in flight, a row with drafts is left out of the next one.
+        turns = batch.iteration - self._memory.committed_iteration
+        drafts, batch.epoch = drafting.choose(batch.decodes, batch.tokens_left, turns)
+        if drafts.any():
+            batch.drafts = drafts
+            batch.tokens_left -= int(drafts.sum())
+            batch.updates += drafting.reserve(batch.decodes, drafts)
+            self._slots.drafting[batch.decodes] = drafts
 
     def _grow(self, decodes: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.int32]]]:
         """Give a block to each decode that begins one; returns the decodes that can go on and the table's changes."""
@@ -111,11 +131,11 @@ class BatchPlanner:
             decodes = decodes[going]
         return decodes, [memory.append_one_each(fed)]
 
-    def _chunk_budget_ms(self, decodes: NDArray[np.int64], starts: NDArray[np.int64]) -> float:
+    def _chunk_budget_ms(self, decodes: NDArray[np.int64], starts: NDArray[np.int64], drafts: int) -> float:
         tightest_ms = float(self._slots.tpot_ms[decodes].min(initial=np.inf))
         if tightest_ms == np.inf:
             return tightest_ms
-        alone = BatchFeatures(0.0, 0.0, float(len(decodes)), float(starts.sum()) + len(decodes))
+        alone = BatchFeatures(0.0, 0.0, float(len(decodes)), float(starts.sum()) + len(decodes), drafts, drafts)
         alone_ms = self._latency.coefficients.predict_ms(alone)
         return max(tightest_ms / (1 + self._latency.margin), alone_ms * INFEASIBLE_STRETCH) - alone_ms
 

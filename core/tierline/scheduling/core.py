@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tierline.scheduling.batching import Batch, BatchPlanner, batch_features
 from tierline.scheduling.counters import EngineCounters
+from tierline.scheduling.drafting import Drafting, with_drafts
 from tierline.scheduling.feeding import Feed
 from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
@@ -33,10 +34,11 @@ class InvalidEngineRequest(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A plan without its result yet."""
+    """A plan without its result yet. `epoch` is the one of the speculation switch that it belongs to, 0 for none."""
 
     plan: BatchPlan
     features: BatchFeatures
+    epoch: int = 0
 
 
 class SchedulerCore:
@@ -52,7 +54,8 @@ class SchedulerCore:
         self.in_flight: deque[InFlight] = deque()
         self.iteration = 0
         self.draining = False
-        self._planner = planner(limits, self.slots, self.memory, self.preemptor, latency)
+        self.drafting = Drafting(limits, self.slots, self.memory, latency) if limits.max_draft_tokens else None
+        self._planner = planner(limits, self.slots, self.memory, self.preemptor, latency, drafting=self.drafting)
         self._last_iteration_ms = 0.0
         self._feed = Feed(limits)
 
@@ -70,7 +73,9 @@ class SchedulerCore:
             return NackReason.TOO_LONG
         if not self.slots.free:
             return NackReason.NO_SLOT
-        self.slots.add(request)
+        slot = self.slots.add(request)
+        if self.drafting is not None:
+            self.drafting.start(slot)
         self._feed.submitted(request.context_tokens)
         return None
 
@@ -98,7 +103,7 @@ class SchedulerCore:
         plan = self._plan_of(batch)
         features = batch_features(plan)
         self._feed.planned(int(features.prefill_tokens), self._backlog()[1])
-        self.in_flight.append(InFlight(plan, features))
+        self.in_flight.append(InFlight(plan, features, batch.epoch))
         return plan
 
     def commit(self, result: IterationResult) -> Committed:
@@ -106,11 +111,13 @@ class SchedulerCore:
         flight = self.in_flight.popleft()
         plan = flight.plan
         assert result.iteration == plan.iteration, f"result of {result.iteration}, expected {plan.iteration}"
-        self.latency.observe(flight.features, result.elapsed_ms)
+        self._learn(flight, result)
         self._last_iteration_ms = result.elapsed_ms
         self.token_limit.committed(plan.tokens, result.out_of_memory)
         delivered = np.flatnonzero(plan.samples & (self.slots.phase[plan.slots] != Phase.ENDED))
         self.memory.committed(plan.iteration)
+        if self.drafting is not None:
+            self.drafting.accept(plan, result, delivered, self.counters)
         finished = self._deliver(plan.slots[delivered], result.stopped[delivered])
         self._vacate(plan)
         return Committed(tuple(delivered.tolist()), finished)
@@ -189,7 +196,21 @@ class SchedulerCore:
         counts = np.concatenate((np.ones(decodes, np.int32), chunks[:, 2]), dtype=np.int32)
         samples = np.concatenate((np.ones(decodes, np.bool_), chunks[:, 3] != 0))
         updates = np.concatenate((self.memory.take_updates(), *batch.updates))
-        return BatchPlan(batch.iteration, slots, starts, counts, samples, updates, decodes, tuple(batch.admitted))
+        plan = BatchPlan(batch.iteration, slots, starts, counts, samples, updates, decodes, tuple(batch.admitted))
+        return with_drafts(plan, batch.drafts) if len(batch.drafts) else plan
+
+    def _learn(self, flight: InFlight, result: IterationResult) -> None:
+        """Learn the duration of what was computed: the drafter may have proposed less than it was allowed."""
+        features = flight.features
+        if len(flight.plan.drafts):
+            drafted = float(result.drafted.sum())
+            features = features._replace(verified_tokens=drafted, drafted_tokens=drafted)
+        self.latency.observe(features, result.elapsed_ms)
+        if flight.epoch and self.drafting is not None:
+            plain = features._replace(verified_tokens=0.0, drafted_tokens=0.0)
+            tokens = int(result.sampled.sum()) if len(result.sampled) else len(flight.plan.slots)
+            load_ms = self.latency.coefficients.predict_ms(plain)
+            self.drafting.switch.commit(flight.epoch, tokens, result.elapsed_ms, plain.decodes, load_ms)
 
     def _deliver(self, slots: NDArray[np.int32], stopped: NDArray[np.bool_]) -> tuple[Finished, ...]:
         self.slots.confirmed[slots] += 1

@@ -117,12 +117,27 @@ def _check_tokens(core: SchedulerCore) -> None:
     _require(bool((slots.known[held] <= slots.max_total[held]).all()), "more tokens than asked")
     running = np.flatnonzero(slots.phase == Phase.RUNNING)
     capacity = memory.owned[running] * core.limits.block_tokens
-    _require(bool((slots.computed[running] <= capacity).all()), "context without blocks")
+    _require(bool((slots.computed[running] + slots.drafting[running] <= capacity).all()), "context without blocks")
+    _require(bool((slots.known + slots.drafting <= slots.max_total)[held].all()), "more drafts than tokens asked")
     _require(bool((memory.owned[running] <= slots.full_blocks[running]).all()), "more blocks than a full request")
     sampling = np.zeros(len(slots.phase), np.int64)
     for flight in core.in_flight:
         np.add.at(sampling, flight.plan.slots[flight.plan.samples], 1)
     _require(bool((slots.known - slots.confirmed == sampling)[held].all()), "unconfirmed tokens are not in flight")
+    _check_drafts(core)
+
+
+def _check_drafts(core: SchedulerCore) -> None:
+    """A slot drafts what its row in flight verifies, and that row is its newest."""
+    drafting = np.zeros(len(core.slots.phase), np.int64)
+    for flight in core.in_flight:
+        plan = flight.plan
+        _require(not drafting[plan.slots].any(), "a row of unknown length was planned again")
+        if len(plan.drafts):
+            drafting[plan.slots] = plan.drafts
+            _require(bool((plan.counts > plan.drafts).all()), "a row of nothing but drafts")
+            _require(not plan.drafts[: plan.decodes].any(), "a decode row with drafts")
+    _require(bool((core.slots.drafting == drafting).all()), "drafts and plans in flight disagree")
 
 
 def _check_guarantees(core: SchedulerCore) -> None:

@@ -106,15 +106,21 @@ class Roofline:
     flops_per_second: float
     bytes_per_second: float
     overhead_ms: float = 2.0
+    draft_weight_bytes: float = 0.0
 
     def coefficients(self) -> Coefficients:
-        """Return the cold start: weights are read once an iteration; GEMMs reach 0.6, attention 0.4 of the peak."""
+        """Return the cold start: weights are read once an iteration; GEMMs reach 0.6, attention 0.4 of the peak.
+
+        A verified token is computed as a prompt's is; for a drafted one the draft model's weights are read once.
+        """
         return Coefficients(
             self.overhead_ms + 1e3 * self.weight_bytes / self.bytes_per_second,
             1e3 * 2 * self.parameters / (0.6 * self.flops_per_second),
             1e3 * 4 * self.hidden * self.layers / (0.4 * self.flops_per_second),
             0.02,
             1e3 * self.kv_bytes_per_token / (0.7 * self.bytes_per_second),
+            1e3 * 2 * self.parameters / (0.6 * self.flops_per_second),
+            1e3 * self.draft_weight_bytes / self.bytes_per_second,
         )
 
 

@@ -26,7 +26,7 @@ class Phase:
     ENDED: Final = 4
 
 
-PROGRESS = ("phase", "arrival", "known", "confirmed", "computed", "announced", "bypassed", "last_planned")
+PROGRESS = ("phase", "arrival", "known", "confirmed", "computed", "announced", "bypassed", "last_planned", "drafting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,9 @@ class SlotTable:
     `known` counts tokens that exist or are being sampled by an iteration in flight; `confirmed` only those whose
     sampling was committed. `computed` counts positions whose KV exists or is being computed. `full_blocks` is what the
     request owns at the most; `last_planned` is the newest iteration with a row of this slot.
+
+    `drafting` are the draft tokens that a row in flight verifies. How many tokens it gives is not known before its
+    result; until then one is counted in `known` and `computed`, and the request is not planned again.
     """
 
     def __init__(self, limits: EngineLimits) -> None:
@@ -63,6 +66,8 @@ class SlotTable:
         self.announced = np.zeros(slots, np.bool_)
         self.bypassed = np.zeros(slots, np.int64)
         self.last_planned = np.zeros(slots, np.int64)
+        self.drafting = np.zeros(slots, np.int64)
+        self.speculate = np.zeros(slots, np.bool_)
         self.requests: list[EngineRequest | None] = [None] * slots
         self.slot_of: dict[str, int] = {}
         self._free = list(range(slots - 1, -1, -1))
@@ -91,7 +96,7 @@ class SlotTable:
         self.arrival[slot] = self._arrivals
         self.phase[slot] = Phase.WAITING
         self.known[slot] = self.confirmed[slot] = request.context_tokens
-        self.computed[slot] = self.bypassed[slot] = self.last_planned[slot] = 0
+        self.computed[slot] = self.bypassed[slot] = self.last_planned[slot] = self.drafting[slot] = 0
         self.announced[slot] = False
         self._describe(slot, request)
         return slot
@@ -106,6 +111,7 @@ class SlotTable:
         self.deadline_ms[slot] = request.ttft_deadline_ms
         self.tpot_ms[slot] = request.tpot_budget_ms
         self.preemptible[slot] = request.preemptible
+        self.speculate[slot] = request.speculate
 
     def end(self, slot: int) -> None:
         """Forget the request of `slot`; `vacate` makes the slot usable again."""

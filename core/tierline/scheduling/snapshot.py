@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from tierline.scheduling.core import InFlight, SchedulerCore
+from tierline.scheduling.drafting import DraftingSnapshot
 from tierline.scheduling.latency import LatencyModel
 from tierline.scheduling.memory import MemorySnapshot
 from tierline.scheduling.plans import EngineLimits
@@ -24,19 +25,20 @@ class CoreSnapshot:
     iteration: int
     draining: bool
     token_limit: tuple[int, int]
+    drafting: DraftingSnapshot | None = None
 
 
 def take_snapshot(core: SchedulerCore) -> CoreSnapshot:
     """Return the state of `core`, independent of what happens to it later."""
-    in_flight = tuple(core.in_flight)
     return CoreSnapshot(
         core.limits,
         core.slots.snapshot(),
         core.memory.snapshot(),
-        in_flight,
+        tuple(core.in_flight),
         core.iteration,
         core.draining,
         (core.token_limit.tokens, core.token_limit.calm_iterations),
+        core.drafting.snapshot() if core.drafting is not None else None,
     )
 
 
@@ -48,4 +50,6 @@ def rebuild(snapshot: CoreSnapshot, latency: LatencyModel) -> SchedulerCore:
     core.in_flight = deque(snapshot.in_flight)
     core.iteration, core.draining = snapshot.iteration, snapshot.draining
     core.token_limit.tokens, core.token_limit.calm_iterations = snapshot.token_limit
+    if core.drafting is not None and snapshot.drafting is not None:
+        core.drafting.restore(snapshot.drafting)
     return core

@@ -33,16 +33,22 @@ def next_token(context: NDArray[np.int64]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """An iteration's outcome: `tokens[i]` is what row i sampled, -1 where it sampled nothing."""
+    """An iteration's outcome: `given[i]` is what row i sampled, several tokens where drafts were accepted."""
 
     result: IterationResult
-    tokens: NDArray[np.int64]
+    given: tuple[tuple[int, ...], ...]
+
+    @property
+    def tokens(self) -> NDArray[np.int64]:
+        """The first token of each row, -1 where it sampled nothing."""
+        return np.array([tokens[0] if tokens else -1 for tokens in self.given], np.int64)
 
 
 class FakeExecutor:
     """Executes plans in order; `begin` takes a plan over at once, as an engine planning one step ahead does.
 
     `known_ids` returns the prompt and emitted token ids of an admitted request. `is_stop` says which token ends one.
+    `propose` drafts: of a request and its tokens, up to so many that may follow.
     """
 
     def __init__(
@@ -51,6 +57,8 @@ class FakeExecutor:
         truth: Coefficients,
         known_ids: Callable[[str], Sequence[int]],
         is_stop: Callable[[str, int], bool] = lambda _request_id, _token: False,
+        *,
+        propose: Callable[[str, NDArray[np.int64], int], Sequence[int]] = lambda _request_id, _tokens, _most: (),
     ) -> None:
         slots = limits.max_running_requests
         self.block_table = np.full((slots, limits.blocks_per_request), -1, np.int32)
@@ -60,6 +68,7 @@ class FakeExecutor:
         self._truth = truth
         self._known_ids = known_ids
         self._is_stop = is_stop
+        self._propose = propose
         self._request_of = [""] * slots
         self._begun: deque[BatchPlan] = deque()
 
@@ -84,25 +93,47 @@ class FakeExecutor:
 
     def compute(self, plan: BatchPlan) -> Executed:
         """Compute a plan whose deltas were applied; the same rows give the same again."""
-        rows = zip(plan.slots.tolist(), plan.starts.tolist(), plan.counts.tolist(), strict=True)
-        ends = [self._compute(slot, start, count) for slot, start, count in rows]
-        tokens = np.full(len(ends), -1, np.int64)
+        drafts = plan.drafts if len(plan.drafts) else np.zeros(len(plan.slots), np.int32)
+        ends = (plan.starts + plan.counts - drafts).tolist()
+        proposed = [self._drafts_of(*row) for row in zip(plan.slots.tolist(), ends, drafts.tolist(), strict=True)]
+        for slot, start, end, proposal in zip(plan.slots.tolist(), plan.starts.tolist(), ends, proposed, strict=True):
+            self._compute(slot, start, end, proposal)
+        given: list[tuple[int, ...]] = [()] * len(ends)
         stopped = np.zeros(len(ends), np.bool_)
         for row in np.flatnonzero(plan.samples).tolist():
-            slot = int(plan.slots[row])
-            tokens[row] = self._tokens[slot, ends[row]] = self._sample(slot, ends[row])
-            stopped[row] = self._is_stop(self._request_of[slot], int(tokens[row]))
-        elapsed_ms = self._truth.predict_ms(batch_features(plan))
-        return Executed(IterationResult(plan.iteration, stopped, elapsed_ms), tokens)
+            given[row], stopped[row] = self._verify(int(plan.slots[row]), ends[row], proposed[row])
+        result = IterationResult(
+            plan.iteration,
+            stopped,
+            self._truth.predict_ms(batch_features(plan)),
+            np.array([len(tokens) for tokens in given], np.int32),
+            np.array([len(proposal) for proposal in proposed], np.int32),
+        )
+        return Executed(result, tuple(given))
 
-    def _compute(self, slot: int, start: int, count: int) -> int:
-        positions = np.arange(start, start + count)
-        tokens = self._tokens[slot, start : start + count]
+    def _drafts_of(self, slot: int, end: int, most: int) -> list[int]:
+        proposal = self._propose(self._request_of[slot], self._tokens[slot, :end], most) if most else ()
+        return list(proposal)[:most]
+
+    def _compute(self, slot: int, start: int, end: int, proposal: list[int]) -> None:
+        positions = np.arange(start, end + len(proposal))
+        tokens = np.concatenate((self._tokens[slot, start:end], np.array(proposal, np.int64)))
         if (tokens < 0).any():
-            raise CorruptContext(f"slot {slot}: computes position {start}..{start + count - 1}, not all known")
+            raise CorruptContext(f"slot {slot}: computes position {start}..{end - 1}, not all known")
         places = self._places(slot, positions)
         self._cache[places, 0], self._cache[places, 1] = tokens, positions
-        return start + count
+
+    def _verify(self, slot: int, end: int, proposal: list[int]) -> tuple[tuple[int, ...], bool]:
+        """Sample after each draft that equals what was sampled before it; returns the tokens and whether one stops."""
+        given: list[int] = []
+        for draft in (*proposal, -1):
+            given.append(self._sample(slot, end + len(given)))
+            self._tokens[slot, end + len(given) - 1] = given[-1]
+            if stopped := self._is_stop(self._request_of[slot], given[-1]):
+                return tuple(given), stopped
+            if given[-1] != draft:
+                break
+        return tuple(given), False
 
     def _sample(self, slot: int, end: int) -> int:
         positions = np.arange(end)

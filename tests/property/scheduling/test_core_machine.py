@@ -8,9 +8,11 @@ from collections import deque
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tierline.scheduling.acceptance import AcceptanceSnapshot
 from tierline.scheduling.core import MAX_IN_FLIGHT, SchedulerCore
 from tierline.scheduling.invariants import CheckedSchedulerCore, check_invariants
 from tierline.scheduling.latency import Coefficients, LatencyModel
@@ -32,6 +34,7 @@ SHAPES = st.builds(
     ttft_deadline_ms=st.sampled_from([0.0, 100.0, float("inf")]),
     tpot_budget_ms=st.sampled_from([5.0, 9.0, 30.0, float("inf")]),
     preemptible=st.booleans(),
+    speculate=st.booleans(),
 )
 
 
@@ -49,6 +52,15 @@ def alone(ids: list[int], request: EngineRequest) -> tuple[list[int], str]:
     return known[len(ids) :], "length"
 
 
+def proposals(request_id: str, tokens: np.ndarray, most: int) -> list[int]:
+    """Drafts that are right for a while and then wrong, in ways that differ by request and position."""
+    drafts: list[int] = []
+    for _ in range(most - len(tokens) % 2):
+        right = (len(tokens) * 7 + len(drafts) * 3 + int(request_id[1:])) % 5 > 0
+        drafts.append(next_token(np.array([*tokens, *drafts], np.int64)) + (not right))
+    return drafts
+
+
 class CoreMachine(RuleBasedStateMachine):
     @initialize(
         slots=st.integers(1, 6),
@@ -56,16 +68,30 @@ class CoreMachine(RuleBasedStateMachine):
         block_tokens=st.integers(1, 4),
         budget=st.integers(0, 20),
         partial=st.integers(1, 3),
+        drafts=st.sampled_from([0, 1, 4]),
     )
-    def start(self, slots: int, blocks: int, block_tokens: int, budget: int, partial: int) -> None:
-        self.limits = EngineLimits(slots, slots + budget, 48, block_tokens, blocks, partial)
+    def start(self, **sizes: int) -> None:
+        slots = sizes["slots"]
+        self.limits = EngineLimits(
+            max_running_requests=slots,
+            max_batched_tokens=slots + sizes["budget"],
+            max_model_tokens=48,
+            block_tokens=sizes["block_tokens"],
+            total_blocks=sizes["blocks"],
+            max_partial_prefills=sizes["partial"],
+            max_draft_tokens=sizes["drafts"],
+        )
         self.core = CheckedSchedulerCore(self.limits, LatencyModel(TRUTH))
+        if self.core.drafting is not None:
+            self.core.drafting.acceptance.restore(AcceptanceSnapshot(((0.0, 0.0, 0.0),) * slots, (0.8, 100.0)))
         self.ids: dict[str, list[int]] = {}
         self.requests: dict[str, EngineRequest] = {}
         self.given: dict[str, list[int]] = {}
         self.ended: dict[str, str] = {}
         self.plans: deque[tuple[BatchPlan, list[str]]] = deque()
-        self.device = FakeExecutor(self.limits, TRUTH, self.ids.__getitem__, lambda _id, token: is_stop(token))
+        self.device = FakeExecutor(
+            self.limits, TRUTH, self.ids.__getitem__, lambda _id, token: is_stop(token), propose=proposals
+        )
 
     @rule(shapes=st.lists(SHAPES, min_size=1, max_size=4), steps=st.integers(0, 12), ahead=st.booleans())
     def submit_and_run(self, shapes: list[EngineRequest], steps: int, ahead: bool) -> None:
@@ -115,7 +141,7 @@ class CoreMachine(RuleBasedStateMachine):
         committed = self.core.commit(executed.result)
         for row in committed.delivered:
             assert names[row] not in self.ended
-            self.given[names[row]].append(int(executed.tokens[row]))
+            self.given[names[row]].extend(executed.given[row])
         for finished in committed.finished:
             assert finished.request_id not in self.ended
             self.ended[finished.request_id] = finished.reason
@@ -177,4 +203,5 @@ def assert_same_plan(left: BatchPlan | None, right: BatchPlan | None) -> None:
     assert (left.iteration, left.decodes, left.admitted) == (right.iteration, right.decodes, right.admitted)
 
 
-TestCoreMachine = CoreMachine.TestCase
+# Thousands of self-checks: on a machine that others use as well they take minutes.
+TestCoreMachine = pytest.mark.timeout(400)(CoreMachine.TestCase)

@@ -103,7 +103,7 @@ class FakeWorker:
         self.device.begin(plan)
         executed = self.device.finish()
         committed = self.core.commit(executed.result)
-        tokens = {names[row]: int(executed.tokens[row]) for row in committed.delivered}
+        tokens = {names[row]: executed.given[row][0] for row in committed.delivered}
         return tokens, {finished.request_id: finished.reason for finished in committed.finished}
 
 
