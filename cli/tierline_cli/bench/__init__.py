@@ -1,0 +1,1 @@
+"""`tierline bench engine`: the worker's engine beside its peers, case by case."""

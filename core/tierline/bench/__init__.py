@@ -1,0 +1,1 @@
+"""What a benchmark and the engines it compares say to each other."""
