@@ -11,7 +11,7 @@ import vllm
 from contestant import Times, serve
 from vllm.lora.request import LoRARequest
 
-BLOCK_TOKENS = 16
+BLOCK_TOKENS = 32
 DTYPES = {"Float32": "float32", "BFloat16": "bfloat16", "Float16": "float16"}
 CASES = ("single", "batch32", "prefill", "mixed", "shared_prefix", "adapters16", "kv_pressure")
 

@@ -52,6 +52,13 @@ def tail_beside_a_long_prompt(load: Load, done: Done) -> Figures:
     }
 
 
+def gaps_of_the_first(done: Done) -> list[tuple[float, float]]:
+    """Return when each token of stream 0 came, in seconds since the last stream was submitted, and the gap in ms."""
+    first, began_s = done.streams[0], done.streams[-1].submitted_s
+    pairs = itertools.pairwise(first.token_s)
+    return [(round(later - began_s, 4), round(1e3 * (later - earlier), 2)) for earlier, later in pairs]
+
+
 def idle_gap_ms(done: Done) -> float:
     """Return the median gap between tokens once every stream runs."""
     all_run_s = max(stream.token_s[0] for stream in done.streams)
@@ -60,9 +67,10 @@ def idle_gap_ms(done: Done) -> float:
 
 
 def _gaps_ms(token_s: Sequence[float], begin_s: float = 0.0, end_s: float = float("inf")) -> list[float]:
-    """Return the time before each token after the first that came between `begin_s` and `end_s`."""
+    """Return the times between tokens, those that lie in part between `begin_s` and `end_s`: a stall over all of it
+    counts."""
     pairs = itertools.pairwise(token_s)
-    return [1e3 * (later - earlier) for earlier, later in pairs if begin_s < later <= end_s]
+    return [1e3 * (later - earlier) for earlier, later in pairs if earlier < end_s and later > begin_s]
 
 
 def _ttft_ms(stream: StreamTimes) -> float:

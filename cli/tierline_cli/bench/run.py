@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from tierline.bench.protocol import Load, Setup
 from tierline_cli.bench.cases import TARGET_OVER_IDLE, Case, Draw
 from tierline_cli.bench.contestant import Contestant, ContestantFailed
-from tierline_cli.bench.figures import Figures, idle_gap_ms
+from tierline_cli.bench.figures import Figures, gaps_of_the_first, idle_gap_ms
 from tierline_cli.bench.grid import OURS, Grid
 
 WARM_UP = -1
@@ -34,12 +34,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A case's figures of each run by contestant, why others failed, and what each engine says of itself."""
+    """A case's figures of each run by contestant, why others failed, and what each engine says of itself.
+
+    `traces` are the gaps of one stream over time, in the newest run of a case that is about them.
+    """
 
     case: Case
     runs: Mapping[str, Sequence[Figures]]
     failures: Mapping[str, str]
     facts: Mapping[str, dict[str, str]]
+    traces: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """Return the case's part of the JSON; ratios above 1 say that ours is better."""
@@ -52,6 +56,7 @@ class Outcome:
             "peers": {name: medians(figures) for name, figures in others.items()}
             | {name: reason for name, reason in failed.items() if name != OURS},
             "ratio": {name: self._ratio(ours, figures) for name, figures in others.items()} if ours else {},
+            **({"trace": dict(self.traces)} if self.traces else {}),
             "runs": {name: [run[self.case.headline] for run in figures] for name, figures in self.runs.items()},
         }
 
@@ -81,6 +86,7 @@ class _CaseRun:
         self._failures: dict[str, str] = {}
         self._facts: dict[str, dict[str, str]] = {}
         self._runs: dict[str, list[Figures]] = {}
+        self._traces: dict[str, list[tuple[float, float]]] = {}
         self._budget_ms = 0.0
 
     def outcome(self) -> Outcome:
@@ -93,7 +99,7 @@ class _CaseRun:
                 if name not in self._failures:
                     self._run(name, warm[name], repetition)
         finished = {name: runs for name, runs in self._runs.items() if name not in self._failures}
-        return Outcome(self._case, finished, self._failures, self._facts)
+        return Outcome(self._case, finished, self._failures, self._facts, self._traces)
 
     def _warmed(self, name: str) -> Contestant | None:
         """Return a contestant that has run a small load; None when it cannot or does not do this case."""
@@ -122,10 +128,13 @@ class _CaseRun:
     def _run(self, name: str, contestant: Contestant, repetition: int) -> None:
         load = self._load(name, repetition)
         try:
-            figures = self._case.figures(load, contestant.run(load))
+            done = contestant.run(load)
         except ContestantFailed as error:
             self._fail(name, error)
             return
+        figures = self._case.figures(load, done)
+        if self._case.is_calibrated:
+            self._traces[name] = gaps_of_the_first(done)
         self._runs.setdefault(name, []).append(figures)
         self._tell(
             f"{self._case.name} {repetition + 1}: {name} {figures[self._case.headline]:.4g} {self._case.headline}"

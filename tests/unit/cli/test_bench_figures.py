@@ -41,6 +41,12 @@ def test_the_tail_counts_gaps_only_while_the_long_prompt_is_computed():
     assert figures["long_ttft_ms"] == 11_000
 
 
+def test_a_stall_over_the_whole_prefill_counts():
+    load = Load((Stream((1,), 200, tpot_budget_ms=50.0), Stream((1,) * 7000, 2, starts_after_tokens=1)), ends_with=1)
+    figures = tail_beside_a_long_prompt(load, Done((StreamTimes(0.0, (1.0, 9.0)), steady(2.0, 8.0, 1, 2))))
+    assert figures["tpot_p50_ms"] == 8000
+
+
 def test_the_idle_gap_begins_when_all_run():
     slow_start = StreamTimes(0.0, (1.0, 9.0, 9.1, 9.2))
     assert idle_gap_ms(Done((slow_start, steady(0.0, 9.0, 0.1, 4)))) == pytest.approx(100)

@@ -28,7 +28,11 @@ for line in sys.stdin:
     else:
         streams = request["load"]["streams"]
         open(log, "a").write(f"{gap}\\n")
-        times = [{"submitted_s": 0.0, "token_s": [gap * (n + 1) for n in range(s["new_tokens"])]} for s in streams]
+        times = []
+        for stream in streams:
+            begin = gap * stream.get("starts_after_tokens", 0)
+            ends = [begin + gap * (n + 1) for n in range(stream["new_tokens"])]
+            times.append({"submitted_s": begin, "token_s": ends})
         answer = {"done": {"streams": times, "counters": {}}}
     print(json.dumps(answer), flush=True)
 """
@@ -118,3 +122,12 @@ def test_interpreters_are_given_as_name_and_path():
     assert parse_pythons(["a=/x/python"]) == {"a": Path("/x/python")}
     with pytest.raises(CommandFailed, match="write NAME=PATH"):
         parse_pythons(["/x/python"])
+
+
+def test_the_mixed_case_keeps_the_gaps_of_a_running_stream_for_the_figure(rig):
+    _, document = rig.run("mixed", repeats=1)
+    case = document["cases"]["mixed"]
+    assert case["tierline"]["target_ms"] == pytest.approx(20)
+    seconds, gaps_ms = zip(*case["trace"]["tierline"], strict=True)
+    assert list(seconds) == sorted(seconds)
+    assert set(gaps_ms) == {10.0}
