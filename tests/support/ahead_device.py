@@ -52,7 +52,7 @@ class AheadDevice:
             self._faults[load.slot] = self._behaviour.faults.get(tuple(load.token_ids), 1 << 30)
         self._fake.apply(plan)
 
-    def may_run_ahead(self, plan: BatchPlan) -> bool:
+    def may_run_ahead(self, plan: BatchPlan, _loads: Sequence[SlotLoad]) -> bool:
         return not self._behaviour.hold(plan.iteration)
 
     def launch(self, plan: BatchPlan) -> Callable[[], Sampled]:

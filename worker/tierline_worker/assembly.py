@@ -15,7 +15,9 @@ from tierline.scheduling.latency import LatencyModel, Roofline
 from tierline.scheduling.plans import BatchPlan, EngineLimits
 from tierline.wire.frames import Sampling
 from tierline_worker.attention.cpu import CPUAttention
+from tierline_worker.device.choice import choose_device, gpu_executor_maker
 from tierline_worker.engine.engine import Engine, Identity
+from tierline_worker.engine.flights import Executes
 from tierline_worker.engine.health import Progress
 from tierline_worker.errors import SettingsError
 from tierline_worker.executor import Executor
@@ -37,7 +39,7 @@ class Loaded:
     """A model ready to execute plans within `limits`."""
 
     model: Decoder
-    executor: Executor
+    executor: Executes
     limits: EngineLimits
 
 
@@ -47,14 +49,17 @@ def load(settings: WorkerSettings) -> Loaded:
     Raises `ModelSourceError` or `ModelError` for the model, `SettingsError` when the arena does not fit.
     """
     torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
     path = resolve(settings.model_source, settings.cache_dir)
-    model = load_model(path, settings.dtype, settings.max_model_tokens, settings.quantization)
-    _LOG.info("the weights take %.1f MB", model.weight_bytes / 1e6)
+    model = load_model(path, settings.dtype, settings.max_model_tokens, settings.quantization, device)
+    _LOG.info("the weights take %.1f MB on %s", model.weight_bytes / 1e6, device)
     limits = _limits(settings, model.config)
-    arena = _allocate(model.config, settings)
+    arena = _allocate(model.config, settings, device)
     slots = SlotTable(
         limits.max_running_requests, limits.max_model_tokens, limits.block_tokens, model.config.eos_token_ids
     )
+    if device.type == "cuda":
+        return Loaded(model, gpu_executor_maker()(model, arena, slots), limits)
     return Loaded(model, Executor(model, CPUAttention(arena), slots, limits.block_tokens), limits)
 
 
@@ -106,21 +111,23 @@ def _limits(settings: WorkerSettings, config: ModelConfig) -> EngineLimits:
     )
 
 
-def _allocate(config: ModelConfig, settings: WorkerSettings) -> KVArena:
+def _allocate(config: ModelConfig, settings: WorkerSettings, device: torch.device) -> KVArena:
+    # A device pads its batches with rows that write to a block of their own.
+    blocks = settings.kv_cache_blocks + (device.type != "cpu")
     try:
-        return KVArena.allocate(config, settings.kv_cache_blocks, settings.block_tokens, settings.dtype)
+        return KVArena.allocate(config, blocks, settings.block_tokens, settings.dtype, device)
     except RuntimeError as error:
         raise SettingsError(
             f"TIERLINE_KV_CACHE_BLOCKS is {settings.kv_cache_blocks}: the memory does not hold so many blocks, lower it"
         ) from error
 
 
-def _fastest(executor: Executor, plan: BatchPlan) -> float:
+def _fastest(executor: Executes, plan: BatchPlan) -> float:
     """Return the seconds of the faster of two runs; the first makes kernels."""
     seconds = []
     for _ in range(2):
         began = time.perf_counter()
-        executor.compute(plan)
+        executor.launch(plan)()
         seconds.append(time.perf_counter() - began)
     return min(seconds)
 

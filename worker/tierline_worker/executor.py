@@ -45,7 +45,7 @@ class LockStep:
 
     max_in_flight = 1
 
-    def may_run_ahead(self, _plan: BatchPlan) -> bool:
+    def may_run_ahead(self, _plan: BatchPlan, _loads: Sequence[SlotLoad]) -> bool:
         return False
 
     def launch(self, plan: BatchPlan) -> Pending:
@@ -70,6 +70,7 @@ class Executor(LockStep):
         block_tokens: int,
         adapters: ResidentAdapters | None = None,
     ) -> None:
+        self._device = model.embedding.device
         self._adapters = adapters
         self._model = model
         self._attention = attention
@@ -91,15 +92,18 @@ class Executor(LockStep):
         rows = np.flatnonzero(plan.samples)
         with torch.inference_mode():
             logits = self._model.forward(
-                torch.from_numpy(self._slots.tokens[batch.slots, batch.positions]),
-                torch.from_numpy(batch.positions),
+                self._on_device(self._slots.tokens[batch.slots, batch.positions]),
+                self._on_device(batch.positions),
                 self._attention.prepare(batch),
-                torch.from_numpy(batch.last[rows]),
+                self._on_device(batch.last[rows]),
                 self._adapters.batch(batch, self._slots.adapters(plan.slots)) if self._adapters else None,
             )
             if not torch.isfinite(logits.sum()):
                 self._reject(batch)
-            return self._sample(plan, rows, logits)
+            return self._sample(plan, rows, logits.cpu())
+
+    def _on_device(self, values: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(values).to(self._device)
 
     def _reject(self, batch: FlatBatch) -> NoReturn:
         # In a larger batch it is not known yet whose numbers they are.

@@ -18,10 +18,16 @@ class KVArena:
     pages: torch.Tensor
 
     @staticmethod
-    def allocate(config: ModelConfig, blocks: int, block_tokens: int, dtype: torch.dtype) -> "KVArena":
+    def allocate(
+        config: ModelConfig,
+        blocks: int,
+        block_tokens: int,
+        dtype: torch.dtype,
+        device: torch.device | None = None,
+    ) -> "KVArena":
         """Allocate zeroed pages: masked places are multiplied by zero, so they must hold finite numbers."""
         shape = (blocks, config.layers, 2, config.kv_heads, block_tokens, config.head_dim)
-        return KVArena(torch.zeros(shape, dtype=dtype))
+        return KVArena(torch.zeros(shape, dtype=dtype, device=device))
 
     @property
     def blocks(self) -> int:

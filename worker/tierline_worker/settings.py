@@ -1,5 +1,6 @@
 """The worker's settings, read once from the environment that the operator gives to its pod."""
 
+import re
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class WorkerSettings:
     max_adapters: int = 0
     max_adapter_rank: int = 64
     tensor_parallel: int = 1
+    device: str = "auto"
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> "WorkerSettings":
@@ -88,6 +90,7 @@ class WorkerSettings:
             max_adapters=read.integer("TIERLINE_MAX_ADAPTERS", 0, 0, 1024),
             max_adapter_rank=read.integer("TIERLINE_MAX_ADAPTER_RANK", 64, 1, 512),
             tensor_parallel=read.integer("TIERLINE_TENSOR_PARALLEL", 1, 1, 16),
+            device=read.device("TIERLINE_DEVICE", "auto"),
         )
         return _consistent(settings)
 
@@ -128,6 +131,12 @@ class _Reader:
         raw = self.text(name, default)
         if raw not in choices:
             raise SettingsError(f"{name} is {raw!r}: set it to one of {', '.join(choices)}")
+        return raw
+
+    def device(self, name: str, default: str) -> str:
+        raw = self.text(name, default)
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", raw):
+            raise SettingsError(f"{name} is {raw!r}: set it to auto, cpu, cuda or cuda:N")
         return raw
 
     def dtype(self, name: str, default: str) -> torch.dtype:

@@ -36,7 +36,7 @@ class Recorder:
     def apply(self, plan: BatchPlan, _loads: object) -> None:
         self.calls.append(f"apply {plan.iteration}")
 
-    def may_run_ahead(self, plan: BatchPlan) -> bool:
+    def may_run_ahead(self, plan: BatchPlan, _loads: object) -> bool:
         return plan.iteration not in self.held
 
     def launch(self, plan: BatchPlan) -> Pending:

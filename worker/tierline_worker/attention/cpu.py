@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from tierline_worker.attention.backend import Unfused
 from tierline_worker.batch import FlatBatch, Ints
 from tierline_worker.kv_arena import KVArena
 from tierline_worker.model.linear import multiplies_bfloat16
@@ -59,7 +60,7 @@ class CPUAttention:
 
     def __init__(self, arena: KVArena) -> None:
         self._arena = arena
-        self.block_tokens = arena.block_tokens
+        self.block_tokens, self.kv_heads = arena.block_tokens, arena.kv_heads
         self._token_rows = [arena.token_rows(layer) for layer in range(arena.layers)]
         self._head_pages = [arena.head_pages(layer) for layer in range(arena.layers)]
         self._scratch = torch.empty(0, dtype=torch.float32)
@@ -127,13 +128,17 @@ class CPUAttention:
 
 
 @dataclass(frozen=True, slots=True)
-class _CPUPrepared:
+class _CPUPrepared(Unfused):
     """The indices of one iteration."""
 
     backend: CPUAttention
     places: torch.Tensor
     groups: tuple[_DecodeGroup, ...]
     chunks: tuple[_Chunk, ...]
+
+    @property
+    def kv_heads(self) -> int:
+        return self.backend.kv_heads
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         self.backend.store(layer, self.places, key, value)

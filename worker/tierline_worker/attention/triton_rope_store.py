@@ -15,7 +15,6 @@ def rope_and_store(
     projected: torch.Tensor,
     cos: torch.Tensor,
     signed_sin: torch.Tensor,
-    positions: torch.Tensor,
     qk_norm: torch.Tensor | None,
     epsilon: float,
     places: torch.Tensor,
@@ -23,10 +22,10 @@ def rope_and_store(
 ) -> torch.Tensor:
     """Return the rotated query [tokens, heads, head_dim]; keys and values are written to their pages.
 
-    projected [tokens, heads + 2 * kv_heads, head_dim] contiguous; cos, signed_sin [positions, head_dim] as in `Rope`;
-    positions int64 [tokens]; qk_norm [heads + kv_heads, head_dim] or None; places int64 [tokens]: block times
-    block_tokens plus the offset in it, below 0 for tokens that are stored nowhere; pages [blocks, 2, kv_heads,
-    block_tokens, head_dim], one layer of the arena by stride.
+    projected [tokens, heads + 2 * kv_heads, head_dim] contiguous; cos, signed_sin [tokens, 1, head_dim] as `Rope.at`
+    gives them; qk_norm [heads + kv_heads, head_dim] or None; places int64 [tokens]: block times block_tokens plus the
+    offset in it, below 0 for tokens that are stored nowhere; pages [blocks, 2, kv_heads, block_tokens, head_dim], one
+    layer of the arena by stride.
     """
     tokens, vectors, head_dim = projected.shape
     kv_heads, block_tokens = pages.shape[2:4]
@@ -37,7 +36,6 @@ def rope_and_store(
         projected,
         cos,
         signed_sin,
-        positions,
         projected if qk_norm is None else qk_norm,
         epsilon,
         places,
@@ -62,7 +60,6 @@ def _rope_and_store(
     projected,
     cos,
     signed_sin,
-    positions,
     qk_norm,
     epsilon,
     places,
@@ -96,7 +93,7 @@ def _rope_and_store(
             turned, second * factor * tl.load(weights + HALF, mask=scaled, other=0.0).to(tl.float32), second
         )
 
-    angle = tl.load(positions + token) * HEAD_DIM + dim
+    angle = token * HEAD_DIM + dim
     real = tl.load(cos + angle, mask=dim < HALF, other=0.0).to(tl.float32)[None, :]
     imaginary = tl.load(signed_sin + angle + HALF, mask=dim < HALF, other=0.0).to(tl.float32)[None, :]
     new_first = tl.where(turned, first * real - second * imaginary, first).to(query.dtype.element_ty)

@@ -31,7 +31,7 @@ class Executes(Computes, Protocol):
 
     def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> None: ...
 
-    def may_run_ahead(self, plan: BatchPlan) -> bool: ...
+    def may_run_ahead(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> bool: ...
 
     def launch(self, plan: BatchPlan) -> Pending: ...
 
@@ -79,7 +79,7 @@ class Flights:
     def add(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> None:
         """Launch `plan`, now or when the one before it has landed; raises what `apply` raises."""
         self._queue.append(_Flight(plan, loads))
-        if len(self._queue) == 1 or self._executor.may_run_ahead(plan):
+        if len(self._queue) == 1 or self._executor.may_run_ahead(plan, loads):
             self._start(self._queue[-1])
 
     def land(self) -> Landed:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from tierline_worker.adapters.applying import AppliesAdapters
 from tierline_worker.adapters.projections import Projection
-from tierline_worker.attention.backend import PreparedAttention
+from tierline_worker.attention.backend import PreparedAttention, Turn
 from tierline_worker.model.config import ModelConfig
 from tierline_worker.model.linear import Linear
 from tierline_worker.model.rope import Rope
@@ -36,7 +36,7 @@ class DecoderLayer:
 class _Pass:
     """What the layers of one forward pass share; `adapters` is None where no token has one."""
 
-    rope: Rope
+    turn: Turn
     attention: PreparedAttention
     adapters: AppliesAdapters | None
 
@@ -80,21 +80,16 @@ class Decoder:
         `adapters` is None where no token has one.
         """
         hidden = self.embedding[token_ids].to(self.norm.dtype)
-        shared = _Pass(self.rope.at(positions), attention, adapters)
+        shared = _Pass(Turn(self.rope.at(positions), self.config.rms_epsilon), attention, adapters)
         for index, layer in enumerate(self.layers):
             hidden += self._attend(layer, index, hidden, shared)
             hidden += self._mlp(layer, index, hidden, shared)
         return self.head(self._normed(hidden[rows], self.norm)).float()
 
     def _attend(self, layer: DecoderLayer, index: int, hidden: torch.Tensor, shared: _Pass) -> torch.Tensor:
-        config = self.config
         normed = self._normed(hidden, layer.attention_norm)
-        heads = shared.project(layer.qkv, index, Projection.QKV, normed).view(hidden.shape[0], -1, config.head_dim)
-        query_key, value = torch.split(heads, [config.heads + config.kv_heads, config.kv_heads], dim=1)
-        if layer.qk_norm is not None:
-            query_key = functional.rms_norm(query_key, (config.head_dim,), None, config.rms_epsilon) * layer.qk_norm
-        query, key = torch.split(shared.rope.rotate(query_key), [config.heads, config.kv_heads], dim=1)
-        attended = shared.attention.attend(index, query, key, value).view(hidden.shape[0], -1)
+        heads = shared.project(layer.qkv, index, Projection.QKV, normed).view(hidden.shape[0], -1, self.config.head_dim)
+        attended = shared.attention.attend_heads(index, heads, shared.turn, layer.qk_norm).view(hidden.shape[0], -1)
         return shared.project(layer.output, index, Projection.OUTPUT, attended)
 
     def _mlp(self, layer: DecoderLayer, index: int, hidden: torch.Tensor, shared: _Pass) -> torch.Tensor:

@@ -15,6 +15,8 @@ from tierline_worker.model.number_format import NumberFormat
 from tierline_worker.model.quantize import Groups4
 from tierline_worker.model.rope import Rope
 
+CPU = torch.device("cpu")
+
 
 def open_checkpoint(path: Path) -> Checkpoint:
     """Return the model at `path`, a `.gguf` file or a Hugging Face directory; raises `ModelError`."""
@@ -25,21 +27,28 @@ def open_checkpoint(path: Path) -> Checkpoint:
     raise ModelError(path, "there is no such file or directory", "correct the path or mount the volume that holds it")
 
 
-def load_model(path: Path, dtype: torch.dtype, max_positions: int | None = None, quantization: str = "None") -> Decoder:
-    """Load weights in `dtype` or quantized, ready to compute; rope tables reach to `max_positions` (default: the
-    model's own).
+def load_model(
+    path: Path,
+    dtype: torch.dtype,
+    max_positions: int | None = None,
+    quantization: str = "None",
+    device: torch.device = CPU,
+) -> Decoder:
+    """Load weights in `dtype` or quantized, ready to compute on `device`; rope tables reach to `max_positions`
+    (default: the model's own).
 
     Raises `ModelError` for anything that cannot be served: damaged, missing or wrongly shaped parts; `SettingsError`
     for a quantization that this machine does not compute.
     """
-    return _Loader(path, open_checkpoint(path), NumberFormat.choose(dtype, quantization)).load(max_positions)
+    numbers = NumberFormat.choose(dtype, quantization, device.type)
+    return _Loader(path, open_checkpoint(path), numbers, device).load(max_positions)
 
 
 class _Loader:
     """Reads the tensors of one checkpoint, checking each shape and that all numbers are finite."""
 
-    def __init__(self, path: Path, checkpoint: Checkpoint, numbers: NumberFormat) -> None:
-        self._path, self._checkpoint, self._numbers = path, checkpoint, numbers
+    def __init__(self, path: Path, checkpoint: Checkpoint, numbers: NumberFormat, device: torch.device) -> None:
+        self._path, self._checkpoint, self._numbers, self._device = path, checkpoint, numbers, device
         self._config = checkpoint.config
         # What is quantized is rounded once, not to the stored dtype before.
         self._read_as = numbers.stored if numbers.quantization == "None" else torch.float32
@@ -58,8 +67,13 @@ class _Loader:
             layers=tuple(self._layer(index) for index in range(config.layers)),
             norm=self._vector("model.norm.weight", config.hidden_size),
             head=numbers.head(head),
-            rope=Rope.build(positions, config.head_dim, config.rope_theta, numbers.hidden, config.rope_divisors),
+            rope=self._rope(positions),
         )
+
+    def _rope(self, positions: int) -> Rope:
+        config = self._config
+        rope = Rope.build(positions, config.head_dim, config.rope_theta, self._numbers.hidden, config.rope_divisors)
+        return Rope(rope.cos.to(self._device), rope.signed_sin.to(self._device))
 
     def _layer(self, index: int) -> DecoderLayer:
         config, prefix = self._config, f"model.layers.{index}"
@@ -112,7 +126,7 @@ class _Loader:
     def _tensor(self, name: str, *shape: int) -> torch.Tensor:
         tensor = self._checkpoint.tensor(name)
         self._check_shape(name, tensor, shape)
-        tensor = tensor.to(self._read_as)
+        tensor = tensor.to(self._device, self._read_as)
         # A sum is finite only when every term is, and costs no copy.
         self._check_finite(name, tensor.sum(dtype=torch.float32))
         return tensor

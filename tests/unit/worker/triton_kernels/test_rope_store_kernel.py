@@ -33,7 +33,8 @@ def test_it_does_what_the_model_does_unfused(heads, kv_heads, head_dim, normed, 
     pages = PagedCase.make([16], kv_heads, head_dim, block_tokens, projected).pages
     places = torch.tensor([0, 5, 13, -1, 6], device=device)
     before = pages.clone()
-    query = rope_and_store(projected, rope.cos, rope.signed_sin, positions, weights, EPSILON, places, pages[:, 1])
+    at = rope.at(positions)
+    query = rope_and_store(projected, at.cos, at.signed_sin, weights, EPSILON, places, pages[:, 1])
 
     turned, value = projected.split([heads + kv_heads, kv_heads], dim=1)
     if weights is not None:

@@ -1,0 +1,1 @@
+"""Executing plans on an accelerator: persistent state on the device, one iteration launched ahead of the other."""
