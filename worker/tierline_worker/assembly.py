@@ -16,6 +16,7 @@ from tierline.scheduling.plans import BatchPlan, EngineLimits
 from tierline.wire.frames import Sampling
 from tierline_worker.attention.cpu import CPUAttention
 from tierline_worker.device.choice import choose_device, gpu_executor_maker
+from tierline_worker.device.memory import bytes_of_block, cache_blocks
 from tierline_worker.engine.engine import Engine, Identity
 from tierline_worker.engine.flights import Executes
 from tierline_worker.engine.health import Progress
@@ -53,8 +54,8 @@ def load(settings: WorkerSettings) -> Loaded:
     path = resolve(settings.model_source, settings.cache_dir)
     model = load_model(path, settings.dtype, settings.max_model_tokens, settings.quantization, device)
     _LOG.info("the weights take %.1f MB on %s", model.weight_bytes / 1e6, device)
-    limits = _limits(settings, model.config)
     arena = _allocate(model.config, settings, device)
+    limits = _limits(settings, model.config, arena)
     slots = SlotTable(
         limits.max_running_requests, limits.max_model_tokens, limits.block_tokens, model.config.eos_token_ids
     )
@@ -95,7 +96,8 @@ def _core_maker(limits: EngineLimits, latency: LatencyModel) -> Callable[[], Sch
     return lambda: SchedulerCore(limits, latency)
 
 
-def _limits(settings: WorkerSettings, config: ModelConfig) -> EngineLimits:
+def _limits(settings: WorkerSettings, config: ModelConfig, arena: KVArena) -> EngineLimits:
+    total_blocks = arena.blocks - _padding_blocks(arena.pages.device)
     if settings.max_model_tokens > config.max_positions:
         _LOG.warning(
             "TIERLINE_MAX_MODEL_TOKENS is %d, the model reaches %d: using the latter",
@@ -105,21 +107,26 @@ def _limits(settings: WorkerSettings, config: ModelConfig) -> EngineLimits:
     return EngineLimits(
         max_running_requests=settings.max_running_requests,
         max_batched_tokens=settings.max_batched_tokens,
-        max_model_tokens=min(settings.max_model_tokens, config.max_positions),
+        max_model_tokens=min(settings.max_model_tokens, config.max_positions, total_blocks * settings.block_tokens),
         block_tokens=settings.block_tokens,
-        total_blocks=settings.kv_cache_blocks,
+        total_blocks=total_blocks,
     )
 
 
 def _allocate(config: ModelConfig, settings: WorkerSettings, device: torch.device) -> KVArena:
-    # A device pads its batches with rows that write to a block of their own.
-    blocks = settings.kv_cache_blocks + (device.type != "cpu")
+    block_bytes = bytes_of_block(config, settings.block_tokens, settings.dtype)
+    blocks = cache_blocks(settings.kv_cache_blocks, block_bytes, device)
     try:
-        return KVArena.allocate(config, blocks, settings.block_tokens, settings.dtype, device)
+        return KVArena.allocate(config, blocks + _padding_blocks(device), settings.block_tokens, settings.dtype, device)
     except RuntimeError as error:
         raise SettingsError(
             f"TIERLINE_KV_CACHE_BLOCKS is {settings.kv_cache_blocks}: the memory does not hold so many blocks, lower it"
         ) from error
+
+
+def _padding_blocks(device: torch.device) -> int:
+    """Return how many blocks no request gets: a GPU's batches are padded with rows that write to one of their own."""
+    return 0 if device.type == "cpu" else 1
 
 
 def _fastest(executor: Executes, plan: BatchPlan) -> float:

@@ -13,12 +13,13 @@ from tierline.artifacts import default_cache_dir
 from tierline_worker.errors import SettingsError
 
 QUANTIZATIONS = ("None", "Int8", "Int4")
+_MOST_CACHE_TOKENS = 10_485_760
 DTYPES = {"Float32": torch.float32, "BFloat16": torch.bfloat16, "Float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What one worker serves and how large it is."""
+    """What one worker serves and how large it is; `kv_cache_blocks` 0 means all that a GPU has memory for."""
 
     model_source: str
     model_name: str
@@ -57,8 +58,9 @@ class WorkerSettings:
         source = read.text("TIERLINE_MODEL_SOURCE", "")
         if not source:
             raise SettingsError("TIERLINE_MODEL_SOURCE is not set: set it to the fleet's model.source")
-        blocks = read.integer("TIERLINE_KV_CACHE_BLOCKS", 1024, 2, 10_000_000)
+        blocks = read.integer("TIERLINE_KV_CACHE_BLOCKS", 1024, 0, 10_000_000)
         block_tokens = read.integer("TIERLINE_BLOCK_TOKENS", 16, 1, 512)
+        cache_tokens = blocks * block_tokens or _MOST_CACHE_TOKENS
         settings = WorkerSettings(
             model_source=source,
             model_name=read.text("TIERLINE_MODEL_NAME", source),
@@ -67,9 +69,7 @@ class WorkerSettings:
             block_tokens=block_tokens,
             max_running_requests=read.integer("TIERLINE_MAX_RUNNING_REQUESTS", 32, 1, 65_536),
             max_batched_tokens=read.integer("TIERLINE_MAX_BATCHED_TOKENS", 512, 1, 1_048_576),
-            max_model_tokens=read.integer(
-                "TIERLINE_MAX_MODEL_TOKENS", min(8192, blocks * block_tokens), 2, blocks * block_tokens
-            ),
+            max_model_tokens=read.integer("TIERLINE_MAX_MODEL_TOKENS", min(8192, cache_tokens), 2, cache_tokens),
             threads=read.integer("TIERLINE_THREADS", 1, 1, 512),
             drain_seconds=read.integer("TIERLINE_DRAIN_SECONDS", 30, 0, 86_400),
             stall_seconds=read.integer("TIERLINE_STALL_SECONDS", 30, 1, 3_600),
@@ -102,6 +102,8 @@ def termination_log(environ: Mapping[str, str]) -> Path | None:
 
 
 def _consistent(settings: WorkerSettings) -> WorkerSettings:
+    if settings.kv_cache_blocks == 1:
+        raise SettingsError("TIERLINE_KV_CACHE_BLOCKS is 1: set it to 2 or more, or to 0 for all that fit on a GPU")
     if settings.max_batched_tokens < settings.max_running_requests:
         raise SettingsError(
             f"TIERLINE_MAX_BATCHED_TOKENS is {settings.max_batched_tokens}: "

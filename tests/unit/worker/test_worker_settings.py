@@ -44,7 +44,7 @@ def test_what_the_operator_sets_is_read():
     [
         ("TIERLINE_MODEL_SOURCE", "", "set it to the fleet's model.source"),
         ("TIERLINE_MODEL_DTYPE", "Int4", "Float32, BFloat16, Float16"),
-        ("TIERLINE_KV_CACHE_BLOCKS", "0", "from 2 to 10000000"),
+        ("TIERLINE_KV_CACHE_BLOCKS", "1", "2 or more, or to 0"),
         ("TIERLINE_KV_CACHE_BLOCKS", "many", "'many'"),
         ("TIERLINE_BLOCK_TOKENS", "-4", "from 1 to 512"),
         ("TIERLINE_MAX_RUNNING_REQUESTS", "1.5", "from 1 to 65536"),
