@@ -5,6 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 from tierline.bench.protocol import Done, Load, Setup, Stream, StreamTimes
 from tierline.wire.credits import blocks_for
@@ -42,6 +43,7 @@ def environment(setup: Setup) -> dict[str, str]:
         "TIERLINE_MAX_RUNNING_REQUESTS": str(setup.max_running_requests),
         "TIERLINE_MAX_BATCHED_TOKENS": str(setup.max_batched_tokens),
         "TIERLINE_MAX_DRAFT_TOKENS": str(setup.max_draft_tokens),
+        "TIERLINE_ADAPTERS": ",".join(f"{Path(folder).name}={folder}" for folder in setup.adapters),
         "TIERLINE_MAX_ADAPTERS": str(len(setup.adapters)),
         "TIERLINE_MAX_ADAPTER_RANK": str(max(setup.adapter_rank, 1)),
     }
@@ -52,7 +54,7 @@ class Driver:
 
     def __init__(self, engine: Engine, adapters: tuple[str, ...] = (), clock: Callable[[], float] = time.perf_counter):
         self._engine = engine
-        self._adapters = adapters
+        self._adapters = tuple(Path(folder).name for folder in adapters)
         self._clock = clock
         self._loads = 0
 
