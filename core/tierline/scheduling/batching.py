@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tierline.scheduling.adapter_room import AdapterRoom
 from tierline.scheduling.drafting import Drafting
 from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
-from tierline.scheduling.plans import Admitted, BatchPlan, EngineLimits
+from tierline.scheduling.plans import AdapterLoad, Admitted, BatchPlan, EngineLimits
 from tierline.scheduling.preemption import Preemptor
 from tierline.scheduling.shedding import TokenLimit
 from tierline.scheduling.slots import Phase, SlotTable
@@ -31,8 +32,9 @@ INFEASIBLE_STRETCH = 1.25
 @dataclass(slots=True)
 class Batch:
     """An iteration in the making. `chunk_budget_ms` is the time that is left for prompts, `chunks` are rows
-    (slot, start, count, complete), `partial` counts prompts that stay unfinished. `drafts` are those of `decodes`,
-    empty if there are none, and `epoch` the switch's (see `speculation_switch`)."""
+    (slot, start, count, complete), `partial` counts prompts that stay unfinished, `kept_places` adapters for
+    which a place must be left. `drafts` are those of `decodes`, empty if there are none, and `epoch` the switch's (see
+    `speculation_switch`)."""
 
     iteration: int
     decodes: NDArray[np.int64]
@@ -42,6 +44,8 @@ class Batch:
     chunks: list[tuple[int, int, int, bool]] = field(default_factory=list)
     updates: list[NDArray[np.int32]] = field(default_factory=list)
     admitted: list[Admitted] = field(default_factory=list)
+    adapters: list[AdapterLoad] = field(default_factory=list)
+    kept_places: int = 0
     partial: int = 0
     drafts: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     epoch: int = 0
@@ -63,6 +67,7 @@ def batch_features(plan: BatchPlan) -> BatchFeatures:
         float(plan.starts[:decodes].sum()) + decodes,
         drafts,
         drafts,
+        adapter_tokens=float(plan.adapter_tokens),
     )
 
 
@@ -77,8 +82,10 @@ class BatchPlanner:
         preemptor: Preemptor,
         latency: LatencyModel,
         *,
+        adapters: AdapterRoom,
         drafting: Drafting | None = None,
     ) -> None:
+        self._adapters = adapters
         self._limits = limits
         self._slots = slots
         self._memory = memory
@@ -126,6 +133,8 @@ class BatchPlanner:
             return decodes, []
         fed = starved
         if len(starved) > memory.free:
+            self._adapters.spare(len(starved) - memory.free)
+        if len(starved) > memory.free:
             fed = self._preemptor.make_room(starved)
             going = (slots.phase[decodes] == Phase.RUNNING) & ~np.isin(decodes, np.setdiff1d(starved, fed))
             decodes = decodes[going]
@@ -152,11 +161,13 @@ class BatchPlanner:
                 continue
             if count < self._slots.known[slot] and batch.partial >= self._limits.max_partial_prefills:
                 continue
-            if self._blocks_are_there(slot, promised):
+            if self._blocks_are_there(slot, promised, batch.kept_places):
                 self._admit(batch, slot, count)
                 self._slots.bypassed[skipped] += 1
                 continue
-            promised += self._promise(slot)
+            if self._adapters.residency.place_is_there(slot):
+                promised += self._promise(slot)
+                batch.kept_places += self._adapters.residency.missing_pages(slot) > 0
             skipped.append(slot)
             if self._slots.bypassed[slot] >= BYPASS_LIMIT:
                 break
@@ -183,14 +194,14 @@ class BatchPlanner:
         if self._slots.phase[slot] == Phase.RUNNING:
             self._add_chunk(batch, slot, count)
 
-    def _blocks_are_there(self, slot: int, promised: int) -> bool:
-        """Say whether `slot` can start; when a lower priority must yield for it and can at once, it is parked here."""
-        if not self._preemptor.may_reserve(slot):
+    def _blocks_are_there(self, slot: int, promised: int, kept_places: int) -> bool:
+        """Say whether `slot` can start; what must yield for it and can at once does so here."""
+        if not self._adapters.guarantees(slot, kept_places):
             return False
-        missing = self._needed_blocks(slot) + promised - self._memory.free
-        if missing <= 0:
+        needed = self._needed_blocks(slot) + promised
+        if needed <= self._memory.free:
             return True
-        self._preemptor.claim(slot, missing)
+        self._adapters.claim(slot, needed)
         return self._needed_blocks(slot) + promised <= self._memory.free
 
     def _promise(self, slot: int) -> int:
@@ -199,15 +210,19 @@ class BatchPlanner:
         return needed if needed <= self._memory.free + self._memory.cooling else 0
 
     def _needed_blocks(self, slot: int) -> int:
-        """Blocks of the whole context, and some air for those who run, else an admission ends in a preemption."""
+        """Blocks of the whole context and of an adapter to be loaded, and some air for those who run, else an admission
+        ends in a preemption."""
         running = int(np.count_nonzero(self._slots.phase == Phase.RUNNING))
+        pages = self._adapters.residency.missing_pages(slot)
         air = min(running, self._limits.total_blocks // 32)
-        return blocks_for(int(self._slots.known[slot]), self._limits.block_tokens) + air
+        return blocks_for(int(self._slots.known[slot]), self._limits.block_tokens) + pages + air
 
     def _admit(self, batch: Batch, slot: int, count: int) -> None:
         slots = self._slots
         slots.phase[slot] = Phase.RUNNING
         slots.bypassed[slot] = 0
+        if (load := self._adapters.residency.load(slot, batch.iteration)) is not None:
+            batch.adapters.append(load)
         batch.updates.append(self._memory.append(slot, blocks_for(int(slots.known[slot]), self._limits.block_tokens)))
         if not slots.announced[slot]:
             slots.announced[slot] = True

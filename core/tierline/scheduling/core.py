@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tierline.scheduling.adapter_room import AdapterRoom
+from tierline.scheduling.adapters import NONE, AdapterResidency
 from tierline.scheduling.batching import Batch, BatchPlanner, batch_features
 from tierline.scheduling.counters import EngineCounters
 from tierline.scheduling.drafting import Drafting, with_drafts
@@ -51,29 +53,37 @@ class SchedulerCore:
         self.slots = SlotTable(limits)
         self.memory = MemoryManager(limits, self.counters)
         self.preemptor = Preemptor(self.slots, self.memory)
+        self.adapters = AdapterResidency(limits.max_adapters, self.slots, self.memory, self.counters)
         self.in_flight: deque[InFlight] = deque()
         self.iteration = 0
         self.draining = False
         self.drafting = Drafting(limits, self.slots, self.memory, latency) if limits.max_draft_tokens else None
-        self._planner = planner(limits, self.slots, self.memory, self.preemptor, latency, drafting=self.drafting)
+        room = AdapterRoom(self.adapters, self.memory, self.preemptor)
+        self._planner = planner(
+            limits, self.slots, self.memory, self.preemptor, latency, adapters=room, drafting=self.drafting
+        )
         self._last_iteration_ms = 0.0
         self._feed = Feed(limits)
 
     def submit(self, request: EngineRequest) -> NackReason | None:
         """Take a request, or say why not. Raises `InvalidEngineRequest` when nothing could be computed for it.
 
-        A request that could never run, because the model's window or the whole pool is too small, is `TooLong`.
+        A request that could never run, because the model's window or the whole pool (its adapter's pages included) is
+        too small, is `TooLong`.
         """
         _check(request)
         if self.draining:
             return NackReason.DRAINING
         if request.request_id in self.slots.slot_of:
             return NackReason.DUPLICATE
+        if request.adapter and not self.adapters.serves(request.adapter):
+            return NackReason.UNKNOWN_ADAPTER
         if self._can_never_fit(request):
             return NackReason.TOO_LONG
         if not self.slots.free:
             return NackReason.NO_SLOT
         slot = self.slots.add(request)
+        self.adapters.assign(slot, request.adapter)
         if self.drafting is not None:
             self.drafting.start(slot)
         self._feed.submitted(request.context_tokens)
@@ -149,11 +159,15 @@ class SchedulerCore:
 
     @property
     def free_blocks(self) -> int:
-        """Blocks that neither belong to a request nor will be needed for the context of one that waits."""
+        """Blocks that neither belong to a request nor will be needed for the context of one that waits.
+
+        Adapters that no running request uses give theirs back when a request needs them.
+        """
         slots = self.slots
         waiting = (slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED)
         promised = -(-slots.known[waiting] // self.limits.block_tokens)
-        return max(self.memory.total - self.memory.used - int(promised.sum()), 0)
+        unused = self.adapters.unused_pages if self.limits.max_adapters else 0
+        return max(self.memory.total - self.memory.used + unused - int(promised.sum()), 0)
 
     @property
     def backlog_tokens(self) -> int:
@@ -186,6 +200,7 @@ class SchedulerCore:
 
     def _can_never_fit(self, request: EngineRequest) -> bool:
         needed = blocks_for(request.max_total_tokens - 1, self.limits.block_tokens)
+        needed += self.adapters.pages_of(request.adapter)
         return request.max_total_tokens > self.limits.max_model_tokens or needed > self.memory.total
 
     def _plan_of(self, batch: Batch) -> BatchPlan:
@@ -196,7 +211,18 @@ class SchedulerCore:
         counts = np.concatenate((np.ones(decodes, np.int32), chunks[:, 2]), dtype=np.int32)
         samples = np.concatenate((np.ones(decodes, np.bool_), chunks[:, 3] != 0))
         updates = np.concatenate((self.memory.take_updates(), *batch.updates))
-        plan = BatchPlan(batch.iteration, slots, starts, counts, samples, updates, decodes, tuple(batch.admitted))
+        plan = BatchPlan(
+            batch.iteration,
+            slots,
+            starts,
+            counts,
+            samples,
+            updates,
+            decodes,
+            tuple(batch.admitted),
+            adapters=tuple(batch.adapters),
+            adapter_tokens=int(counts[self.adapters.of_slot[slots] != NONE].sum()),
+        )
         return with_drafts(plan, batch.drafts) if len(batch.drafts) else plan
 
     def _learn(self, flight: InFlight, result: IterationResult) -> None:
@@ -227,6 +253,7 @@ class SchedulerCore:
         barrier = int(self.slots.last_planned[slot])
         self.memory.release(slot, barrier)
         self.slots.end(slot)
+        self.adapters.released(slot)
         if not self.in_flight or barrier < self.in_flight[0].plan.iteration:
             self.slots.vacate(slot)
 

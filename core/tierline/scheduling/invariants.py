@@ -23,6 +23,7 @@ def check_invariants(core: SchedulerCore) -> None:
     _check_names(core)
     _check_slots(core)
     _check_tokens(core)
+    _check_adapters(core)
     _check_guarantees(core)
     _check_plans(core)
 
@@ -138,6 +139,20 @@ def _check_drafts(core: SchedulerCore) -> None:
             _require(bool((plan.counts > plan.drafts).all()), "a row of nothing but drafts")
             _require(not plan.drafts[: plan.decodes].any(), "a decode row with drafts")
     _require(bool((core.slots.drafting == drafting).all()), "drafts and plans in flight disagree")
+
+
+def _check_adapters(core: SchedulerCore) -> None:
+    """Pages belong to one resident each; who runs finds its adapter; what an iteration in flight reads is kept."""
+    adapters, memory = core.adapters, core.memory
+    resident = {adapter.key: adapter.blocks for adapter in adapters.resident}
+    pages = [block for blocks in resident.values() for block in blocks]
+    _require(len(resident) <= adapters.limit, "more resident adapters than allowed")
+    _require(len(set(pages)) == len(pages) == memory.pages, "a page that is no adapter's, or two adapters'")
+    _require(bool((memory.state[pages] == BlockState.PAGE).all()), "an adapter lies in a block that is no page")
+    running = adapters.keys_of(core.slots.phase == Phase.RUNNING)
+    _require(set(running) <= set(resident), "a request runs without its adapter")
+    requests = {request.adapter for request in core.slots.requests if request is not None and request.adapter}
+    _require(all(adapters.known(key) for key in requests), "a request's adapter was forgotten")
 
 
 def _check_guarantees(core: SchedulerCore) -> None:

@@ -28,6 +28,8 @@ _PRIOR_VARIANCE = 1e6
 _MAX_TRACE = 1e9
 _SMALLEST_PRIOR_MS = 1e-12
 _UNBOUNDED_TOKENS = 2**31
+_ADAPTER_SHARE = 0.1
+"""Of a prefill token's time: what an adapter adds to a token before it was measured."""
 
 
 class BatchFeatures(NamedTuple):
@@ -121,6 +123,7 @@ class Roofline:
             1e3 * self.kv_bytes_per_token / (0.7 * self.bytes_per_second),
             1e3 * 2 * self.parameters / (0.6 * self.flops_per_second),
             1e3 * self.draft_weight_bytes / self.bytes_per_second,
+            _ADAPTER_SHARE * 1e3 * 2 * self.parameters / (0.6 * self.flops_per_second),
         )
 
 

@@ -6,10 +6,12 @@ finds its next block free or with a victim: whatever happens, one request finish
 taken by lowest priority, then least progress, since their context is computed again (request-level recompute).
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tierline.scheduling.memory import Blocks, MemoryManager
+from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.slots import Phase, SlotTable
 
 
@@ -31,36 +33,19 @@ class Preemptor:
             mask[fitting[np.lexsort((slots.arrival[fitting], -slots.priority[fitting]))[0]]] = True
         return mask
 
-    def may_reserve(self, slot: int) -> bool:
-        """Say whether the guarantees still fit into the pool, beside its pages, when `slot` starts."""
-        there = self._memory.total - self._memory.pages
-        needed = int(self._slots.full_blocks[slot])
-        if self._slots.preemptible[slot]:
-            return needed <= there
-        return int(self._slots.full_blocks[self.guaranteed()].sum()) + needed <= there
+    def lacking(self, slot: int, pages: int = 0) -> int:
+        """Return how many blocks the guarantees lack when `slot` starts and `pages` more are taken; 0 or less: none.
 
-    def take_pages(self, count: int) -> Blocks | None:
-        """Take `count` blocks for an adapter's weights; None while they are not free or requests are to have them.
-
-        What is guaranteed still fits beside the pages, and so does each request that is here, alone.
+        What is guaranteed fits beside all pages, and so does each running request alone: once all others have ended,
+        it is the one that is guaranteed.
         """
-        memory = self._memory
-        reserved = max(int(self._slots.full_blocks[self.guaranteed()].sum()), self._longest())
-        return memory.take_pages(count) if reserved + memory.pages + count <= memory.total else None
-
-    @property
-    def excess_pages(self) -> int:
-        """Pages that must be given back before the longest request here can run; it waits until then.
-
-        Adapters in no running request's use give theirs back when this is not 0: with nothing running that is all of
-        them, so that request starts at last.
-        """
-        return max(self._longest() + self._memory.pages - self._memory.total, 0)
-
-    def _longest(self) -> int:
         slots = self._slots
-        here = (slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED)
-        return int(slots.full_blocks[here].max(initial=0))
+        there = self._memory.total - self._memory.pages - pages
+        guaranteed = int(slots.full_blocks[self.guaranteed()].sum())
+        alone = int(slots.full_blocks[slots.phase == Phase.RUNNING].max(initial=0)) if pages else 0
+        own = int(slots.full_blocks[slot])
+        reserved = max(own, guaranteed if pages else 0) if slots.preemptible[slot] else guaranteed + own
+        return max(reserved, alone) - there
 
     def make_room(self, starved: NDArray[np.int64]) -> NDArray[np.int64]:
         """Park victims until each of `starved` has a block, free or cooling; returns those whose block is free now.
@@ -77,6 +62,16 @@ class Preemptor:
             if victim in hungry:
                 hungry.remove(victim)
         return np.array(hungry[: self._memory.free], np.int64)
+
+    def claim_group(self, slot: int, groups: Iterable[NDArray[np.int64]]) -> None:
+        """Park all of the first group whose every member is of strictly lower priority than waiting `slot`."""
+        victims = self._victims(self.guaranteed())
+        victims = victims[self._slots.priority[victims] < self._slots.priority[slot]]
+        for group in groups:
+            if np.isin(group, victims).all():
+                for victim in group.tolist():
+                    self.park(victim)
+                return
 
     def claim(self, slot: int, missing: int) -> None:
         """Park requests of strictly lower priority than waiting `slot`, if that yields `missing` blocks in the end."""

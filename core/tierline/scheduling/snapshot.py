@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
+from tierline.scheduling.adapters import AdaptersSnapshot
 from tierline.scheduling.core import InFlight, SchedulerCore
 from tierline.scheduling.drafting import DraftingSnapshot
 from tierline.scheduling.latency import LatencyModel
@@ -21,6 +22,7 @@ class CoreSnapshot:
     limits: EngineLimits
     slots: SlotsSnapshot
     memory: MemorySnapshot
+    adapters: AdaptersSnapshot
     in_flight: tuple[InFlight, ...]
     iteration: int
     draining: bool
@@ -34,6 +36,7 @@ def take_snapshot(core: SchedulerCore) -> CoreSnapshot:
         core.limits,
         core.slots.snapshot(),
         core.memory.snapshot(),
+        core.adapters.snapshot(),
         tuple(core.in_flight),
         core.iteration,
         core.draining,
@@ -47,6 +50,7 @@ def rebuild(snapshot: CoreSnapshot, latency: LatencyModel) -> SchedulerCore:
     core = SchedulerCore(snapshot.limits, latency)
     core.slots.restore(snapshot.slots)
     core.memory.restore(snapshot.memory)
+    core.adapters.restore(snapshot.adapters)
     core.in_flight = deque(snapshot.in_flight)
     core.iteration, core.draining = snapshot.iteration, snapshot.draining
     core.token_limit.tokens, core.token_limit.calm_iterations = snapshot.token_limit

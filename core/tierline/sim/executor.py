@@ -3,9 +3,11 @@
 Its KV cache holds, for each block position, the token and the position that were computed there. To sample, it reads a
 request's whole context through the block table: a block that was given away too early, a table entry that is missing
 or a position that was never computed makes `CorruptContext` instead of silently wrong tokens. The next token is a
-function of the whole context, so preemption, chunking and moves must not change it.
+function of the whole context, so preemption, chunking and moves must not change it. Adapters' pages are written into
+the same cache and must be whole whenever a row of theirs is computed.
 """
 
+import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +33,11 @@ def next_token(context: NDArray[np.int64]) -> int:
     return int((context % VOCABULARY * weights % VOCABULARY).sum() % VOCABULARY)
 
 
+def _mark_of(adapter: str) -> int:
+    """Return what an adapter's pages are filled with: no token or position is negative but -1."""
+    return -2 - zlib.crc32(adapter.encode())
+
+
 @dataclass(frozen=True, slots=True)
 class Executed:
     """An iteration's outcome: `given[i]` is what row i sampled, several tokens where drafts were accepted."""
@@ -47,8 +54,8 @@ class Executed:
 class FakeExecutor:
     """Executes plans in order; `begin` takes a plan over at once, as an engine planning one step ahead does.
 
-    `known_ids` returns the prompt and emitted token ids of an admitted request. `is_stop` says which token ends one.
-    `propose` drafts: of a request and its tokens, up to so many that may follow.
+    `known_ids` returns the prompt and emitted token ids of an admitted request, `adapter_of` its adapter. `is_stop`
+    says which token ends one. `propose` drafts: of a request and its tokens, up to so many that may follow.
     """
 
     def __init__(
@@ -59,6 +66,7 @@ class FakeExecutor:
         is_stop: Callable[[str, int], bool] = lambda _request_id, _token: False,
         *,
         propose: Callable[[str, NDArray[np.int64], int], Sequence[int]] = lambda _request_id, _tokens, _most: (),
+        adapter_of: Callable[[str], str] = lambda _request_id: "",
     ) -> None:
         slots = limits.max_running_requests
         self.block_table = np.full((slots, limits.blocks_per_request), -1, np.int32)
@@ -69,6 +77,8 @@ class FakeExecutor:
         self._known_ids = known_ids
         self._is_stop = is_stop
         self._propose = propose
+        self._adapter_of = adapter_of
+        self._adapters: dict[str, NDArray[np.int32]] = {}
         self._request_of = [""] * slots
         self._begun: deque[BatchPlan] = deque()
 
@@ -88,11 +98,13 @@ class FakeExecutor:
             self._tokens[admitted.slot] = -1
             self._tokens[admitted.slot, : len(ids)] = ids
             self._request_of[admitted.slot] = admitted.request_id
+        self._load_adapters(plan)
         slots, indexes, blocks = plan.block_updates.T
         self.block_table[slots, indexes] = blocks
 
     def compute(self, plan: BatchPlan) -> Executed:
         """Compute a plan whose deltas were applied; the same rows give the same again."""
+        self._check_adapters(plan)
         drafts = plan.drafts if len(plan.drafts) else np.zeros(len(plan.slots), np.int32)
         ends = (plan.starts + plan.counts - drafts).tolist()
         proposed = [self._drafts_of(*row) for row in zip(plan.slots.tolist(), ends, drafts.tolist(), strict=True)]
@@ -110,6 +122,22 @@ class FakeExecutor:
             np.array([len(proposal) for proposal in proposed], np.int32),
         )
         return Executed(result, tuple(given))
+
+    def _load_adapters(self, plan: BatchPlan) -> None:
+        for load in plan.adapters:
+            self._adapters[load.adapter] = load.blocks
+            self._by_block[load.blocks] = _mark_of(load.adapter)
+
+    def _check_adapters(self, plan: BatchPlan) -> None:
+        for slot in plan.slots.tolist():
+            adapter = self._adapter_of(self._request_of[slot])
+            if adapter and (self._by_block[self._adapters[adapter]] != _mark_of(adapter)).any():
+                raise CorruptContext(f"slot {slot}: adapter {adapter} was overwritten while it is in use")
+
+    @property
+    def _by_block(self) -> NDArray[np.int64]:
+        """The cache as [blocks, numbers of a block]."""
+        return self._cache.reshape(-1, 2 * self._block_tokens)
 
     def _drafts_of(self, slot: int, end: int, most: int) -> list[int]:
         proposal = self._propose(self._request_of[slot], self._tokens[slot, :end], most) if most else ()

@@ -133,6 +133,7 @@ class NackReason(StrEnum):
     DRAINING = "Draining"
     TOO_LONG = "TooLong"
     DUPLICATE = "Duplicate"
+    UNKNOWN_ADAPTER = "UnknownAdapter"
 
 
 class Nack(Frame, frozen=True, tag="nack"):

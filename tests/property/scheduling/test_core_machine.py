@@ -35,6 +35,7 @@ SHAPES = st.builds(
     tpot_budget_ms=st.sampled_from([5.0, 9.0, 30.0, float("inf")]),
     preemptible=st.booleans(),
     speculate=st.booleans(),
+    adapter=st.sampled_from(["", "", "", "red", "green", "blue"]),
 )
 
 
@@ -69,6 +70,7 @@ class CoreMachine(RuleBasedStateMachine):
         budget=st.integers(0, 20),
         partial=st.integers(1, 3),
         drafts=st.sampled_from([0, 1, 4]),
+        adapters=st.integers(0, 3),
     )
     def start(self, **sizes: int) -> None:
         slots = sizes["slots"]
@@ -80,6 +82,7 @@ class CoreMachine(RuleBasedStateMachine):
             total_blocks=sizes["blocks"],
             max_partial_prefills=sizes["partial"],
             max_draft_tokens=sizes["drafts"],
+            max_adapters=sizes["adapters"],
         )
         self.core = CheckedSchedulerCore(self.limits, LatencyModel(TRUTH))
         if self.core.drafting is not None:
@@ -90,8 +93,14 @@ class CoreMachine(RuleBasedStateMachine):
         self.ended: dict[str, str] = {}
         self.plans: deque[tuple[BatchPlan, list[str]]] = deque()
         self.device = FakeExecutor(
-            self.limits, TRUTH, self.ids.__getitem__, lambda _id, token: is_stop(token), propose=proposals
+            self.limits,
+            TRUTH,
+            self.ids.__getitem__,
+            lambda _id, token: is_stop(token),
+            propose=proposals,
+            adapter_of=self.adapter_of,
         )
+        self.served: dict[str, int] = {}
 
     @rule(shapes=st.lists(SHAPES, min_size=1, max_size=4), steps=st.integers(0, 12), ahead=st.booleans())
     def submit_and_run(self, shapes: list[EngineRequest], steps: int, ahead: bool) -> None:
@@ -103,16 +112,44 @@ class CoreMachine(RuleBasedStateMachine):
             if len(self.plans) > ahead:
                 self.commit()
 
+    def adapter_of(self, name: str) -> str:
+        return self.requests[name].adapter
+
+    @rule(key=st.sampled_from(["red", "green", "blue"]), pages=st.integers(1, 24))
+    def load_adapter(self, key: str, pages: int) -> None:
+        self.load_adapter_of(key, pages)
+
+    def load_adapter_of(self, key: str, pages: int) -> None:
+        pages = self.core.adapters.pages_of(key) if self.core.adapters.known(key) else pages
+        refused = self.core.adapters.register(key, pages)
+        check_invariants(self.core)
+        assert bool(refused) == (not self.limits.max_adapters or pages >= self.limits.total_blocks)
+        if not refused:
+            self.served[key] = pages
+
+    @precondition(lambda self: self.served)
+    @rule(data=st.data())
+    def unload_adapter(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.served)))
+        del self.served[key]
+        self.core.adapters.retire(key)
+        check_invariants(self.core)
+        assert not self.core.adapters.serves(key)
+
     @rule(shape=SHAPES)
     def submit(self, shape: EngineRequest) -> None:
         name = f"r{len(self.requests)}"
         request = replace(shape, request_id=name, max_output_tokens=shape.emitted_tokens + shape.max_output_tokens)
         ids = [(len(self.requests) * 131 + index * 7 + 1) % 997 for index in range(request.context_tokens)]
         total, blocks = request.max_total_tokens, -(-(request.max_total_tokens - 1) // self.limits.block_tokens)
+        unknown = bool(request.adapter) and request.adapter not in self.served
+        blocks += self.served.get(request.adapter, 0)
         too_long = total > self.limits.max_model_tokens or blocks > self.limits.total_blocks
         free = self.core.free_requests
         refused = self.core.submit(request)
-        if refused is None:
+        if unknown:
+            assert refused is NackReason.UNKNOWN_ADAPTER
+        elif refused is None:
             assert not too_long
             assert free
             self.requests[name], self.ids[name], self.given[name] = request, ids, []
@@ -128,6 +165,7 @@ class CoreMachine(RuleBasedStateMachine):
             assert_same_plan(plan, twin.plan(0.0))
             assert take_snapshot(twin).slots == take_snapshot(self.core).slots
             assert take_snapshot(twin).memory == take_snapshot(self.core).memory
+            assert take_snapshot(twin).adapters == take_snapshot(self.core).adapters
         if plan is not None:
             names = [self.core.slots.request(slot).request_id for slot in plan.slots.tolist()]
             self.device.begin(plan)
@@ -159,6 +197,12 @@ class CoreMachine(RuleBasedStateMachine):
         for name in set(self.requests) - set(self.ended):
             assert self.core.submit(self.requests[name]) is NackReason.DUPLICATE
 
+    @invariant()
+    def who_is_here_finds_its_adapter(self) -> None:
+        if hasattr(self, "core"):
+            kept = {self.requests[name].adapter for name in set(self.requests) - set(self.ended)} - {""}
+            assert all(self.core.adapters.known(key) for key in kept)
+
     def rebuilt(self) -> SchedulerCore:
         snapshot = take_snapshot(self.core)
         twin = rebuild(snapshot, self.core.latency)
@@ -184,6 +228,9 @@ class CoreMachine(RuleBasedStateMachine):
             if self.plans:
                 self.commit()
         assert self.core.empty
+        assert self.core.memory.free + self.core.adapters.unused_pages == self.limits.total_blocks
+        for key in self.served:
+            self.core.adapters.retire(key)
         assert self.core.memory.free == self.limits.total_blocks
         assert self.core.free_requests == self.limits.max_running_requests
         for name, request in self.requests.items():

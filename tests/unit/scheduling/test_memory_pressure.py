@@ -68,29 +68,3 @@ class TestMemoryPressure:
             assert core.slots.slot_of.items() <= slot_of.items()
         assert parked
         assert announced == ["a", "b"]
-
-
-class TestPages:
-    def test_pages_leave_what_running_requests_are_guaranteed(self) -> None:
-        core = core_of(total_blocks=12)
-        core.submit(request("a", 4, 17, preemptible=False))
-        step(core)
-        assert core.preemptor.take_pages(8) is None
-        assert core.preemptor.take_pages(7) is not None
-
-    def test_pages_leave_the_room_that_the_longest_request_here_needs(self) -> None:
-        core = core_of(total_blocks=12)
-        core.submit(request("a", 4, 29))
-        assert core.preemptor.take_pages(5) is None
-        assert core.preemptor.take_pages(4) is not None
-
-    def test_a_request_that_came_after_the_pages_says_how_many_must_go(self) -> None:
-        core = core_of(total_blocks=12)
-        pages = core.preemptor.take_pages(8)
-        assert pages is not None
-        core.submit(request("long", 4, 25))
-        assert core.preemptor.excess_pages == 3
-        assert core.memory.used == 8
-        core.memory.give_pages(pages[:3])
-        assert core.preemptor.excess_pages == 0
-        assert set(rows(core, planned(core))) == {"long"}
