@@ -16,6 +16,7 @@ from tierline.scheduling.acceptance import AcceptanceSnapshot
 from tierline.scheduling.core import MAX_IN_FLIGHT, SchedulerCore
 from tierline.scheduling.invariants import CheckedSchedulerCore, check_invariants
 from tierline.scheduling.latency import Coefficients, LatencyModel
+from tierline.scheduling.memory import BlockState
 from tierline.scheduling.plans import BatchPlan, EngineLimits, EngineRequest
 from tierline.scheduling.snapshot import rebuild, take_snapshot
 from tierline.sim.executor import FakeExecutor, next_token
@@ -92,6 +93,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.given: dict[str, list[int]] = {}
         self.ended: dict[str, str] = {}
         self.plans: deque[tuple[BatchPlan, list[str]]] = deque()
+        self.read: deque[list[int]] = deque()
         self.device = FakeExecutor(
             self.limits,
             TRUTH,
@@ -170,11 +172,13 @@ class CoreMachine(RuleBasedStateMachine):
             names = [self.core.slots.request(slot).request_id for slot in plan.slots.tolist()]
             self.device.begin(plan)
             self.plans.append((plan, names))
+            self.read.append(self.pages_read(names))
 
     @precondition(lambda self: self.plans)
     @rule()
     def commit(self) -> None:
         _, names = self.plans.popleft()
+        self.read.popleft()
         executed = self.device.finish()
         committed = self.core.commit(executed.result)
         for row in committed.delivered:
@@ -196,6 +200,16 @@ class CoreMachine(RuleBasedStateMachine):
     def duplicate(self) -> None:
         for name in set(self.requests) - set(self.ended):
             assert self.core.submit(self.requests[name]) is NackReason.DUPLICATE
+
+    def pages_read(self, names: list[str]) -> list[int]:
+        used = {self.requests[name].adapter for name in names}
+        return [block for adapter in self.core.adapters.resident if adapter.key in used for block in adapter.blocks]
+
+    @invariant()
+    def pages_in_flight_are_nobody_elses(self) -> None:
+        if hasattr(self, "core"):
+            kept = (BlockState.PAGE, BlockState.COOLING)
+            assert all(np.isin(self.core.memory.state[blocks], kept).all() for blocks in self.read if blocks)
 
     @invariant()
     def who_is_here_finds_its_adapter(self) -> None:
