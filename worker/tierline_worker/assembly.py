@@ -9,18 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from tierline.artifacts import resolve
+from tierline.artifacts import resolve, resolve_adapter
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import LatencyModel, Roofline
 from tierline.scheduling.plans import BatchPlan, EngineLimits
 from tierline.wire.frames import Sampling
+from tierline_worker.adapters.catalog import AdapterCatalog
+from tierline_worker.adapters.loading import AdapterFormat, name_problem
+from tierline_worker.adapters.resident import ResidentAdapters
 from tierline_worker.attention.cpu import CPUAttention
 from tierline_worker.device.choice import choose_device, gpu_executor_maker
 from tierline_worker.device.memory import bytes_of_block, cache_blocks
 from tierline_worker.engine.engine import Engine, Identity
 from tierline_worker.engine.flights import Executes
 from tierline_worker.engine.health import Progress
-from tierline_worker.errors import SettingsError
+from tierline_worker.errors import AdapterError, SettingsError
 from tierline_worker.executor import Executor
 from tierline_worker.kv_arena import KVArena
 from tierline_worker.metrics import WorkerMetrics
@@ -42,12 +45,15 @@ class Loaded:
     model: Decoder
     executor: Executes
     limits: EngineLimits
+    adapters: AdapterCatalog
+    adapter_format: AdapterFormat
 
 
 def load(settings: WorkerSettings) -> Loaded:
     """Fetch and load the model and allocate its KV arena.
 
-    Raises `ModelSourceError` or `ModelError` for the model, `SettingsError` when the arena does not fit.
+    Raises `ModelSourceError` or `ModelError` for the model, `SettingsError` when the arena does not fit,
+    `AdapterSourceError` or `AdapterError` for the adapters to begin with.
     """
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
@@ -59,9 +65,32 @@ def load(settings: WorkerSettings) -> Loaded:
     slots = SlotTable(
         limits.max_running_requests, limits.max_model_tokens, limits.block_tokens, model.config.eos_token_ids
     )
+    resident = ResidentAdapters(arena.block_rows)
+    fits = AdapterFormat(model.config, arena.block_rows.shape[1], arena.pages.dtype, settings.max_adapter_rank)
+    catalog = _first_adapters(settings, fits, resident)
     if device.type == "cuda":
-        return Loaded(model, gpu_executor_maker()(model, arena, slots), limits)
-    return Loaded(model, Executor(model, CPUAttention(arena), slots, limits.block_tokens), limits)
+        _refuse_adapters(settings)
+        return Loaded(model, gpu_executor_maker()(model, arena, slots), limits, catalog, fits)
+    executor = Executor(model, CPUAttention(arena), slots, limits.block_tokens, resident)
+    return Loaded(model, executor, limits, catalog, fits)
+
+
+def _refuse_adapters(settings: WorkerSettings) -> None:
+    if settings.max_adapters:
+        raise SettingsError(
+            f"TIERLINE_MAX_ADAPTERS is {settings.max_adapters}: adapters are computed on CPUs only; "
+            "set it to 0, or TIERLINE_DEVICE to cpu"
+        )
+
+
+def _first_adapters(settings: WorkerSettings, fits: AdapterFormat, resident: ResidentAdapters) -> AdapterCatalog:
+    """Read the adapters that the pod's environment names; whoever wrote that may name any source."""
+    catalog = AdapterCatalog(resident.offered)
+    for name, source in settings.adapters:
+        if problem := name_problem(name, settings.model_name):
+            raise AdapterError(name, f"in TIERLINE_ADAPTERS, {problem}", "correct it")
+        catalog.offer(name, fits.read(resolve_adapter(source, settings.cache_dir)))
+    return catalog
 
 
 def build_engine(settings: WorkerSettings, loaded: Loaded, metrics: WorkerMetrics, progress: Progress) -> Engine:
@@ -77,6 +106,7 @@ def build_engine(settings: WorkerSettings, loaded: Loaded, metrics: WorkerMetric
         metrics=metrics,
         progress=progress,
         clock=time.monotonic,
+        adapters=loaded.adapters,
     )
 
 
@@ -110,6 +140,7 @@ def _limits(settings: WorkerSettings, config: ModelConfig, arena: KVArena) -> En
         max_model_tokens=min(settings.max_model_tokens, config.max_positions, total_blocks * settings.block_tokens),
         block_tokens=settings.block_tokens,
         total_blocks=total_blocks,
+        max_adapters=settings.max_adapters,
     )
 
 

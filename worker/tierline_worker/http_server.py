@@ -1,10 +1,13 @@
-"""The worker's HTTP side: probes and metrics."""
+"""The worker's HTTP side: probes, metrics and adapters."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
+
+from tierline_worker.adapters.endpoints import MAX_BODY_BYTES, add_adapter_routes
+from tierline_worker.adapters.loading import AdapterLoader
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,9 +33,13 @@ class Probes:
     metrics: Callable[[], bytes]
 
 
-async def serve_http(probes: Probes, host: str, port: int) -> web.AppRunner:
-    """Serve `/startupz`, `/readyz`, `/livez` and `/metrics`; the caller cleans the returned runner up."""
-    app = web.Application()
+async def serve_http(
+    probes: Probes, adapters: Callable[[], AdapterLoader | None], host: str, port: int
+) -> web.AppRunner:
+    """Serve `/startupz`, `/readyz`, `/livez`, `/metrics` and the adapters' endpoints; the caller cleans the returned
+    runner up."""
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
+    add_adapter_routes(app, adapters)
     for path, ask in (("/startupz", probes.startup), ("/readyz", probes.ready), ("/livez", probes.live)):
         app.router.add_get(path, _probe_handler(ask))
     app.router.add_get("/metrics", _metrics_handler(probes.metrics))

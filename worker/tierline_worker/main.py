@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import uvloop
 
-from tierline.artifacts import ModelSourceError
-from tierline_worker.errors import ModelError, SettingsError
+from tierline.artifacts import AdapterSourceError, ModelSourceError
+from tierline_worker.errors import AdapterError, ModelError, SettingsError
 from tierline_worker.settings import WorkerSettings, termination_log
 from tierline_worker.worker import Worker
 
@@ -33,7 +33,7 @@ def _run(environ: Mapping[str, str]) -> int:
         settings = WorkerSettings.from_env(environ)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_work(settings))
-    except (ModelError, ModelSourceError, SettingsError) as error:
+    except (AdapterError, AdapterSourceError, ModelError, ModelSourceError, SettingsError) as error:
         _say_last_words(str(error), environ)
         return EXIT_BAD_INPUT
     return 0

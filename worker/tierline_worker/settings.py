@@ -48,6 +48,8 @@ class WorkerSettings:
     slice_tokens: int = 128
     max_adapters: int = 0
     max_adapter_rank: int = 64
+    adapters: tuple[tuple[str, str], ...] = ()
+    adapter_sources: tuple[str, ...] = ()
     tensor_parallel: int = 1
     device: str = "auto"
 
@@ -89,6 +91,8 @@ class WorkerSettings:
             slice_tokens=read.integer("TIERLINE_SLICE_TOKENS", 128, 1, 65_536),
             max_adapters=read.integer("TIERLINE_MAX_ADAPTERS", 0, 0, 1024),
             max_adapter_rank=read.integer("TIERLINE_MAX_ADAPTER_RANK", 64, 1, 512),
+            adapters=read.pairs("TIERLINE_ADAPTERS"),
+            adapter_sources=read.sources("TIERLINE_ADAPTER_SOURCES"),
             tensor_parallel=read.integer("TIERLINE_TENSOR_PARALLEL", 1, 1, 16),
             device=read.device("TIERLINE_DEVICE", "auto"),
         )
@@ -108,6 +112,12 @@ def _consistent(settings: WorkerSettings) -> WorkerSettings:
         raise SettingsError(
             f"TIERLINE_MAX_BATCHED_TOKENS is {settings.max_batched_tokens}: "
             f"set it to TIERLINE_MAX_RUNNING_REQUESTS ({settings.max_running_requests}) or more"
+        )
+    if settings.adapters and not settings.max_adapters:
+        raise SettingsError("TIERLINE_ADAPTERS is set, but TIERLINE_MAX_ADAPTERS is 0: set the latter above 0")
+    if settings.max_adapters and settings.tensor_parallel > 1:
+        raise SettingsError(
+            "TIERLINE_MAX_ADAPTERS is above 0 with TIERLINE_TENSOR_PARALLEL: set one of them to its default"
         )
     return settings
 
@@ -140,6 +150,22 @@ class _Reader:
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", raw):
             raise SettingsError(f"{name} is {raw!r}: set it to auto, cpu, cuda or cuda:N")
         return raw
+
+    def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
+        """Read `name=source` entries, separated by commas."""
+        entries = [entry.strip() for entry in self.text(name, "").split(",") if entry.strip()]
+        pairs = [(key.strip(), value.strip()) for key, _, value in (entry.partition("=") for entry in entries)]
+        if any(not key or not value for key, value in pairs) or len({key for key, _ in pairs}) < len(pairs):
+            raise SettingsError(f"{name} is {self.text(name, '')!r}: list name=source, each name once, with commas")
+        return tuple(pairs)
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """Read allowed sources: absolute folders and beginnings of hub sources, separated by commas."""
+        entries = tuple(entry.strip() for entry in self.text(name, "").split(",") if entry.strip())
+        for entry in entries:
+            if not entry.startswith(("/", "hf://")):
+                raise SettingsError(f"{name} holds {entry!r}: list absolute folders and hf://ORG/ with commas")
+        return entries
 
     def dtype(self, name: str, default: str) -> torch.dtype:
         return DTYPES[self.choice(name, default, DTYPES)]

@@ -6,9 +6,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from aiohttp import web
 
+from tierline_worker.adapters.loading import AdapterFormat, AdapterLoader
 from tierline_worker.assembly import build_engine, load
 from tierline_worker.engine.engine import Engine
 from tierline_worker.engine.health import Progress
@@ -24,6 +26,8 @@ from tierline_worker.settings import WorkerSettings
 _LOG = logging.getLogger(__name__)
 _LOADING = Probe("the model is being loaded")
 
+T = TypeVar("T")
+
 
 class Worker:
     """Holds the parts together and answers the probes."""
@@ -34,6 +38,7 @@ class Worker:
         self._progress = Progress(settings.stall_seconds)
         self._engine: Engine | None = None
         self._server: GatewayServer | None = None
+        self._adapters: AdapterLoader | None = None
         self._draining = False
         self._stop = asyncio.Event()
         self._drained = asyncio.Event()
@@ -49,19 +54,28 @@ class Worker:
         loading = _in_thread(self._load)
         await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
-            engine_loop = await self._serve_gateways(loading.result())
+            engine, adapter_format = loading.result()
+            engine_loop = await self._serve_gateways(engine)
+            self._adapters = self._adapter_loader(adapter_format, engine_loop)
             _LOG.info("ready after %.1f s", time.monotonic() - began_s)
             await self._serve_until_stopped(engine_loop)
         stopping.cancel()
         await runner.cleanup()
 
-    def _load(self) -> Engine:
-        return build_engine(self._settings, load(self._settings), self._metrics, self._progress)
+    def _load(self) -> tuple[Engine, AdapterFormat]:
+        loaded = load(self._settings)
+        return build_engine(self._settings, loaded, self._metrics, self._progress), loaded.adapter_format
+
+    def _adapter_loader(self, fits: AdapterFormat, engine_loop: EngineLoop) -> AdapterLoader:
+        settings = self._settings
+        return AdapterLoader(
+            fits, engine_loop.post, settings.cache_dir, settings.adapter_sources, taken=settings.model_name
+        )
 
     async def _serve_probes(self) -> web.AppRunner:
         probes = Probes(self._startup, self._ready, self._live, self._render_metrics)
         try:
-            return await serve_http(probes, self._settings.bind_host, self._settings.http_port)
+            return await serve_http(probes, lambda: self._adapters, self._settings.bind_host, self._settings.http_port)
         except OSError as error:
             raise self._cannot_listen("TIERLINE_HTTP_PORT", error) from error
 
@@ -133,22 +147,22 @@ class Worker:
         return SettingsError(f"{variable}: cannot listen on {self._settings.bind_host} ({error}); choose a free port")
 
 
-def _in_thread(work: Callable[[], Engine]) -> asyncio.Future[Engine]:
+def _in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
     """Run `work` in a daemon thread: a load that hangs must not keep a worker from ending on a signal."""
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Engine] = loop.create_future()
+    future: asyncio.Future[T] = loop.create_future()
 
     def settle(action: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(lambda: None if future.done() else action())
 
     def run() -> None:
         try:
-            engine = work()
+            result = work()
         except Exception as error:  # noqa: BLE001 handed to whoever awaits
             failure = error
             settle(lambda: future.set_exception(failure))
         else:
-            settle(lambda: future.set_result(engine))
+            settle(lambda: future.set_result(result))
 
     threading.Thread(target=run, name="load", daemon=True).start()
     return future

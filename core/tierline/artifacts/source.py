@@ -14,6 +14,7 @@ class ModelSourceError(ValueError):
     def __init__(self, source: str, problem: str) -> None:
         super().__init__(f"{FIELD} {source!r}: {problem}")
         self.source = source
+        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)

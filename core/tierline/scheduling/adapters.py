@@ -24,6 +24,20 @@ from tierline.scheduling.plans import AdapterLoad
 from tierline.scheduling.slots import Phase, SlotTable
 
 NONE = -1
+_BEFORE_DIGEST = "@"
+
+
+def adapter_key(name: str, digest: str) -> str:
+    """Return the key of an adapter: its name and content, so that another one of that name is another adapter.
+
+    KV that was cached with one is never taken for the other's.
+    """
+    return f"{name}{_BEFORE_DIGEST}{digest}"
+
+
+def adapter_name(key: str) -> str:
+    """Return the name in a key."""
+    return key.rpartition(_BEFORE_DIGEST)[0] or key
 
 
 @dataclass(slots=True)

@@ -71,8 +71,15 @@ class Hello(Frame, frozen=True, tag="hello"):
     gateway_id: str
 
 
+class AdapterState(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
+    """A LoRA adapter that a worker serves; `resident` ones lie in its arena and start without being loaded."""
+
+    name: str
+    resident: bool = False
+
+
 class Welcome(Frame, frozen=True, tag="welcome"):
-    """The worker's answer to `Hello`: who it is and what it can hold."""
+    """The worker's answer to `Hello`: who it is, what it can hold, and the adapters it serves."""
 
     version: int
     worker_id: str
@@ -81,6 +88,7 @@ class Welcome(Frame, frozen=True, tag="welcome"):
     total_blocks: int
     max_model_tokens: int
     credits: "Credits"
+    adapters: tuple[AdapterState, ...] = ()
 
 
 class Refusal(Frame, frozen=True, tag="refusal"):
@@ -189,12 +197,16 @@ class Credits(msgspec.Struct, frozen=True):
 
 
 class Iteration(Frame, frozen=True, tag="iteration"):
-    """What one iteration gave this gateway, or a heartbeat when `tokens` is empty."""
+    """What one iteration gave this gateway, or a heartbeat when `tokens` is empty.
+
+    `adapters` are all that the worker serves when that or their residency changed, None when they are as told before.
+    """
 
     number: int
     signals: Signals
     credits: Credits
     tokens: tuple[TokenBatch, ...] = ()
+    adapters: tuple[AdapterState, ...] | None = None
 
 
 class Draining(Frame, frozen=True, tag="draining"):

@@ -15,12 +15,15 @@ from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.plans import BatchPlan, Committed, IterationResult
 from tierline.wire.frames import PROTOCOL_VERSION, Draining, Iteration, Refusal, TokenBatch, Welcome
 from tierline.wire.states import FinishReason
+from tierline_worker.adapters.catalog import AdapterCatalog
 from tierline_worker.engine.delivery import Delivery
 from tierline_worker.engine.flights import Executes, Flights, Landed
 from tierline_worker.engine.health import Progress
 from tierline_worker.engine.intake import Intake
 from tierline_worker.engine.ledger import CreditLedger
 from tierline_worker.engine.messages import (
+    AdapterOffered,
+    AdapterWithdrawn,
     Cancelled,
     DrainRequested,
     GatewayJoined,
@@ -58,18 +61,21 @@ class Engine:
         metrics: WorkerMetrics,
         progress: Progress,
         clock: Callable[[], float],
+        adapters: AdapterCatalog | None = None,
     ) -> None:
         self.snapshot = Snapshot()
         self._identity = identity
         self._new_core = new_core
         self._core = new_core()
+        self._adapters = adapters or AdapterCatalog()
+        self._adapters.register_all(self._core)
         self._flights = Flights(executor, clock)
         self._metrics = metrics
         self._progress = progress
         self._clock = clock
         self._roster = Roster()
         self._ledger = CreditLedger(self._core.limits.blocks_per_request)
-        self._intake = Intake(identity.vocab_size, self._roster, self._ledger, metrics)
+        self._intake = Intake(identity.vocab_size, self._roster, self._ledger, metrics, self._adapters)
         self._draining: Draining | None = None
         self.publish({})
 
@@ -96,6 +102,10 @@ class Engine:
                 found = self._roster.by_key.get(key_of(gateway, frame.request_id))
                 if found is not None and found.epoch == frame.epoch:
                     self._drop([found])
+            case AdapterOffered(name, adapter, replace, reply):
+                reply(self._adapters.add(self._core, name, adapter, replace))
+            case AdapterWithdrawn(name, reply):
+                reply(self._adapters.remove(self._core, name))
             case DrainRequested(deadline_ms, reason):
                 return self._drain(Draining(deadline_ms, reason))
         return []
@@ -118,11 +128,12 @@ class Engine:
         core = self._core
         self.snapshot = take_load(core)
         frames = []
+        adapters = self._adapters.news(core)
         for gateway in self._ledger:
             granted, changed = self._ledger.grant(gateway, core.grantable_requests, core.free_blocks)
             tokens = tuple(batches.get(gateway, ()))
-            if changed or tokens:
-                frame = Iteration(core.iteration, self.snapshot.signals, granted, tokens)
+            if changed or tokens or adapters is not None:
+                frame = Iteration(core.iteration, self.snapshot.signals, granted, tokens, adapters)
                 frames.append(Outgoing(gateway, frame))
         return frames
 
@@ -156,7 +167,7 @@ class Engine:
             request = self._roster.by_key[admitted.request_id]
             self._roster.by_slot[admitted.slot] = request
             request.scheduled_at = self._clock()
-            loads.append(SlotLoad(admitted.slot, request.token_ids, request.sampling))
+            loads.append(SlotLoad(admitted.slot, request.token_ids, request.sampling, request.adapter))
         return loads
 
     def _fail_rows(self, landed: Landed, delivery: Delivery) -> None:
@@ -193,6 +204,7 @@ class Engine:
             delivery.fail(request, error)
         self._flights.abandon()
         self._core = self._new_core()
+        self._adapters.register_all(self._core)
         if self._draining is not None:
             self._core.drain()
         return delivery
@@ -211,6 +223,7 @@ class Engine:
             total_blocks=limits.total_blocks,
             max_model_tokens=limits.max_model_tokens,
             credits=granted,
+            adapters=self._adapters.states(self._core),
         )
         first = Iteration(self._core.iteration, self._core.signals(), granted)
         return [Outgoing(gateway, welcome), Outgoing(gateway, first)]

@@ -1,9 +1,11 @@
 """Takes submits: starts them, or says at once why not."""
 
 from tierline.scheduling.core import SchedulerCore
+from tierline.scheduling.plans import EngineRequest
 from tierline.wire.credits import submit_cost_blocks
 from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch
 from tierline.wire.states import FinishReason
+from tierline_worker.adapters.catalog import AdapterCatalog
 from tierline_worker.engine.ledger import CreditLedger
 from tierline_worker.engine.messages import Outgoing
 from tierline_worker.engine.requests import Roster, engine_request, key_of, live_request, problem_of
@@ -13,7 +15,15 @@ from tierline_worker.metrics import WorkerMetrics
 class Intake:
     """The engine's door. Every submit is charged to its gateway's credit, also one that is refused."""
 
-    def __init__(self, vocab_size: int, roster: Roster, ledger: CreditLedger, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self,
+        vocab_size: int,
+        roster: Roster,
+        ledger: CreditLedger,
+        metrics: WorkerMetrics,
+        adapters: AdapterCatalog,
+    ) -> None:
+        self._adapters = adapters
         self._vocab_size = vocab_size
         self._roster = roster
         self._ledger = ledger
@@ -27,14 +37,17 @@ class Intake:
         cost_blocks = submit_cost_blocks(context, core.limits.block_tokens)
         self._ledger.spend(gateway, cost_blocks)
         reason = self._duplicate(core, gateway, frame)
+        adapter = self._adapters.key_of(frame.adapter)
         if reason is None:
             if ended := self._ended_already(frame):
                 return [self._end(core, gateway, ended)]
-            reason = self._submit(core, gateway, frame, cost_blocks, now_s)
+            reason = NackReason.UNKNOWN_ADAPTER
+            if adapter is not None:
+                reason = self._submit(core, engine_request(gateway, frame, now_s, adapter), cost_blocks)
         if reason is not None:
             self._metrics.refused(reason)
             return [Outgoing(gateway, Nack(frame.request_id, frame.epoch, reason))]
-        request = live_request(gateway, frame, now_s)
+        request = live_request(gateway, frame, now_s, adapter or "")
         self._roster.by_key[request.key] = request
         return []
 
@@ -59,13 +72,11 @@ class Intake:
             return TokenBatch(frame.request_id, frame.epoch, emitted, (), FinishReason.LENGTH)
         return None
 
-    def _submit(
-        self, core: SchedulerCore, gateway: int, frame: Submit, cost_blocks: int, now_s: float
-    ) -> NackReason | None:
+    def _submit(self, core: SchedulerCore, request: EngineRequest, cost_blocks: int) -> NackReason | None:
         # Alone on the worker it is started in any case: what is too long even then, the core knows.
         if self._roster.by_key and core.free_blocks < cost_blocks:
             return NackReason.NO_BLOCKS
-        return core.submit(engine_request(gateway, frame, now_s))
+        return core.submit(request)
 
     def _end(self, core: SchedulerCore, gateway: int, ended: TokenBatch) -> Outgoing:
         granted, _ = self._ledger.grant(gateway, core.grantable_requests, core.free_blocks)

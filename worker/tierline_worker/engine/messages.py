@@ -1,8 +1,10 @@
 """What the wire side tells the engine, and what the engine answers. A gateway is its connection, named by a number."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tierline.wire.frames import Cancel, Submit, WorkerFrame
+from tierline_worker.adapters.pages import PagedAdapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,25 @@ class DrainRequested:
     reason: str
 
 
-Message = GatewayJoined | GatewayLeft | Submitted | Cancelled | DrainRequested
+@dataclass(frozen=True, slots=True)
+class AdapterOffered:
+    """Serve an adapter from now on; `reply` gets why not, empty when it is served. It is called by the engine."""
+
+    name: str
+    adapter: PagedAdapter
+    replace: bool
+    reply: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterWithdrawn:
+    """Take no new requests for an adapter; `reply` gets why not, empty when that is so."""
+
+    name: str
+    reply: Callable[[str], None]
+
+
+Message = GatewayJoined | GatewayLeft | Submitted | Cancelled | DrainRequested | AdapterOffered | AdapterWithdrawn
 
 
 @dataclass(frozen=True, slots=True)

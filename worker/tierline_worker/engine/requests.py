@@ -26,6 +26,7 @@ class LiveRequest:
     sampling: Sampling
     arrived_at: float
     replayed_tokens: int = 0
+    adapter: str = ""
     scheduled_at: float = 0.0
     first_token_at: float = 0.0
     last_token_at: float | None = None
@@ -59,7 +60,7 @@ def key_of(gateway: int, request_id: str) -> str:
     return f"{gateway}/{request_id}"
 
 
-def live_request(gateway: int, frame: Submit, now_s: float) -> LiveRequest:
+def live_request(gateway: int, frame: Submit, now_s: float, adapter: str = "") -> LiveRequest:
     return LiveRequest(
         gateway=gateway,
         request_id=frame.request_id,
@@ -69,11 +70,15 @@ def live_request(gateway: int, frame: Submit, now_s: float) -> LiveRequest:
         sampling=frame.sampling,
         arrived_at=now_s - frame.waited_ms / 1e3,
         replayed_tokens=len(frame.emitted_ids),
+        adapter=adapter,
     )
 
 
-def engine_request(gateway: int, frame: Submit, now_s: float) -> EngineRequest:
-    """Return what the scheduling core needs to know of `frame`; relative times become times of our clock."""
+def engine_request(gateway: int, frame: Submit, now_s: float, adapter: str = "") -> EngineRequest:
+    """Return what the scheduling core needs to know of `frame`; relative times become times of our clock.
+
+    `adapter` is the key of the adapter that the frame names.
+    """
     return EngineRequest(
         request_id=key_of(gateway, frame.request_id),
         prompt_tokens=len(frame.prompt_ids),
@@ -84,6 +89,7 @@ def engine_request(gateway: int, frame: Submit, now_s: float) -> EngineRequest:
         tpot_budget_ms=frame.tpot_budget_ms or _UNBOUNDED_MS,
         preemptible=frame.preemptible,
         tenant=frame.tenant,
+        adapter=adapter,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tierline.scheduling.adapters import adapter_name
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.counters import EngineCounters
 from tierline.scheduling.plans import EngineLimits
@@ -16,7 +17,8 @@ from tierline.wire.frames import Signals
 class Snapshot:
     """What is true between two iterations.
 
-    `fragmented_tokens` are places in requests' blocks that hold no token yet; `token_limit` is what an iteration may
+    `fragmented_tokens` are places in requests' blocks that hold no token yet; `adapter_blocks` hold adapters;
+    `token_limit` is what an iteration may
     compute. `running_adapters` and `waiting_adapters` are those of requests that run, and of those that wait or are
     parked. `limits` is None before there is an engine.
     """
@@ -25,6 +27,7 @@ class Snapshot:
     counters: EngineCounters = field(default_factory=EngineCounters)
     limits: EngineLimits | None = None
     fragmented_tokens: int = 0
+    adapter_blocks: int = 0
     parked_requests: int = 0
     token_limit: int = 0
     running_adapters: tuple[str, ...] = ()
@@ -34,7 +37,7 @@ class Snapshot:
     def kv_tokens(self) -> int:
         """Tokens whose KV is held for requests."""
         block_tokens = self.limits.block_tokens if self.limits is not None else 0
-        return self.signals.used_blocks * block_tokens - self.fragmented_tokens
+        return (self.signals.used_blocks - self.adapter_blocks) * block_tokens - self.fragmented_tokens
 
 
 def take_load(core: SchedulerCore) -> Snapshot:
@@ -48,6 +51,7 @@ def take_load(core: SchedulerCore) -> Snapshot:
         counters=dataclasses.replace(core.counters),
         limits=core.limits,
         fragmented_tokens=places - int(slots.computed[occupied].sum()),
+        adapter_blocks=memory.pages,
         parked_requests=int(np.count_nonzero(slots.phase == Phase.PARKED)),
         token_limit=core.token_limit.tokens,
         running_adapters=running,
@@ -60,5 +64,5 @@ def _adapters(core: SchedulerCore) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for slot in core.slots.slot_of.values():
         adapter = core.slots.request(slot).adapter
         if adapter:
-            (running if core.slots.phase[slot] == Phase.RUNNING else waiting).add(adapter)
+            (running if core.slots.phase[slot] == Phase.RUNNING else waiting).add(adapter_name(adapter))
     return tuple(sorted(running)), tuple(sorted(waiting))
