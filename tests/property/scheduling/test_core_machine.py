@@ -103,6 +103,8 @@ class CoreMachine(RuleBasedStateMachine):
             adapter_of=self.adapter_of,
         )
         self.served: dict[str, int] = {}
+        for key, pages in (("red", 1), ("green", 3)):
+            self.load_adapter_of(key, pages)
 
     @rule(shapes=st.lists(SHAPES, min_size=1, max_size=4), steps=st.integers(0, 12), ahead=st.booleans())
     def submit_and_run(self, shapes: list[EngineRequest], steps: int, ahead: bool) -> None:
