@@ -66,12 +66,13 @@ class Case:
     is_calibrated: bool = False
 
     def setup_from(self, common: Setup, scale: float) -> Setup:
-        """Return the setup of this case; what is counted in KV tokens shrinks with the load."""
+        """Return the setup of this case; what is counted in KV tokens shrinks with the load, and the window with it."""
         changes = dict(self.setup)
         for name in ("kv_tokens", "host_tokens"):
             if name in changes:
                 changes[name] = max(int(changes[name] * scale), 64)
-        return msgspec.structs.replace(common, **changes)
+        window = min(common.max_model_tokens, changes.get("kv_tokens", common.kv_tokens))
+        return msgspec.structs.replace(common, max_model_tokens=window, **changes)
 
 
 def _same(streams: int, prompt_tokens: int, new_tokens: int) -> Callable[[Draw], Load]:

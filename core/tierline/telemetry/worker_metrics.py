@@ -56,6 +56,7 @@ OFFLOAD_BYTES = "tierline_worker_offload_bytes"
 OFFLOAD_SECONDS = "tierline_worker_offload_seconds"
 OFFLOAD_BYTES_PER_SECOND = "tierline_worker_offload_bytes_per_second"
 ACCEPTANCE_RATE = "tierline_worker_draft_acceptance_ratio"
+SPECULATING = "tierline_worker_speculation_on"
 ADAPTER_LOADS = "tierline_worker_adapter_loads"
 ADAPTER_EVICTIONS = "tierline_worker_adapter_evictions"
 LATENCY_COEFFICIENT = "tierline_worker_latency_coefficient_ms"
@@ -149,6 +150,7 @@ OWN_METRICS: Final = (
     WorkerMetric(OFFLOAD_SECONDS, "counter", "Time that those copies took.", ("tier", "direction")),
     WorkerMetric(OFFLOAD_BYTES_PER_SECOND, "gauge", "Bandwidth of the newest copies.", ("tier", "direction")),
     WorkerMetric(ACCEPTANCE_RATE, "gauge", "Share of verified draft tokens that were accepted."),
+    WorkerMetric(SPECULATING, "gauge", "1 while drafts pay, 0 while they are switched off."),
     WorkerMetric(ADAPTER_LOADS, "counter", "Adapters made resident."),
     WorkerMetric(ADAPTER_EVICTIONS, "counter", "Adapters that yielded to others."),
     WorkerMetric(LATENCY_COEFFICIENT, "gauge", "Coefficients of the latency model.", ("term",)),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tierline.bench.protocol import Done, Load, Stream, StreamTimes
+from tierline.bench.protocol import Done, Load, Setup, Stream, StreamTimes
 from tierline_cli.bench.cases import CASES, Case, Draw
 from tierline_cli.bench.figures import idle_gap_ms, prefill, tail_beside_a_long_prompt, throughput
 from tierline_cli.bench.run import Outcome
@@ -89,6 +89,13 @@ def test_kv_pressure_has_half_of_the_kv_that_its_streams_need():
     case = CASES["kv_pressure"]
     streams = case.load(DRAW).streams
     assert case.setup["kv_tokens"] * 2 == sum(len(stream.prompt_ids) + stream.new_tokens for stream in streams)
+
+
+def test_the_window_is_no_longer_than_the_kv_cache():
+    common = Setup("m", "", "Float32", "None", 1, 8192, 64, 512, 24_576)
+    assert CASES["single"].setup_from(common, 1.0).max_model_tokens == 8192
+    pressed = CASES["kv_pressure"].setup_from(common, 0.5)
+    assert (pressed.kv_tokens, pressed.max_model_tokens) == (2048, 2048)
 
 
 def test_ratios_above_one_say_that_ours_is_better_whatever_the_figure():

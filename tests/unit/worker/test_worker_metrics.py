@@ -166,6 +166,11 @@ def test_the_core_counts_are_published_by_kind():
     assert value(text, "tierline_worker_draft_acceptance_ratio") == 0.7
 
 
+def test_whether_drafts_pay_is_told():
+    assert value(scraped(speculating=True), "tierline_worker_speculation_on") == 1
+    assert value(scraped(), "tierline_worker_speculation_on") == 0
+
+
 def test_without_drafts_there_is_no_acceptance_rate():
     assert not [sample for sample in samples_of(scraped()) if sample.name == "tierline_worker_draft_acceptance_ratio"]
 

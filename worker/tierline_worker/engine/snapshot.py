@@ -18,9 +18,9 @@ class Snapshot:
     """What is true between two iterations.
 
     `fragmented_tokens` are places in requests' blocks that hold no token yet; `adapter_blocks` hold adapters;
-    `token_limit` is what an iteration may
-    compute. `running_adapters` and `waiting_adapters` are those of requests that run, and of those that wait or are
-    parked. `limits` is None before there is an engine.
+    `token_limit` is what an iteration may compute, `speculating` whether drafts pay at present. `running_adapters` and
+    `waiting_adapters` are those of requests that run, and of those that wait or are parked. `limits` is None before
+    there is an engine.
     """
 
     signals: Signals = field(default_factory=Signals)
@@ -30,6 +30,7 @@ class Snapshot:
     adapter_blocks: int = 0
     parked_requests: int = 0
     token_limit: int = 0
+    speculating: bool = False
     running_adapters: tuple[str, ...] = ()
     waiting_adapters: tuple[str, ...] = ()
 
@@ -54,6 +55,7 @@ def take_load(core: SchedulerCore) -> Snapshot:
         adapter_blocks=memory.pages,
         parked_requests=int(np.count_nonzero(slots.phase == Phase.PARKED)),
         token_limit=core.token_limit.tokens,
+        speculating=core.drafting is not None and core.drafting.switch.on,
         running_adapters=running,
         waiting_adapters=waiting,
     )

@@ -44,6 +44,7 @@ def _load(sample: LoadSample) -> dict[str, float]:
         names.KV_BLOCKS_TOTAL: signals.total_blocks,
         names.KV_TOKENS: load.kv_tokens,
         names.KV_FRAGMENTED_TOKENS: load.fragmented_tokens,
+        names.SPECULATING: int(load.speculating),
         names.TOKEN_LIMIT: load.token_limit,
         names.BACKLOG_TOKENS: signals.backlog_tokens,
         names.LATENCY_RESIDUAL: signals.latency_residual_p95_ms,
