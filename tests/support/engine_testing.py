@@ -17,6 +17,7 @@ from tierline_worker.executor import Executor
 from tierline_worker.kv_arena import KVArena
 from tierline_worker.model.config import ModelConfig
 from tierline_worker.model.load import load_model
+from tierline_worker.parallel.shard import Sharding
 from tierline_worker.slots import SlotLoad, SlotTable
 
 
@@ -54,10 +55,12 @@ class Bench:
         dtype: torch.dtype = torch.float32,
         blocks: int = 64,
         block_tokens: int = 4,
+        *,
         quantization: str = "None",
+        sharding: Sharding | None = None,
     ) -> "Bench":
         torch.set_num_threads(1)
-        model = load_model(path, dtype, quantization=quantization)
+        model = load_model(path, dtype, quantization=quantization, sharding=sharding)
         arena = KVArena.allocate(model.config, blocks, block_tokens, dtype)
         slots = SlotTable(16, min(model.config.max_positions, 1024), block_tokens, model.config.eos_token_ids)
         adapters = ResidentAdapters(arena.block_rows)

@@ -30,6 +30,7 @@ from tierline_worker.metrics import WorkerMetrics
 from tierline_worker.model.config import ModelConfig
 from tierline_worker.model.decoder import Decoder
 from tierline_worker.model.load import load_model
+from tierline_worker.parallel.shard import Sharding
 from tierline_worker.settings import WorkerSettings
 from tierline_worker.slots import SlotLoad, SlotTable
 
@@ -40,7 +41,7 @@ _GEMM_SHARE_OF_PEAK = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model ready to execute plans within `limits`."""
+    """A model ready to execute plans within `limits`; with tensor parallelism `model` is rank 0's part."""
 
     model: Decoder
     executor: Executes
@@ -49,16 +50,17 @@ class Loaded:
     adapter_format: AdapterFormat
 
 
-def load(settings: WorkerSettings) -> Loaded:
-    """Fetch and load the model and allocate its KV arena.
+def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
+    """Fetch and load the model, or with `sharding` one rank's part of it, and allocate its KV arena.
 
     Raises `ModelSourceError` or `ModelError` for the model, `SettingsError` when the arena does not fit,
     `AdapterSourceError` or `AdapterError` for the adapters to begin with.
     """
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(max(1, settings.threads // settings.tensor_parallel))
     device = choose_device(settings.device)
     path = resolve(settings.model_source, settings.cache_dir)
-    model = load_model(path, settings.dtype, settings.max_model_tokens, settings.quantization, device)
+    how = (settings.dtype, settings.max_model_tokens, settings.quantization)
+    model = load_model(path, *how, device, sharding=sharding)
     _LOG.info("the weights take %.1f MB on %s", model.weight_bytes / 1e6, device)
     arena = _allocate(model.config, settings, device)
     limits = _limits(settings, model.config, arena)

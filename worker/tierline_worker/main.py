@@ -10,15 +10,18 @@ import uvloop
 
 from tierline.artifacts import AdapterSourceError, ModelSourceError
 from tierline_worker.errors import AdapterError, ModelError, SettingsError
+from tierline_worker.parallel.group import RankLost
 from tierline_worker.settings import WorkerSettings, termination_log
 from tierline_worker.worker import Worker
 
 EXIT_BAD_INPUT = 2
+EXIT_RANK_LOST = 3
 _OMP_POLICY = "OMP_WAIT_POLICY"
 
 
 def main() -> None:
-    """Run a worker until SIGTERM; exit code 0 after a drain, 2 with one line of explanation for bad input."""
+    """Run a worker until SIGTERM; exit code 0 after a drain, 2 or 3 with one line of
+    explanation for bad input or a lost rank."""
     if not os.environ.get(_OMP_POLICY):
         _start_again_with_passive_threads()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -36,6 +39,9 @@ def _run(environ: Mapping[str, str]) -> int:
     except (AdapterError, AdapterSourceError, ModelError, ModelSourceError, SettingsError) as error:
         _say_last_words(str(error), environ)
         return EXIT_BAD_INPUT
+    except RankLost as error:
+        _say_last_words(str(error), environ)
+        return EXIT_RANK_LOST
     return 0
 
 

@@ -115,11 +115,25 @@ def _consistent(settings: WorkerSettings) -> WorkerSettings:
         )
     if settings.adapters and not settings.max_adapters:
         raise SettingsError("TIERLINE_ADAPTERS is set, but TIERLINE_MAX_ADAPTERS is 0: set the latter above 0")
-    if settings.max_adapters and settings.tensor_parallel > 1:
-        raise SettingsError(
-            "TIERLINE_MAX_ADAPTERS is above 0 with TIERLINE_TENSOR_PARALLEL: set one of them to its default"
-        )
+    if settings.tensor_parallel > 1:
+        _refuse_beside_tensor_parallelism(settings)
     return settings
+
+
+def _refuse_beside_tensor_parallelism(settings: WorkerSettings) -> None:
+    """What moves or computes numbers outside of the plans that all ranks execute would let them drift apart."""
+    beside = {
+        "TIERLINE_MAX_ADAPTERS": settings.max_adapters,
+        "TIERLINE_DRAFT_SOURCE": settings.draft_source,
+        "TIERLINE_HOST_CACHE_BLOCKS": settings.host_cache_blocks,
+        "TIERLINE_DISK_CACHE_BLOCKS": settings.disk_cache_blocks,
+    }
+    for name, value in beside.items():
+        if value:
+            raise SettingsError(
+                f"{name} is {value} and TIERLINE_TENSOR_PARALLEL {settings.tensor_parallel}, which do not go together: "
+                f"unset {name} or set TIERLINE_TENSOR_PARALLEL to 1"
+            )
 
 
 class _Reader:

@@ -6,12 +6,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from aiohttp import web
 
 from tierline_worker.adapters.loading import AdapterFormat, AdapterLoader
-from tierline_worker.assembly import build_engine, load
+from tierline_worker.assembly import build_engine
 from tierline_worker.engine.engine import Engine
 from tierline_worker.engine.health import Progress
 from tierline_worker.engine.loop import EngineLoop
@@ -21,6 +21,9 @@ from tierline_worker.errors import SettingsError
 from tierline_worker.gateways.server import GatewayServer
 from tierline_worker.http_server import Probe, Probes, serve_http
 from tierline_worker.metrics import LoadSample, WorkerMetrics
+from tierline_worker.parallel.group import RankLost
+from tierline_worker.parallel.loading import load_on_ranks
+from tierline_worker.parallel.ranks import Ranks
 from tierline_worker.settings import WorkerSettings
 
 _LOG = logging.getLogger(__name__)
@@ -42,28 +45,35 @@ class Worker:
         self._draining = False
         self._stop = asyncio.Event()
         self._drained = asyncio.Event()
+        self._ranks: Ranks | None = None
 
     async def run(self) -> None:
-        """Serve until a signal, then drain; returns when the process may end. Raises what loading raises."""
+        """Serve until a signal, then drain; returns when the process may end.
+
+        Raises what loading raises, and `RankLost` when tensor parallelism breaks.
+        """
         began_s = time.monotonic()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         runner = await self._serve_probes()
         stopping = asyncio.create_task(self._stop.wait())
-        loading = _in_thread(self._load)
-        await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
+        lost: asyncio.Future[None] = loop.create_future()
+        loading = _in_thread(lambda: self._load(lambda reason: _fail_soon(loop, lost, reason)))
+        await _first_of(loading, stopping, lost)
         if loading.done():
             engine, adapter_format = loading.result()
             engine_loop = await self._serve_gateways(engine)
             self._adapters = self._adapter_loader(adapter_format, engine_loop)
             _LOG.info("ready after %.1f s", time.monotonic() - began_s)
-            await self._serve_until_stopped(engine_loop)
+            await self._serve_until_stopped(engine_loop, stopping, lost)
         stopping.cancel()
+        if self._ranks is not None:
+            self._ranks.close()
         await runner.cleanup()
 
-    def _load(self) -> tuple[Engine, AdapterFormat]:
-        loaded = load(self._settings)
+    def _load(self, on_lost: Callable[[str], None]) -> tuple[Engine, AdapterFormat]:
+        loaded, self._ranks = load_on_ranks(self._settings, on_lost)
         return build_engine(self._settings, loaded, self._metrics, self._progress), loaded.adapter_format
 
     def _adapter_loader(self, fits: AdapterFormat, engine_loop: EngineLoop) -> AdapterLoader:
@@ -98,11 +108,13 @@ class Worker:
         self._engine, self._server = engine, server
         return engine_loop
 
-    async def _serve_until_stopped(self, engine_loop: EngineLoop) -> None:
+    async def _serve_until_stopped(
+        self, engine_loop: EngineLoop, stopping: asyncio.Task[Literal[True]], lost: asyncio.Future[None]
+    ) -> None:
         assert self._server is not None
         heartbeat = asyncio.create_task(self._server.heartbeat())
-        await self._stop.wait()
-        await self._drain(engine_loop)
+        await _first_of(stopping, lost)
+        await _first_of(asyncio.create_task(self._drain(engine_loop)), lost)
         heartbeat.cancel()
         await self._server.close()
 
@@ -145,6 +157,18 @@ class Worker:
 
     def _cannot_listen(self, variable: str, error: OSError) -> SettingsError:
         return SettingsError(f"{variable}: cannot listen on {self._settings.bind_host} ({error}); choose a free port")
+
+
+async def _first_of(*awaited: asyncio.Future[Any]) -> None:
+    """Wait until one of `awaited` is done; raises what the last of them raises if it is that one."""
+    await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+    if awaited[-1].done():
+        awaited[-1].result()
+
+
+def _fail_soon(loop: asyncio.AbstractEventLoop, lost: asyncio.Future[None], reason: str) -> None:
+    """Let `lost` fail, from any thread."""
+    loop.call_soon_threadsafe(lambda: None if lost.done() else lost.set_exception(RankLost(reason)))
 
 
 def _in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
