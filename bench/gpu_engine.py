@@ -24,8 +24,7 @@ from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import LatencyModel, Roofline
 from tierline.scheduling.plans import EngineLimits
 from tierline.wire.frames import Sampling, Submit
-from tierline_worker.attention.cpu import CPUAttention
-from tierline_worker.device.choice import choose_device, gpu_executor_maker
+from tierline_worker.device.choice import choose_device, executor_builder
 from tierline_worker.engine.engine import Engine, Identity
 from tierline_worker.engine.flights import Executes
 from tierline_worker.engine.health import Progress
@@ -148,9 +147,9 @@ def _executor(model: Decoder, limits: EngineLimits, device: torch.device) -> Exe
     blocks = limits.total_blocks + (device.type != "cpu")
     arena = KVArena.allocate(model.config, blocks, limits.block_tokens, DTYPE, device)
     slots = SlotTable(limits.max_running_requests, limits.max_model_tokens, limits.block_tokens, ())
-    if device.type == "cuda":
-        return gpu_executor_maker()(model, arena, slots)
-    return Executor(model, CPUAttention(arena), slots, limits.block_tokens)
+    return executor_builder(device)(
+        model, arena, slots, lambda attention: Executor(model, attention, slots, limits.block_tokens)
+    )
 
 
 def _random_decoder(config: ModelConfig, positions: int, device: torch.device) -> Decoder:

@@ -17,8 +17,8 @@ from tierline.wire.frames import Sampling
 from tierline_worker.adapters.catalog import AdapterCatalog
 from tierline_worker.adapters.loading import AdapterFormat, name_problem
 from tierline_worker.adapters.resident import ResidentAdapters
-from tierline_worker.attention.cpu import CPUAttention
-from tierline_worker.device.choice import choose_device, gpu_executor_maker
+from tierline_worker.attention.backend import AttentionBackend
+from tierline_worker.device.choice import choose_device, executor_builder
 from tierline_worker.device.memory import bytes_of_block, cache_blocks
 from tierline_worker.engine.engine import Engine, Identity
 from tierline_worker.engine.flights import Executes
@@ -70,11 +70,13 @@ def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
     resident = ResidentAdapters(arena.block_rows)
     fits = AdapterFormat(model.config, arena.block_rows.shape[1], arena.pages.dtype, settings.max_adapter_rank)
     catalog = _first_adapters(settings, fits, resident)
+
+    def general(attention: AttentionBackend) -> Executor:
+        return Executor(model, attention, slots, limits.block_tokens, resident)
+
     if device.type == "cuda":
         _refuse_adapters(settings)
-        return Loaded(model, gpu_executor_maker()(model, arena, slots), limits, catalog, fits)
-    executor = Executor(model, CPUAttention(arena), slots, limits.block_tokens, resident)
-    return Loaded(model, executor, limits, catalog, fits)
+    return Loaded(model, executor_builder(device)(model, arena, slots, general), limits, catalog, fits)
 
 
 def _refuse_adapters(settings: WorkerSettings) -> None:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tierline_worker.attention.backend import Turn
 from tierline_worker.attention.triton_decode import attend_decodes, segments_for
 from tierline_worker.attention.triton_prefill import attend_chunks, query_block_tokens
 from tierline_worker.attention.triton_rope_store import rope_and_store
-from tierline_worker.batch import FlatBatch, Ints
+from tierline_worker.batch import FlatBatch
 from tierline_worker.device.rows import ChunkRows, DeviceRows, tiles_of
 from tierline_worker.device.transport import Transport
 from tierline_worker.kv_arena import KVArena
@@ -46,9 +47,14 @@ class TritonAttention:
         chunks = ChunkRows(rows.to(torch.int32), tiles.to(torch.int32)) if len(chunk_rows) else None
         return self.over(DeviceRows(table.to(torch.int32), places, slots, contexts, chunks))
 
-    def clear(self, blocks: Ints) -> None:
-        (wanted,) = self._transport.send(np.unique(blocks))
+    def clear(self, blocks: NDArray[np.integer]) -> None:
+        (wanted,) = self._transport.send(np.unique(blocks).astype(np.int64))
         self.arena.pages[wanted] = 0
+
+    def copy(self, copies: NDArray[np.int32]) -> None:
+        """Copy whole blocks; rows (source, target), all read before any is written."""
+        sources, targets = self._transport.send(*np.ascontiguousarray(copies.T, np.int64))
+        self.arena.pages[targets] = self.arena.pages[sources]
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,11 @@ class DeviceExecutor:
             self._steps.state.copy_tokens(self._slots, plan.slots[rows].astype(np.int64), positions)
         return sampled
 
+    def clear(self, blocks: NDArray[np.int32]) -> None:
+        """Zero the KV of blocks that a failed request left."""
+        with torch.inference_mode(), self._steps.transport.active():
+            self._steps.attention.clear(blocks.astype(np.int64))
+
     def _needs_host(self, plan: BatchPlan) -> bool:
         return bool(plan.drafts.any() or self._hosted[plan.slots].any())
 

@@ -1,7 +1,5 @@
 """On a GPU: graphs, pinned copies and kernels together give the tokens of the CPU's executor."""
 
-import importlib
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,9 @@ from device_testing import serve as answers
 
 from tierline.scheduling.plans import EngineLimits
 from tierline.wire.frames import Sampling
+from tierline_worker.device.choice import executor_builder
 from tierline_worker.device.sampler import keyed_uniform
+from tierline_worker.executor import Executor
 from tierline_worker.kv_arena import KVArena
 from tierline_worker.model.load import load_model
 from tierline_worker.sampling import keyed_uniform as keyed_uniform_on_host
@@ -24,7 +24,10 @@ def gpu_executor(path, limits: EngineLimits):
     device = torch.device("cuda", 0)
     model = load_model(path, torch.float32, limits.max_model_tokens, device=device)
     arena = KVArena.allocate(model.config, limits.total_blocks + 1, limits.block_tokens, torch.float32, device)
-    return importlib.import_module("tierline_worker.device.cuda").executor_on_gpu(model, arena, slots_of(limits))
+    slots = slots_of(limits)
+    return executor_builder(device)(
+        model, arena, slots, lambda attention: Executor(model, attention, slots, limits.block_tokens)
+    )
 
 
 @pytest.mark.parametrize(
