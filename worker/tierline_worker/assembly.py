@@ -26,7 +26,7 @@ from tierline_worker.engine.health import Progress
 from tierline_worker.errors import AdapterError, SettingsError
 from tierline_worker.executor import Executor
 from tierline_worker.kv_arena import KVArena
-from tierline_worker.metrics import WorkerMetrics
+from tierline_worker.metrics import DeviceFacts, WorkerMetrics
 from tierline_worker.model.config import ModelConfig
 from tierline_worker.model.decoder import Decoder
 from tierline_worker.model.load import load_model
@@ -99,7 +99,9 @@ def _first_adapters(settings: WorkerSettings, fits: AdapterFormat, resident: Res
 
 def build_engine(settings: WorkerSettings, loaded: Loaded, metrics: WorkerMetrics, progress: Progress) -> Engine:
     """Warm the executor up and return the engine around it."""
-    latency = LatencyModel(warm_up(loaded).coefficients())
+    roofline = warm_up(loaded)
+    latency = LatencyModel(roofline.coefficients())
+    metrics.describe(DeviceFacts(loaded.model.embedding.device, settings.dtype, roofline))
     # What lives until the end need not be looked at by the collector again.
     gc.collect()
     gc.freeze()

@@ -43,6 +43,8 @@ BATCH_TOKENS = "tierline_worker_batch_tokens"
 BUSY_SECONDS = "tierline_worker_busy_seconds"
 KV_BLOCKS_USED = "tierline_worker_kv_blocks_used"
 KV_BLOCKS_TOTAL = "tierline_worker_kv_blocks"
+KV_BLOCKS_CACHED = "tierline_worker_kv_blocks_cached"
+KV_BLOCKS_ADAPTERS = "tierline_worker_kv_blocks_adapters"
 KV_TOKENS = "tierline_worker_kv_tokens"
 KV_FRAGMENTED_TOKENS = "tierline_worker_kv_fragmented_tokens"
 KV_EVICTED_BLOCKS = "tierline_worker_kv_evicted_blocks"
@@ -69,6 +71,12 @@ REQUESTS_REFUSED = "tierline_worker_requests_refused"
 SHED_ITERATIONS = "tierline_worker_out_of_memory_iterations"
 SHED_REQUESTS = "tierline_worker_out_of_memory_requests"
 TOKEN_LIMIT = "tierline_worker_iteration_token_limit"  # noqa: S105 a metric, no secret
+DEVICE = "tierline_worker_device_info"
+DEVICE_MEMORY_BYTES = "tierline_worker_device_memory_bytes"
+WEIGHT_BYTES = "tierline_worker_weight_bytes"
+KV_TOKEN_BYTES = "tierline_worker_kv_token_bytes"  # noqa: S105 a metric, no secret
+MEMORY_BYTES_PER_SECOND = "tierline_worker_memory_bytes_per_second"
+FLOPS_PER_SECOND = "tierline_worker_flops_per_second"
 GATEWAYS_CONNECTED = "tierline_worker_gateways_connected"
 GATEWAYS_DROPPED = "tierline_worker_gateways_dropped"
 DRAINING = "tierline_worker_draining"
@@ -137,6 +145,8 @@ OWN_METRICS: Final = (
     WorkerMetric(BUSY_SECONDS, "counter", "Time in which the device computed."),
     WorkerMetric(KV_BLOCKS_USED, "gauge", "KV blocks in use."),
     WorkerMetric(KV_BLOCKS_TOTAL, "gauge", "KV blocks of the arena."),
+    WorkerMetric(KV_BLOCKS_CACHED, "gauge", "Blocks in the prefix cache that no request refers to."),
+    WorkerMetric(KV_BLOCKS_ADAPTERS, "gauge", "Blocks that hold adapters."),
     WorkerMetric(KV_TOKENS, "gauge", "Tokens whose KV is held for requests."),
     WorkerMetric(KV_FRAGMENTED_TOKENS, "gauge", "Places in used blocks that hold no token."),
     WorkerMetric(KV_EVICTED_BLOCKS, "counter", "Cached blocks given to others."),
@@ -163,6 +173,12 @@ OWN_METRICS: Final = (
     WorkerMetric(SHED_ITERATIONS, "counter", "Iterations that the memory did not hold and that ran in parts."),
     WorkerMetric(SHED_REQUESTS, "counter", "Requests refused since their smallest step did not fit."),
     WorkerMetric(TOKEN_LIMIT, "gauge", "Tokens that an iteration may compute now."),
+    WorkerMetric(DEVICE, "gauge", "What the model is computed on, and in what numbers.", ("device", "dtype")),
+    WorkerMetric(DEVICE_MEMORY_BYTES, "gauge", "Memory of that device."),
+    WorkerMetric(WEIGHT_BYTES, "gauge", "Bytes of the model's weights."),
+    WorkerMetric(KV_TOKEN_BYTES, "gauge", "Bytes of one token's KV."),
+    WorkerMetric(MEMORY_BYTES_PER_SECOND, "gauge", "At which weights were read in the decode of the warm-up."),
+    WorkerMetric(FLOPS_PER_SECOND, "gauge", "At which the prompt of the warm-up was computed, scaled to a peak."),
     WorkerMetric(GATEWAYS_CONNECTED, "gauge", "Gateways connected."),
     WorkerMetric(GATEWAYS_DROPPED, "counter", "Connections closed because the gateway read too slowly."),
     WorkerMetric(DRAINING, "gauge", "1 while the worker drains."),

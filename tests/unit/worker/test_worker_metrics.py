@@ -136,6 +136,15 @@ def test_running_requests_are_seen_between_iterations(tiny_path):
     assert value(text, "tierline_worker_kv_fragmented_tokens") == 3
 
 
+def test_the_hardware_is_told(engine):
+    text = engine.scrape()
+    assert value(text, "tierline_worker_device_info", device="cpu", dtype="float32") == 1
+    # Keys and values of two heads of 16 float32 numbers in 3 layers.
+    assert value(text, "tierline_worker_kv_token_bytes") == 2 * 2 * 16 * 4 * 3
+    for name in ("device_memory_bytes", "weight_bytes", "memory_bytes_per_second", "flops_per_second"):
+        assert value(text, f"tierline_worker_{name}") > 0
+
+
 def test_the_core_counts_are_published_by_kind():
     counters = EngineCounters(
         preemptions_recompute=1,

@@ -17,7 +17,8 @@ from tierline.wire.frames import Signals
 class Snapshot:
     """What is true between two iterations.
 
-    `fragmented_tokens` are places in requests' blocks that hold no token yet; `adapter_blocks` hold adapters;
+    `fragmented_tokens` are places in requests' blocks that hold no token yet; `adapter_blocks` hold adapters,
+    `cached_blocks` what no request refers to and may be taken over;
     `token_limit` is what an iteration may compute, `speculating` whether drafts pay at present. `running_adapters` and
     `waiting_adapters` are those of requests that run, and of those that wait or are parked. `limits` is None before
     there is an engine.
@@ -28,6 +29,7 @@ class Snapshot:
     limits: EngineLimits | None = None
     fragmented_tokens: int = 0
     adapter_blocks: int = 0
+    cached_blocks: int = 0
     parked_requests: int = 0
     token_limit: int = 0
     speculating: bool = False
@@ -53,6 +55,7 @@ def take_load(core: SchedulerCore) -> Snapshot:
         limits=core.limits,
         fragmented_tokens=places - int(slots.computed[occupied].sum()),
         adapter_blocks=memory.pages,
+        cached_blocks=memory.cache.idle,
         parked_requests=int(np.count_nonzero(slots.phase == Phase.PARKED)),
         token_limit=core.token_limit.tokens,
         speculating=core.drafting is not None and core.drafting.switch.on,

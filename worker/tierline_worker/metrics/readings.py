@@ -46,6 +46,8 @@ def _load(sample: LoadSample) -> dict[str, float]:
         names.KV_FRAGMENTED_TOKENS: load.fragmented_tokens,
         names.SPECULATING: int(load.speculating),
         names.TOKEN_LIMIT: load.token_limit,
+        names.KV_BLOCKS_CACHED: load.cached_blocks,
+        names.KV_BLOCKS_ADAPTERS: load.adapter_blocks,
         names.BACKLOG_TOKENS: signals.backlog_tokens,
         names.LATENCY_RESIDUAL: signals.latency_residual_p95_ms,
         names.LATENCY_SAMPLES: signals.latency_samples,

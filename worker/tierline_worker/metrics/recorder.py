@@ -7,6 +7,7 @@ from typing import Final
 from tierline.scheduling.latency import BatchFeatures
 from tierline.scheduling.transfers import Direction, StorageTier
 from tierline.telemetry import worker_metrics as names
+from tierline_worker.metrics.device import DeviceFacts
 from tierline_worker.metrics.exposition import expose
 from tierline_worker.metrics.readings import LoadSample
 from tierline_worker.metrics.tallies import Distribution, Total
@@ -53,6 +54,7 @@ class WorkerMetrics:
         self._shed_requests = self._total(names.SHED_REQUESTS)
         self._request = {name: self._distribution(name) for name in _REQUEST_DISTRIBUTIONS}
         self._bandwidth: dict[tuple[str, ...], float] = {}
+        self._gauges: dict[str, dict[tuple[str, ...], float]] = {}
 
     def iterated(self, tokens: int, features: BatchFeatures, elapsed_s: float) -> None:
         """Note an iteration: how many tokens, of what kinds, in what time of the device."""
@@ -94,6 +96,10 @@ class WorkerMetrics:
         self.failed.inc()
         self._success[FAILED].inc()
 
+    def describe(self, device: DeviceFacts) -> None:
+        """Tell what the engine runs on."""
+        self._gauges |= device.readings()
+
     def ran_out_of_memory(self, refused_requests: int) -> None:
         """Note an iteration that did not fit, and how many of its requests did not fit even alone."""
         self._shed_iterations.inc()
@@ -111,7 +117,8 @@ class WorkerMetrics:
 
     def render(self, sample: LoadSample) -> bytes:
         """Return the exposition text, with what `sample` says of this moment."""
-        return expose(self._model, self._series, {names.OFFLOAD_BYTES_PER_SECOND: dict(self._bandwidth)}, sample)
+        gauges = {**self._gauges, names.OFFLOAD_BYTES_PER_SECOND: dict(self._bandwidth)}
+        return expose(self._model, self._series, gauges, sample)
 
     def _total(self, name: str, *labels: str) -> Total:
         series = self._series.setdefault(name, {})
