@@ -13,6 +13,7 @@ from tierline.artifacts import resolve, resolve_adapter
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import LatencyModel, Roofline
 from tierline.scheduling.plans import BatchPlan, EngineLimits
+from tierline.text.load import load_tokenizer
 from tierline.wire.frames import Sampling
 from tierline_worker.adapters.catalog import AdapterCatalog
 from tierline_worker.adapters.loading import AdapterFormat, name_problem
@@ -31,6 +32,7 @@ from tierline_worker.model.config import ModelConfig
 from tierline_worker.model.decoder import Decoder
 from tierline_worker.model.load import load_model
 from tierline_worker.parallel.shard import Sharding
+from tierline_worker.sampling.grammars import Grammars
 from tierline_worker.settings import WorkerSettings
 from tierline_worker.slots import SlotLoad, SlotTable
 
@@ -48,6 +50,7 @@ class Loaded:
     limits: EngineLimits
     adapters: AdapterCatalog
     adapter_format: AdapterFormat
+    grammars: Grammars
 
 
 def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
@@ -64,9 +67,9 @@ def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
     _LOG.info("the weights take %.1f MB on %s", model.weight_bytes / 1e6, device)
     arena = _allocate(model.config, settings, device)
     limits = _limits(settings, model.config, arena)
-    slots = SlotTable(
-        limits.max_running_requests, limits.max_model_tokens, limits.block_tokens, model.config.eos_token_ids
-    )
+    ends = model.config.eos_token_ids
+    grammars = Grammars(lambda: load_tokenizer(path), model.config.vocab_size, ends)
+    slots = SlotTable(limits.max_running_requests, limits.max_model_tokens, limits.block_tokens, ends, grammars)
     resident = ResidentAdapters(arena.block_rows)
     fits = AdapterFormat(model.config, arena.block_rows.shape[1], arena.pages.dtype, settings.max_adapter_rank)
     catalog = _first_adapters(settings, fits, resident)
@@ -76,7 +79,8 @@ def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
 
     if device.type == "cuda":
         _refuse_adapters(settings)
-    return Loaded(model, executor_builder(device)(model, arena, slots, general), limits, catalog, fits)
+    executor = executor_builder(device)(model, arena, slots, general)
+    return Loaded(model, executor, limits, catalog, fits, grammars)
 
 
 def _refuse_adapters(settings: WorkerSettings) -> None:
@@ -102,6 +106,8 @@ def build_engine(settings: WorkerSettings, loaded: Loaded, metrics: WorkerMetric
     roofline = warm_up(loaded)
     latency = LatencyModel(roofline.coefficients())
     metrics.describe(DeviceFacts(loaded.model.embedding.device, settings.dtype, roofline))
+    # After the warm-up, whose times it would disturb, and before anyone asks.
+    loaded.grammars.prepare()
     # What lives until the end need not be looked at by the collector again.
     gc.collect()
     gc.freeze()

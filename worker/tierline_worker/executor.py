@@ -1,8 +1,8 @@
 """Executes plans: keeps the slots, runs the model over the flat batch, samples and reports."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from tierline.scheduling.plans import BatchPlan
+from tierline.wire.frames import TokenLogprobs
 from tierline_worker.adapters.resident import ResidentAdapters
 from tierline_worker.attention.backend import AttentionBackend
 from tierline_worker.batch import FlatBatch, flatten
 from tierline_worker.model.decoder import Decoder
-from tierline_worker.sampling import choose_tokens
+from tierline_worker.sampling.choice import choose
 from tierline_worker.slots import SlotLoad, SlotTable
 
 
@@ -25,10 +26,14 @@ class NotFinite(ArithmeticError):
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Per row of the plan: its new token (-1 where the plan samples none) and whether that ends the request."""
+    """Per row of the plan: its new token (-1 where the plan samples none) and whether that ends the request.
+
+    `logprobs` holds, by row, those of the row's new tokens in order, for requests that asked for them.
+    """
 
     tokens: NDArray[np.int64]
     stopped: NDArray[np.bool_]
+    logprobs: Mapping[int, tuple[TokenLogprobs, ...]] = field(default_factory=dict)
 
 
 Pending = Callable[[], Sampled]
@@ -114,9 +119,9 @@ class Executor(LockStep):
     def _sample(self, plan: BatchPlan, rows: NDArray[np.intp], logits: torch.Tensor) -> Sampled:
         slots = plan.slots[rows].astype(np.int64)
         positions = (plan.starts + plan.counts)[rows].astype(np.int64)
-        chosen = choose_tokens(logits, self._slots.sampling_rows(slots, positions))
-        self._slots.tokens[slots, positions] = chosen
-        sampled = Sampled(np.full(len(plan.slots), -1), np.zeros(len(plan.slots), dtype=np.bool_))
-        sampled.tokens[rows] = chosen
-        sampled.stopped[rows] = self._slots.stops(slots, chosen)
-        return sampled
+        choice = choose(logits, self._slots.sampling, self._slots.tokens, slots, positions)
+        self._slots.tokens[slots, positions] = choice.tokens
+        tokens, stopped = np.full(len(plan.slots), -1), np.zeros(len(plan.slots), dtype=np.bool_)
+        tokens[rows] = choice.tokens
+        stopped[rows] = self._slots.sampling.stops(slots, choice.tokens)
+        return Sampled(tokens, stopped, {int(rows[at]): (told,) for at, told in choice.logprobs.items()})

@@ -63,6 +63,15 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     logprobs: int | None = None
     grammar: Grammar | None = None
 
+    @property
+    def sequential(self) -> bool:
+        """Whether a token's choice depends on which tokens the answer has before it, other than through the model.
+
+        Such a choice cannot be made ahead for positions whose predecessors are only proposed.
+        """
+        penalised = self.presence_penalty or self.frequency_penalty or self.repetition_penalty != 1.0
+        return bool(penalised) or self.grammar is not None
+
 
 class Hello(Frame, frozen=True, tag="hello"):
     """First frame of a gateway."""

@@ -8,7 +8,18 @@ import pytest
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import LatencyModel, Roofline
 from tierline.scheduling.plans import BatchPlan, EngineLimits
-from tierline.wire.frames import Cancel, Draining, Iteration, Nack, NackReason, Refusal, Sampling, Submit, Welcome
+from tierline.wire.frames import (
+    Cancel,
+    Draining,
+    Iteration,
+    Nack,
+    NackReason,
+    Refusal,
+    Sampling,
+    Submit,
+    TokenLogprobs,
+    Welcome,
+)
 from tierline_worker.engine.engine import Engine, Identity
 from tierline_worker.engine.health import Progress
 from tierline_worker.engine.messages import Cancelled, DrainRequested, GatewayJoined, GatewayLeft, Outgoing, Submitted
@@ -22,7 +33,7 @@ LIMITS = EngineLimits(4, 64, 128, 4, 40)
 
 class ScriptedExecutor(LockStep):
     """Samples the position as token. A prompt that begins with 66 fails, with 55 runs out of memory in company; 44
-    samples `STOP` at once; `broken` makes every call fail."""
+    samples `STOP` at once; 33 and 55 get log probabilities; `broken` makes every call fail."""
 
     def __init__(self) -> None:
         self.prompts: dict[int, list[int]] = {}
@@ -41,8 +52,9 @@ class ScriptedExecutor(LockStep):
         if 55 in firsts and len(firsts) > 1:
             raise MemoryError("too much at once")
         stopped = np.array([first == 44 for first in firsts]) & plan.samples
-        tokens = np.where(stopped, STOP, plan.starts + plan.counts)
-        return Sampled(np.where(plan.samples, tokens, -1), stopped)
+        tokens = np.where(plan.samples, np.where(stopped, STOP, plan.starts + plan.counts), -1)
+        told = {row: (TokenLogprobs(-float(tokens[row])),) for row, first in enumerate(firsts) if first in {33, 55}}
+        return Sampled(tokens, stopped, told)
 
 
 class Harness:
@@ -161,6 +173,13 @@ def test_impossible_submits_fail_by_name(harness, prompt, fields, words):
         (Sampling(2, top_p=0.0), "sampling.top_p"),
         (Sampling(2, top_k=-1), "sampling.top_k"),
         (Sampling(2, top_k=2**63), "sampling.top_k"),
+        (Sampling(2, min_p=1.5), "sampling.min_p"),
+        (Sampling(2, repetition_penalty=0.0), "sampling.repetition_penalty"),
+        (Sampling(2, presence_penalty=float("inf")), "sampling.presence_penalty"),
+        (Sampling(2, frequency_penalty=float("nan")), "sampling.frequency_penalty"),
+        (Sampling(2, logit_bias=((100, 1.0),)), "sampling.logit_bias"),
+        (Sampling(2, logit_bias=((1, float("nan")),)), "sampling.logit_bias"),
+        (Sampling(2, logprobs=21), "sampling.logprobs"),
     ],
 )
 def test_impossible_sampling_fails_by_name(harness, sampling, words):
@@ -250,6 +269,15 @@ def test_a_batch_too_large_for_the_memory_gets_through_in_parts(harness):
     harness.submit("good", max_tokens=3)
     batches = harness.run()
     assert [len(batches[1, name]) for name in ("large", "good")] == [3, 3]
+    assert [batch.logprobs[0].logprob for batch in batches[1, "large"]] == [-2, -3, -4]
+
+
+def test_log_probabilities_travel_with_their_tokens(harness):
+    harness.submit("plain", max_tokens=2)
+    harness.submit("told", prompt=(33, 1), max_tokens=2)
+    batches = harness.run()
+    assert [batch.logprobs for batch in batches[1, "plain"]] == [(), ()]
+    assert [batch.logprobs for batch in batches[1, "told"]] == [(TokenLogprobs(-2.0),), (TokenLogprobs(-3.0),)]
 
 
 def test_a_lost_device_fails_requests_and_the_engine_recovers(harness):

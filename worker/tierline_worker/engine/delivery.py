@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tierline.wire.frames import TokenBatch
+from tierline.wire.frames import TokenBatch, TokenLogprobs
 from tierline.wire.states import FinishReason
 from tierline_worker.engine.requests import LiveRequest, Roster
 from tierline_worker.metrics import WorkerMetrics
@@ -18,12 +18,15 @@ class Delivery:
     now_s: float
     batches: dict[int, list[TokenBatch]] = field(default_factory=dict)
 
-    def token(self, request: LiveRequest, token_id: int, finish_reason: str) -> None:
+    def token(
+        self, request: LiveRequest, token_id: int, finish_reason: str, logprobs: tuple[TokenLogprobs, ...] = ()
+    ) -> None:
         """Deliver a request's new token; a stop token is delivered too, as the last one."""
         position = request.emitted_tokens
         request.token_ids.append(token_id)
         self._measure(request)
-        self._add(request, TokenBatch(request.request_id, request.epoch, position, (token_id,), finish_reason))
+        batch = TokenBatch(request.request_id, request.epoch, position, (token_id,), finish_reason, logprobs=logprobs)
+        self._add(request, batch)
         if finish_reason:
             self.roster.remove([request])
             self._finish(request, finish_reason)

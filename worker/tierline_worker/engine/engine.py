@@ -167,7 +167,15 @@ class Engine:
             request = self._roster.by_key[admitted.request_id]
             self._roster.by_slot[admitted.slot] = request
             request.scheduled_at = self._clock()
-            loads.append(SlotLoad(admitted.slot, request.token_ids, request.sampling, request.adapter))
+            loads.append(
+                SlotLoad(
+                    admitted.slot,
+                    request.token_ids,
+                    request.sampling,
+                    request.adapter,
+                    emitted_tokens=request.emitted_tokens,
+                )
+            )
         return loads
 
     def _fail_rows(self, landed: Landed, delivery: Delivery) -> None:
@@ -184,7 +192,8 @@ class Engine:
         ended = {finished.request_id: finished.reason for finished in committed.finished}
         for row in committed.delivered:
             request = self._roster.by_slot[int(landed.plan.slots[row])]
-            delivery.token(request, int(landed.sampled.tokens[row]), ended.get(request.key, ""))
+            told = landed.sampled.logprobs.get(row, ())
+            delivery.token(request, int(landed.sampled.tokens[row]), ended.get(request.key, ""), told)
 
     def _tell_shortage(self, landed: Landed) -> None:
         if landed.out_of_memory:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from tierline.scheduling.plans import BatchPlan
+from tierline.wire.frames import TokenLogprobs
 from tierline_worker.executor import Sampled
 
 LEAST_TOKENS = 16
@@ -46,7 +47,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def compute_in_parts(executor: Computes, plan: BatchPlan, error: Exception) -> tuple[Sampled, dict[int, Exception]]:
     """Return what the rows of a plan that failed with `error` as a whole sample, and the errors of those that fail."""
-    sampled, errors = nothing_sampled(plan), dict[int, Exception]()
+    sampled, errors, logprobs = nothing_sampled(plan), dict[int, Exception](), dict[int, tuple[TokenLogprobs, ...]]()
     work = _parts(plan, np.arange(len(plan.slots)), error, errors)
     while work:
         rows, part = work.pop()
@@ -58,7 +59,8 @@ def compute_in_parts(executor: Computes, plan: BatchPlan, error: Exception) -> t
             work += _parts(part, rows, failure, errors)
         else:
             sampled.tokens[rows], sampled.stopped[rows] = result.tokens, result.stopped
-    return sampled, errors
+            logprobs |= {int(rows[at]): told for at, told in result.logprobs.items()}
+    return dataclasses.replace(sampled, logprobs=logprobs), errors
 
 
 def nothing_sampled(plan: BatchPlan) -> Sampled:

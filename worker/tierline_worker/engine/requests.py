@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from tierline.scheduling.plans import EngineRequest
 from tierline.wire.frames import Sampling, Submit
+from tierline_worker.sampling.ranges import problem_of_sampling
 
-TOP_K_LIMIT = 2**31 - 1
 _UNBOUNDED_MS = float("inf")
 
 
@@ -100,10 +100,4 @@ def problem_of(frame: Submit, vocab_size: int) -> str:
         return "prompt_ids is empty: a prompt has at least one token"
     if min(ids) < 0 or max(ids) >= vocab_size:
         return f"prompt_ids or emitted_ids hold an id outside 0 to {vocab_size - 1}: use this model's tokenizer"
-    if not 0.0 <= frame.sampling.temperature < float("inf"):
-        return f"sampling.temperature is {frame.sampling.temperature}: set it to 0 or more"
-    if not 0.0 < frame.sampling.top_p <= 1.0:
-        return f"sampling.top_p is {frame.sampling.top_p}: set it above 0, at most 1"
-    if not 0 <= frame.sampling.top_k <= TOP_K_LIMIT:
-        return f"sampling.top_k is {frame.sampling.top_k}: set it to 0 (no limit) or more, at most {TOP_K_LIMIT}"
-    return ""
+    return problem_of_sampling(frame.sampling, vocab_size)

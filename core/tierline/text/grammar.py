@@ -1,0 +1,35 @@
+"""What an answer must look like, in the words of llguidance, which reads JSON schemas, regular expressions and Lark.
+
+The gateway asks `grammar_problem` before it accepts a request, a worker builds its matchers from the same text with the
+same limits, so what was accepted compiles.
+"""
+
+from llguidance import LLMatcher, LLParserLimits
+
+from tierline.wire.frames import Grammar
+
+_ANY_OBJECT = '{"type": "object"}'
+
+
+def grammar_limits() -> LLParserLimits:
+    """Return the bounds of what a foreign grammar may cost: llguidance's own, some 20 ms a mask."""
+    return LLParserLimits(verbose_errors=False)
+
+
+def guidance_of(grammar: Grammar) -> str:
+    """Return `grammar` as llguidance reads it; whether it is sound only `grammar_problem` tells."""
+    match grammar.kind:
+        case "json_object":
+            return LLMatcher.grammar_from_json_schema(_ANY_OBJECT)
+        case "json_schema":
+            return LLMatcher.grammar_from_json_schema(grammar.text)
+        case "regex":
+            return LLMatcher.grammar_from_regex(grammar.text)
+        case "lark":
+            return LLMatcher.grammar_from_lark(grammar.text)
+
+
+def grammar_problem(grammar: Grammar) -> str:
+    """Return what is wrong with `grammar`, empty when an answer can follow it. Large ones take many milliseconds."""
+    refused, messages = LLMatcher.validate_grammar_with_warnings(guidance_of(grammar), limits=grammar_limits())
+    return " ".join(" ".join(messages).split()) if refused else ""
