@@ -36,14 +36,16 @@ class Instruments:
         return names.OTHER_TENANTS
 
     def ended(self, live: LiveRequest, outcome: str) -> None:
-        """Record a request's end."""
+        """Record a request's end; further choices of its answer add tokens and times, no request."""
         tenant = self.tenant_label(live.tenant.tenant)
-        self.requests.labels(live.tier.name, tenant, outcome).inc()
+        if not live.fork_of:
+            self.requests.labels(live.tier.name, tenant, outcome).inc()
         self.recomputed.inc(live.journal.recomputed_tokens)
         self.dropped.inc(live.journal.duplicates_dropped)
         if live.delivery.tokens:
             self.ttft.labels(live.tier.name, tenant).observe((live.delivery.first_ms - live.arrival_ms) / 1000)
-            self.billed_prompt.labels(tenant).inc(len(live.journal.prompt_ids))
+            if not live.fork_of:
+                self.billed_prompt.labels(tenant).inc(len(live.journal.prompt_ids))
             self.billed_output.labels(tenant).inc(live.delivery.tokens)
         tpot_ms = live.delivery.tpot_ms()
         if tpot_ms is not None:

@@ -23,6 +23,7 @@ from tierline.wire.frames import (
     Signals,
     Submit,
     TokenBatch,
+    TokenLogprobs,
     Welcome,
     body_length,
     decode_gateway,
@@ -188,4 +189,11 @@ class FakeWorker:
             reason = "length"
         if reason:
             del self.held[request_id]
-        return TokenBatch(request_id, submit.epoch, position, (token,), reason)
+        return TokenBatch(request_id, submit.epoch, position, (token,), reason, logprobs=self._logprobs(submit, token))
+
+    def _logprobs(self, submit: Submit, token: int) -> tuple[TokenLogprobs, ...]:
+        """The token has e^-0.5, the next ones of the alphabet a little less each."""
+        asked = submit.sampling.logprobs
+        if asked is None:
+            return ()
+        return (TokenLogprobs(-0.5, tuple((token + at, -0.5 - at) for at in range(asked))),)

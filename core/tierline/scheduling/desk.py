@@ -117,6 +117,7 @@ def queued_request(
     arrival_ms: float,
     now_ms: float,
     resumed: bool,
+    shares_prompt: bool = False,
     lengths: OutputLengthPredictor,
 ) -> QueuedRequest:
     """Return how a request waits; a stream that lost its worker is `resumed` and waits as long as it must."""
@@ -135,6 +136,7 @@ def queued_request(
         weight=tenant.weight,
         service_difference_tokens=DEFAULT_SERVICE_DIFFERENCE_TOKENS if bound is None else bound,
         resumed=resumed,
+        shares_prompt=shares_prompt,
     )
 
 

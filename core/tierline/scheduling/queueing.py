@@ -32,6 +32,7 @@ class QueuedRequest:
     `context_tokens` is what a worker has to hold before the first new token, `total_tokens` at the most in the end.
     `expected_output_tokens` is how long the answer probably becomes. `resumed` marks a stream that was already
     delivering; its client sees a gap, so it goes first in its tier. `expires_ms` is when waiting longer is pointless.
+    `shares_prompt` marks a further answer to a prompt that its tenant pays for with the first one.
     """
 
     request_id: str
@@ -47,6 +48,7 @@ class QueuedRequest:
     weight: int = 1
     service_difference_tokens: int = DEFAULT_SERVICE_DIFFERENCE_TOKENS
     resumed: bool = False
+    shares_prompt: bool = False
 
     @property
     def order(self) -> tuple[float, float, str]:
@@ -61,7 +63,8 @@ class QueuedRequest:
     @property
     def cost(self) -> float:
         """What its tenant's counter rises by when it starts; never 0, so that a line of requests has an end."""
-        return PROMPT_WEIGHT * max(self.context_tokens, 1) / self.weight + self.prepaid
+        prompt_tokens = 1 if self.shares_prompt else max(self.context_tokens, 1)
+        return PROMPT_WEIGHT * prompt_tokens / self.weight + self.prepaid
 
 
 @dataclass(slots=True)

@@ -78,7 +78,8 @@ class WorkerView:
 class Need:
     """What routing must know of a request; `cached_tokens` is by worker, 0 where nothing is said.
 
-    `expected_tokens` is how long prompt and answer probably become together.
+    `expected_tokens` is how long prompt and answer probably become together. Workers in `near` compute other answers to
+    the same prompt; with room for one more they go before all others.
     """
 
     request_id: str
@@ -87,12 +88,14 @@ class Need:
     expected_tokens: float = 0.0
     tpot_budget_ms: float = inf
     cached_tokens: Mapping[str, int] = field(default_factory=lambda: _NOTHING_CACHED)
+    near: Set[str] = frozenset()
 
 
 def choose_worker(workers: Iterable[WorkerView], need: Need, avoid: Set[str] = frozenset()) -> WorkerView | None:
     """Return the best worker that can take the request now, or None; those in `avoid` only when no other can."""
     able = [worker for worker in workers if worker.can_take(need.context_tokens, need.total_tokens)]
     able = [worker for worker in able if worker.name not in avoid] or able
+    able = [worker for worker in able if worker.name in need.near] or able
     known = [worker for worker in able if worker.latency is not None and not worker.stale]
     if known:
         return min(known, key=lambda worker: _rank(worker, need))

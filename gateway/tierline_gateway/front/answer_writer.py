@@ -9,7 +9,8 @@ import msgspec
 from aiohttp import web
 
 from tierline_gateway.front.api_errors import ApiError
-from tierline_gateway.front.openai_responses import ResponseShape
+from tierline_gateway.front.openai_responses import ResponseShape, WholeChoice
+from tierline_gateway.streams.answer import Answer
 from tierline_gateway.streams.live import LiveRequest, Piece
 
 SLOW_CLIENT_S = 60.0
@@ -19,26 +20,28 @@ _SSE_HEADERS = {
     "X-Accel-Buffering": "no",
 }
 _DONE = b"data: [DONE]\n\n"
+_Event = tuple[int, Piece | None]
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerWriter:
     """One answer on its way out. `delivered` is told of the tokens that reached the client's connection."""
 
-    live: LiveRequest
+    answer: Answer
     shape: ResponseShape
     headers: Mapping[str, str]
     delivered: Callable[[LiveRequest, int], None]
 
     async def write_whole(self) -> web.Response:
         """Wait for the whole answer; raises `ApiError` when there is none."""
-        texts: list[str] = []
-        token_ids: list[int] = []
-        async for piece in self.live.pieces():
-            texts.append(piece.text)
-            token_ids.extend(piece.token_ids)
-            self.delivered(self.live, len(piece.token_ids))
-        body = self.shape.whole("".join(texts), token_ids, self._finish_reason())
+        choices = [WholeChoice() for _ in self.answer.choices]
+        async for index, piece in self.answer.pieces():
+            if piece is None:
+                choices[index].finish_reason = self._finish_reason(index)
+            else:
+                choices[index].add(piece)
+                self.delivered(self.answer.choices[index], len(piece.token_ids))
+        body = self.shape.whole(choices)
         return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=self.headers)
 
     async def write_stream(self, request: web.Request) -> web.StreamResponse:
@@ -46,7 +49,7 @@ class AnswerWriter:
 
         A client that takes nothing for `SLOW_CLIENT_S` is disconnected, so that its request frees a worker.
         """
-        pieces = self.live.pieces()
+        pieces = self.answer.pieces()
         opening = await anext(pieces, None)
         response = web.StreamResponse(headers={**_SSE_HEADERS, **self.headers})
         await response.prepare(request)
@@ -61,31 +64,34 @@ class AnswerWriter:
         return response
 
     async def _write_events(
-        self, response: web.StreamResponse, opening: Piece | None, pieces: AsyncIterator[Piece]
+        self, response: web.StreamResponse, opening: _Event | None, pieces: AsyncIterator[_Event]
     ) -> None:
-        await _send(response, self.shape.first_chunk())
+        for index in range(len(self.answer.choices)):
+            await _send(response, self.shape.first_chunk(index))
         try:
             if opening is not None:
-                await self._write_piece(response, opening)
+                await self._write_event(response, *opening)
             await self._write_rest(response, pieces)
         except ApiError as error:
             await _send(response, {"error": error.error_object()})
 
-    async def _write_rest(self, response: web.StreamResponse, pieces: AsyncIterator[Piece]) -> None:
-        async for piece in pieces:
-            await self._write_piece(response, piece)
-        await _send(response, self.shape.last_chunk(self._finish_reason()))
+    async def _write_rest(self, response: web.StreamResponse, pieces: AsyncIterator[_Event]) -> None:
+        async for index, piece in pieces:
+            await self._write_event(response, index, piece)
         if self.shape.generation.include_usage:
-            await _send(response, self.shape.usage_chunk(self.live.delivery.tokens))
+            await _send(response, self.shape.usage_chunk(self.answer.delivered_tokens))
         await _write(response, _DONE)
 
-    async def _write_piece(self, response: web.StreamResponse, piece: Piece) -> None:
-        if piece.text or (self.shape.generation.return_token_ids and piece.token_ids):
-            await _send(response, self.shape.chunk(piece.text, piece.token_ids))
-        self.delivered(self.live, len(piece.token_ids))
+    async def _write_event(self, response: web.StreamResponse, index: int, piece: Piece | None) -> None:
+        if piece is None:
+            await _send(response, self.shape.last_chunk(index, self._finish_reason(index)))
+            return
+        if piece.text or piece.logprobs or (self.shape.generation.return_token_ids and piece.token_ids):
+            await _send(response, self.shape.chunk(index, piece))
+        self.delivered(self.answer.choices[index], len(piece.token_ids))
 
-    def _finish_reason(self) -> str:
-        return str(self.live.life.finish_reason)
+    def _finish_reason(self, index: int) -> str:
+        return str(self.answer.choices[index].life.finish_reason)
 
 
 async def _send(response: web.StreamResponse, event: dict[str, Any]) -> None:

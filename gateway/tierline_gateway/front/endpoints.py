@@ -11,13 +11,17 @@ import msgspec
 from aiohttp import web
 
 from tierline.api.names import HEADER_REASON, HEADER_REQUEST_ID
+from tierline.text.token_bytes import TokenBytes
 from tierline_gateway.front.answer_writer import AnswerWriter
 from tierline_gateway.front.api_errors import ApiError, failed, model_not_found
 from tierline_gateway.front.generation import Generation
 from tierline_gateway.front.identity import model_of, request_id_of, tenant_of, tier_of
 from tierline_gateway.front.openai_requests import ChatRequest, CompletionRequest, decode_request
 from tierline_gateway.front.openai_responses import ResponseShape
+from tierline_gateway.front.prompts import PromptReader
+from tierline_gateway.front.structured_output import is_structured
 from tierline_gateway.service import GatewayService
+from tierline_gateway.streams.answer import Answer
 from tierline_gateway.streams.live import LiveRequest
 
 log = logging.getLogger(__name__)
@@ -44,12 +48,10 @@ class OpenAIEndpoints:
         return app
 
     async def chat_completions(self, request: web.Request) -> web.StreamResponse:
-        return await self._generate(request, ChatRequest, lambda body: self._service.prompt_reader().chat(body))
+        return await self._generate(request, ChatRequest, PromptReader.chat)
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
-        return await self._generate(
-            request, CompletionRequest, lambda body: self._service.prompt_reader().completion(body)
-        )
+        return await self._generate(request, CompletionRequest, PromptReader.completion)
 
     async def models(self, request: web.Request) -> web.Response:
         snapshot = self._service.snapshot()
@@ -66,7 +68,7 @@ class OpenAIEndpoints:
         return _json(_model_object(name))
 
     async def _generate(
-        self, request: web.Request, kind: Any, read_prompt: Callable[[Any], Generation]
+        self, request: web.Request, kind: Any, read_prompt: Callable[[PromptReader, Any], Generation]
     ) -> web.StreamResponse:
         arrival_ms = self._service.clock_ms()
         # Nothing is read from who has no key; and while a body comes, its tenant's limits may change.
@@ -77,11 +79,10 @@ class OpenAIEndpoints:
         decoded = decode_request(kind, body)
         model = model_of(snapshot.policy, decoded.model)
         tier = tier_of(snapshot.policy, tenant, model, request.headers)
-        # Long prompts take long to tokenise; the tokenizer frees the interpreter meanwhile.
-        generation = (
-            await asyncio.to_thread(read_prompt, decoded) if len(body) > LONG_BODY_BYTES else read_prompt(decoded)
-        )
+        # Long prompts take long to tokenise, grammars to check; both free the interpreter meanwhile.
+        long = len(body) > LONG_BODY_BYTES or is_structured(decoded)
         reader = self._service.prompt_reader()
+        generation = await asyncio.to_thread(read_prompt, reader, decoded) if long else read_prompt(reader, decoded)
         live = LiveRequest.begin(
             request_id=self._unused_id(request_id_of(request.headers)),
             generation=generation,
@@ -93,16 +94,21 @@ class OpenAIEndpoints:
         return await self._answer(request, live, chat=kind is ChatRequest)
 
     async def _answer(self, request: web.Request, live: LiveRequest, chat: bool) -> web.StreamResponse:
-        shape = ResponseShape(live.request_id, live.generation, int(time.time()), chat)
+        generation, tokenizer = live.generation, self._service.prompt_reader().tokenizer
+        shape = ResponseShape(live.request_id, generation, TokenBytes(tokenizer), created_s=int(time.time()), chat=chat)
         headers = {HEADER_REQUEST_ID: live.request_id}
+        choices = [live]
         try:
             self._service.dispatcher.admit(live, self._service.degraded)
-            writer = AnswerWriter(live, shape, headers, self._service.delivered)
-            if live.generation.stream:
-                return await writer.write_stream(request)
-            return await writer.write_whole()
+            # Only now it has its tier, which admission may lower.
+            choices += (live.fork(choice, tokenizer.decode) for choice in range(1, generation.choices))
+            if len(choices) > 1:
+                self._service.dispatcher.join(live, tuple(choices[1:]))
+            writer = AnswerWriter(Answer(tuple(choices), live.changed), shape, headers, self._service.delivered)
+            return await (writer.write_stream(request) if generation.stream else writer.write_whole())
         finally:
-            self._service.conclude(live)
+            for choice in reversed(choices):
+                self._service.conclude(choice)
 
     def _unused_id(self, request_id: str) -> str:
         """Keep a client's id unless it is in use: on the wire and in the log an id stands for one request."""

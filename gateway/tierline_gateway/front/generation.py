@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from tierline.wire.frames import Sampling
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One answer to generate, and how the client wants to see it."""
+    """What to generate, in `choices` answers to one prompt, and how the client wants to see it.
+
+    `sampling` is the first choice's; choice i has its seed plus i, so it is what a request of its own would give.
+    """
 
     model: str
     prompt_ids: tuple[int, ...]
@@ -17,3 +22,8 @@ class Generation:
     include_usage: bool = False
     return_token_ids: bool = False
     echo_text: str = ""
+    choices: int = 1
+
+    def sampling_of(self, choice: int) -> Sampling:
+        """Return the sampling of one choice."""
+        return msgspec.structs.replace(self.sampling, seed=self.sampling.seed + choice)

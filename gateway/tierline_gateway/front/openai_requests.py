@@ -1,7 +1,7 @@
 """The bodies of OpenAI's requests, as far as we act on them; unknown fields are ignored as OpenAI's SDKs expect."""
 
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -11,14 +11,20 @@ from tierline_gateway.front.api_errors import ApiError, invalid
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 Probability = Annotated[float, Meta(gt=0, le=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Repetition = Annotated[float, Meta(gt=0, le=10)]
+Bias = Annotated[float, Meta(ge=-100, le=100)]
 Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 TopK = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+TopLogprobs = Annotated[int, Meta(ge=0, le=20)]
+Choices = Annotated[int, Meta(ge=1, le=128)]
 StopTokenIds = Annotated[list[TokenId], Meta(max_length=256)]
+Words = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
 
-MAX_STOPS = 16
-_PATH = re.compile(r" - at `\$(?:\.)?(?P<path>[^`]*)`$")
+_PATH = re.compile(r" - at (?:`key` in )?`\$(?:\.)?(?P<path>[^`]*?)(?:\[\.\.\.\])?`$")
 
 
 class StreamOptions(msgspec.Struct):
@@ -27,17 +33,48 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool = False
 
 
+class JsonSchemaFormat(msgspec.Struct):
+    """The schema of a `response_format`; `strict` or not, an answer always follows it."""
+
+    schema: dict[str, object] | bool
+    name: str = ""
+    strict: bool | None = None
+
+
+class ResponseFormat(msgspec.Struct):
+    """`response_format` of both endpoints."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchemaFormat | None = None
+
+
+class StructuredOutputs(msgspec.Struct):
+    """vLLM's `structured_outputs`: one of its fields says what the answer looks like."""
+
+    json: str | dict[str, object] | None = None
+    regex: str | None = None
+    choice: Words | None = None
+    grammar: str | None = None
+    json_object: bool | None = None
+
+
 class CommonFields(msgspec.Struct, kw_only=True):
-    """What both endpoints share. `ignore_eos`, `return_token_ids`, `top_k`, `stop_token_ids` are vLLM's extensions."""
+    """What both endpoints share.
+
+    vLLM's extensions are `top_k`, `min_p`, `repetition_penalty`, `min_tokens`, `stop_token_ids`, `ignore_eos`,
+    `return_token_ids`, `structured_outputs` and the older `guided_*`.
+    """
 
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Positive | None = None
+    min_tokens: NotNegative | None = None
     temperature: Temperature | None = None
     top_p: Probability | None = None
     top_k: TopK | None = None
-    n: int | None = None
+    min_p: Share | None = None
+    n: Choices | None = None
     seed: Seed | None = None
     stop: str | list[str] | None = None
     stop_token_ids: StopTokenIds | None = None
@@ -46,6 +83,14 @@ class CommonFields(msgspec.Struct, kw_only=True):
     return_token_ids: bool = False
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
+    repetition_penalty: Repetition | None = None
+    logit_bias: dict[TokenId, Bias] | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: str | dict[str, object] | None = None
+    guided_regex: str | None = None
+    guided_choice: Words | None = None
+    guided_grammar: str | None = None
 
 
 class ContentPart(msgspec.Struct):
@@ -70,7 +115,7 @@ class ChatRequest(CommonFields, kw_only=True):
     max_completion_tokens: Positive | None = None
     tools: list[msgspec.Raw] | None = None
     logprobs: bool | None = None
-    response_format: dict[str, object] | None = None
+    top_logprobs: TopLogprobs | None = None
 
 
 class CompletionRequest(CommonFields, kw_only=True):
@@ -80,7 +125,7 @@ class CompletionRequest(CommonFields, kw_only=True):
     echo: bool = False
     suffix: str | None = None
     best_of: int | None = None
-    logprobs: int | None = None
+    logprobs: TopLogprobs | None = None
 
 
 R = TypeVar("R", ChatRequest, CompletionRequest)
@@ -89,24 +134,12 @@ R = TypeVar("R", ChatRequest, CompletionRequest)
 def decode_request(kind: type[R], body: bytes) -> R:
     """Decode a body; raises `ApiError` 400 naming the parameter and what it must be."""
     try:
-        request = msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise _named(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"The body is not valid JSON ({error}); send one JSON object."
         raise invalid(None, message, reason="MalformedJson") from None
-    _refuse_unserved(request)
-    return request
-
-
-def stop_strings(request: CommonFields) -> tuple[str, ...]:
-    """Return the stop strings; raises `ApiError` when there are too many or one is empty."""
-    given = [request.stop] if isinstance(request.stop, str) else request.stop or []
-    if len(given) > MAX_STOPS:
-        raise invalid("stop", f"'stop' holds {len(given)} strings; send at most {MAX_STOPS}.")
-    if not all(given):
-        raise invalid("stop", "'stop' holds an empty string, which would end every answer; remove it.")
-    return tuple(given)
 
 
 def _named(error: str) -> ApiError:
@@ -121,23 +154,3 @@ def _named(error: str) -> ApiError:
     if not path:
         return invalid(None, f"The body has the wrong shape: {problem}; send one JSON object.")
     return invalid(path, f"'{path}' is wrong: {problem}. Correct its type or value.", code="invalid_value")
-
-
-def _refuse_unserved(request: ChatRequest | CompletionRequest) -> None:
-    """Refuse what would change the answer but is not served, instead of ignoring it silently."""
-    if request.n not in (None, 1):
-        raise invalid("n", f"'n' is {request.n}; only one answer a request is served: set n to 1.", "unsupported_value")
-    unserved: dict[str, bool] = {
-        "presence_penalty": bool(request.presence_penalty),
-        "frequency_penalty": bool(request.frequency_penalty),
-        "logprobs": bool(request.logprobs),
-    }
-    if isinstance(request, ChatRequest):
-        unserved["tools"] = bool(request.tools)
-        unserved["response_format"] = (request.response_format or {}).get("type", "text") != "text"
-    else:
-        unserved["suffix"] = bool(request.suffix)
-        unserved["best_of"] = request.best_of not in (None, 1)
-    for name, asked in unserved.items():
-        if asked:
-            raise invalid(name, f"'{name}' is not served yet; leave it out.", "unsupported_parameter")

@@ -1,47 +1,73 @@
 """Answers in OpenAI's shapes, for both endpoints, streamed and whole."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from tierline.text.token_bytes import TokenBytes
+from tierline.wire.frames import TokenLogprobs
 from tierline_gateway.front.generation import Generation
+from tierline_gateway.front.openai_logprobs import ChatLogprobs, CompletionLogprobs, LogprobsShape
+from tierline_gateway.streams.live import Piece
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class WholeChoice:
+    """One choice of an answer that is not streamed, while it is collected."""
+
+    texts: list[str] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    finish_reason: str = ""
+
+    def add(self, piece: Piece) -> None:
+        self.texts.append(piece.text)
+        self.token_ids.extend(piece.token_ids)
+        self.logprobs.extend(piece.logprobs)
+
+
 class ResponseShape:
     """Builds the objects of one answer. `created_s` is epoch seconds, as OpenAI has it."""
 
-    request_id: str
-    generation: Generation
-    created_s: int
-    chat: bool
+    def __init__(
+        self, request_id: str, generation: Generation, token_bytes: TokenBytes, *, created_s: int, chat: bool
+    ) -> None:
+        self.generation = generation
+        self._request_id = request_id
+        self._created_s = created_s
+        self._chat = chat
+        self._logprobs: list[LogprobsShape] = [
+            ChatLogprobs(token_bytes) if chat else CompletionLogprobs(token_bytes, len(generation.echo_text))
+            for _ in range(generation.choices)
+        ]
 
-    def whole(self, text: str, token_ids: list[int], finish_reason: str) -> dict[str, Any]:
+    def whole(self, choices: Sequence[WholeChoice]) -> dict[str, Any]:
         """Return the body of an answer that is not streamed."""
-        choice: dict[str, Any] = {"index": 0, "finish_reason": finish_reason, "logprobs": None}
-        if self.chat:
-            choice["message"] = {"role": "assistant", "content": text, "refusal": None}
-        else:
-            choice["text"] = self.generation.echo_text + text
-        body = self._head("chat.completion", [choice]) | {"usage": self.usage(len(token_ids))}
-        return self._with_ids(body, choice, token_ids, prompt=True)
+        shaped = [self._whole_choice(index, choice) for index, choice in enumerate(choices)]
+        tokens = sum(len(choice.token_ids) for choice in choices)
+        body = self._head("chat.completion", shaped) | {"usage": self.usage(tokens)}
+        return self._with_prompt_ids(body)
 
-    def first_chunk(self) -> dict[str, Any]:
-        """Return what opens a stream: the role, or the echoed prompt."""
-        body = self._chunk("", None, {"role": "assistant", "content": ""}, self.generation.echo_text)
-        return self._with_ids(body, body["choices"][0], [], prompt=True)
+    def first_chunk(self, index: int) -> dict[str, Any]:
+        """Return what opens a choice of a stream: the role, or the echoed prompt."""
+        opening = Piece(self.generation.echo_text, ())
+        return self._with_prompt_ids(self._chunk(index, opening, {"role": "assistant", "content": ""}))
 
-    def chunk(self, text: str, token_ids: tuple[int, ...]) -> dict[str, Any]:
-        body = self._chunk(text, None, {"content": text}, text)
-        return self._with_ids(body, body["choices"][0], list(token_ids))
+    def chunk(self, index: int, piece: Piece) -> dict[str, Any]:
+        return self._chunk(index, piece, {"content": piece.text})
 
-    def last_chunk(self, finish_reason: str) -> dict[str, Any]:
-        return self._chunk("", finish_reason, {}, "")
+    def last_chunk(self, index: int, finish_reason: str) -> dict[str, Any]:
+        body = self._chunk(index, Piece("", ()), {})
+        body["choices"][0]["finish_reason"] = finish_reason
+        body["choices"][0].pop("token_ids", None)
+        return body
 
     def usage_chunk(self, completion_tokens: int) -> dict[str, Any]:
         """Return the chunk that `stream_options.include_usage` asks for."""
         return self._head("chat.completion.chunk", []) | {"usage": self.usage(completion_tokens)}
 
     def usage(self, completion_tokens: int) -> dict[str, int]:
+        """Return what is billed: the prompt once, the tokens of every choice."""
         prompt_tokens = len(self.generation.prompt_ids)
         return {
             "prompt_tokens": prompt_tokens,
@@ -49,28 +75,36 @@ class ResponseShape:
             "total_tokens": prompt_tokens + completion_tokens,
         }
 
-    def _chunk(self, text: str, finish_reason: str | None, delta: dict[str, str], plain: str) -> dict[str, Any]:
-        choice: dict[str, Any] = {"index": 0, "finish_reason": finish_reason, "logprobs": None}
-        choice |= {"delta": delta} if self.chat else {"text": plain}
+    def _whole_choice(self, index: int, choice: WholeChoice) -> dict[str, Any]:
+        text = "".join(choice.texts)
+        shaped = self._choice(index, Piece(text, tuple(choice.token_ids), tuple(choice.logprobs)), choice.finish_reason)
+        if self._chat:
+            return shaped | {"message": {"role": "assistant", "content": text, "refusal": None}}
+        return shaped | {"text": self.generation.echo_text + text}
+
+    def _chunk(self, index: int, piece: Piece, delta: dict[str, str]) -> dict[str, Any]:
+        choice = self._choice(index, piece, None) | ({"delta": delta} if self._chat else {"text": piece.text})
         body = self._head("chat.completion.chunk", [choice])
         return body | {"usage": None} if self.generation.include_usage else body
 
+    def _choice(self, index: int, piece: Piece, finish_reason: str | None) -> dict[str, Any]:
+        told = self._logprobs[index].shape(piece.token_ids, piece.logprobs) if piece.logprobs else None
+        choice: dict[str, Any] = {"index": index, "finish_reason": finish_reason, "logprobs": told}
+        # Where vLLM puts them, when the client asked for them.
+        return choice | {"token_ids": list(piece.token_ids)} if self.generation.return_token_ids else choice
+
     def _head(self, chat_object: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        prefix = "chatcmpl" if self.chat else "cmpl"
+        prefix = "chatcmpl" if self._chat else "cmpl"
         return {
-            "id": f"{prefix}-{self.request_id}",
-            "object": chat_object if self.chat else "text_completion",
-            "created": self.created_s,
+            "id": f"{prefix}-{self._request_id}",
+            "object": chat_object if self._chat else "text_completion",
+            "created": self._created_s,
             "model": self.generation.model,
             "choices": choices,
         }
 
-    def _with_ids(
-        self, body: dict[str, Any], choice: dict[str, Any], token_ids: list[int], prompt: bool = False
-    ) -> dict[str, Any]:
-        """Add ids where vLLM puts them, when the client asked for them."""
+    def _with_prompt_ids(self, body: dict[str, Any]) -> dict[str, Any]:
         if self.generation.return_token_ids:
-            choice["token_ids"] = token_ids
-            if prompt:
-                (body if self.chat else choice)["prompt_token_ids"] = list(self.generation.prompt_ids)
+            for holder in [body] if self._chat else body["choices"]:
+                holder["prompt_token_ids"] = list(self.generation.prompt_ids)
         return body

@@ -1,24 +1,17 @@
 """From a validated body to prompt ids and sampling."""
 
-import secrets
 from dataclasses import dataclass
 
 from tierline.text.chat import ChatTemplateError
 from tierline.text.tokenizer import Tokenizer
-from tierline.wire.frames import Sampling
 from tierline_gateway.front.api_errors import ApiError, invalid
 from tierline_gateway.front.generation import Generation
-from tierline_gateway.front.openai_requests import (
-    ChatMessage,
-    ChatRequest,
-    CommonFields,
-    CompletionRequest,
-    stop_strings,
-)
+from tierline_gateway.front.openai_requests import ChatMessage, ChatRequest, CompletionRequest
+from tierline_gateway.front.request_rules import check_request, stop_strings
+from tierline_gateway.front.sampling_fields import sampling_of
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 _COMPLETION_DEFAULT_TOKENS = 16
-_SEED_BITS = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +23,7 @@ class PromptReader:
 
     def chat(self, request: ChatRequest) -> Generation:
         """Render the conversation and tokenise it; raises `ApiError`."""
+        check_request(request)
         template = self.tokenizer.chat_template
         if template is None:
             message = "The model has no usable chat template; use /v1/completions."
@@ -47,6 +41,7 @@ class PromptReader:
 
     def completion(self, request: CompletionRequest) -> Generation:
         """Tokenise a plain prompt, or take ids as they are; raises `ApiError`."""
+        check_request(request)
         ids = self._completion_ids(request)
         asked = request.max_tokens or min(_COMPLETION_DEFAULT_TOKENS, max(self.window_tokens - len(ids), 1))
         echo = self.tokenizer.decode(ids) if request.echo else ""
@@ -70,7 +65,12 @@ class PromptReader:
         return ids
 
     def _generation(
-        self, request: CommonFields, ids: tuple[int, ...], asked: int | None, names: tuple[str, str], echo: str = ""
+        self,
+        request: ChatRequest | CompletionRequest,
+        ids: tuple[int, ...],
+        asked: int | None,
+        names: tuple[str, str],
+        echo: str = "",
     ) -> Generation:
         room = self.window_tokens - len(ids)
         prompt_name, asked_name = names
@@ -82,27 +82,13 @@ class PromptReader:
         return Generation(
             model=request.model,
             prompt_ids=ids,
-            sampling=self._sampling(request, asked or room),
+            sampling=sampling_of(request, asked or room, self.tokenizer),
+            choices=request.n or 1,
             stop=stop_strings(request),
             stream=bool(request.stream),
             include_usage=bool(request.stream_options and request.stream_options.include_usage),
             return_token_ids=request.return_token_ids,
             echo_text=echo,
-        )
-
-    def _sampling(self, request: CommonFields, max_tokens: int) -> Sampling:
-        ends = set(request.stop_token_ids or ())
-        if not request.ignore_eos:
-            ends |= self.tokenizer.eos_ids
-        return Sampling(
-            max_tokens=max_tokens,
-            temperature=1.0 if request.temperature is None else request.temperature,
-            top_p=1.0 if request.top_p is None else request.top_p,
-            top_k=max(request.top_k or 0, 0),
-            # A seed is drawn even when none is given: a moved stream must go on as it would have.
-            seed=secrets.randbits(_SEED_BITS) if request.seed is None else request.seed,
-            stop_token_ids=tuple(sorted(ends)),
-            ignore_eos=request.ignore_eos,
         )
 
 

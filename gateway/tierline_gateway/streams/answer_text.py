@@ -7,16 +7,24 @@ from tierline.text.stops import StopWindow
 
 
 class AnswerText:
-    """Detokenizer and stop window of one request. After a stop string nothing more is taken."""
+    """Detokenizer and stop window of one request. After a stop string nothing more is taken.
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str]) -> None:
+    Text of the first `min_tokens` tokens is not searched for stop strings.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str], min_tokens: int = 0) -> None:
         self._detokenizer = Detokenizer(decode)
         self._stops = StopWindow(stops)
+        self._unstoppable_tokens = min_tokens
         self.stopped = False
 
     def feed(self, token_id: int) -> str:
         """Return the text that may be shown now; `stopped` tells whether a stop string ended the answer."""
-        result = self._stops.feed(self._detokenizer.feed(token_id))
+        fresh = self._detokenizer.feed(token_id)
+        if self._unstoppable_tokens:
+            self._unstoppable_tokens -= 1
+            return fresh
+        result = self._stops.feed(fresh)
         self.stopped = result.stopped
         return result.text
 

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from tierline.api.policy import TierPolicy
-from tierline.scheduling.admission import Decision, Verdict
 from tierline.scheduling.desk import RequestDesk, queued_request
 from tierline.scheduling.queueing import QueuedRequest
-from tierline.scheduling.routing import Need
-from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch
+from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch, TokenLogprobs
 from tierline.wire.states import FinishReason, RequestState
-from tierline_gateway.front.api_errors import ApiError, failed, too_long, too_many, unavailable
+from tierline_gateway.front.api_errors import ApiError, failed, too_long
 from tierline_gateway.instruments import Instruments
 from tierline_gateway.streams.journal import JournalGap
 from tierline_gateway.streams.ledger import Ledger
 from tierline_gateway.streams.live import LiveRequest, Move
+from tierline_gateway.streams.need import need_of
+from tierline_gateway.streams.refusal import refusal
 from tierline_gateway.workers.link import WorkerLink
 from tierline_gateway.workers.pool import LinkPool
 
@@ -38,6 +38,7 @@ class Dispatcher:
         self._instruments = instruments
         self._clock_ms = clock_ms
         self._live: dict[str, LiveRequest] = {}
+        self._choices: dict[str, tuple[LiveRequest, ...]] = {}
 
     @property
     def live(self) -> Iterable[LiveRequest]:
@@ -66,12 +67,21 @@ class Dispatcher:
         self.queue.push(self._queued(live))
         self.pump()
 
+    def join(self, first: LiveRequest, forks: tuple[LiveRequest, ...]) -> None:
+        """Take the further choices of an answer whose first one was admitted just now."""
+        self._choices[first.request_id] = (first, *forks)
+        for fork in forks:
+            self._live[fork.request_id] = fork
+            self.queue.push(self._queued(fork))
+        self.pump()
+
     def conclude(self, live: LiveRequest) -> None:
         """Let go of a request whose handler is done with it; one that still runs is cancelled at once."""
         if not live.life.done:
             self._leave(live, cancel=True)
             live.finish(FinishReason.CANCELLED)
         if self._live.pop(live.request_id, None) is not None:
+            self._choices.pop(live.request_id, None)
             self._ledger.end(live)
             self._settle(live)
         self.pump()
@@ -93,7 +103,8 @@ class Dispatcher:
     def expire(self) -> None:
         """Refuse requests that waited as long as they may, and new ones that turn out too long for every worker.
 
-        A stream in the middle of its answer waits on: a larger worker may come back.
+        A stream in the middle of its answer waits on: a larger worker may come back. So does a choice of an answer that
+        has begun: its siblings' ends make room for it.
         """
         now_ms = self._clock_ms()
         window = self.links.window_tokens
@@ -102,6 +113,8 @@ class Dispatcher:
                 self._end(self._live[queued.request_id], FinishReason.REFUSED, too_long(queued.context_tokens, window))
         for queued in self.queue.expired(now_ms):
             live = self._live[queued.request_id]
+            if any(sibling.worker is not None or sibling.life.done for sibling in self._siblings(live)):
+                continue
             decision = self.desk.overdue(queued, self.links.capacity_exists, now_ms)
             self._end(live, FinishReason.REFUSED, refusal(decision))
 
@@ -175,19 +188,13 @@ class Dispatcher:
             arrival_ms=live.arrival_ms,
             now_ms=self._clock_ms(),
             resumed=bool(live.moves),
+            shares_prompt=bool(live.fork_of),
             lengths=self.desk.lengths,
         )
 
     def _place(self, queued: QueuedRequest) -> WorkerLink | None:
         live = self._live[queued.request_id]
-        need = Need(
-            request_id=queued.request_id,
-            context_tokens=queued.context_tokens,
-            total_tokens=queued.total_tokens,
-            expected_tokens=queued.context_tokens + queued.expected_output_tokens,
-            tpot_budget_ms=live.tier.tpot_budget_ms,
-        )
-        return self.links.choose(need, live.prefix_keys, live.avoid)
+        return self.links.choose(need_of(queued, live, self._siblings(live)), live.prefix_keys, live.avoid)
 
     def _start(self, live: LiveRequest, link: WorkerLink, now_ms: float) -> None:
         live.journal.placed(live.life.start())
@@ -195,13 +202,13 @@ class Dispatcher:
         if live.moves and not live.moves[-1].target:
             last = live.moves[-1]
             live.moves[-1] = Move(last.cause, last.source, link.name, last.at_emitted)
-        link.submit(self._submit_frame(live, link.window_tokens, now_ms))
+        link.submit(self._submit_frame(live, link, now_ms))
         self.links.sent(link, live.prefix_keys)
 
-    def _submit_frame(self, live: LiveRequest, window_tokens: int, now_ms: float) -> Submit:
+    def _submit_frame(self, live: LiveRequest, link: WorkerLink, now_ms: float) -> Submit:
         waited_ms = now_ms - live.arrival_ms
         return live.journal.submit(
-            window_tokens,
+            link.window_tokens,
             tenant=live.tenant.tenant,
             tier=live.tier.name,
             priority=live.tier.priority,
@@ -214,7 +221,13 @@ class Dispatcher:
             granularity=live.tier.granularity,
             save=live.tier.save,
             speculate=live.tier.speculation == "Auto",
+            fork_of=next((other.request_id for other in self._siblings(live) if other.worker == link.name), ""),
         )
+
+    def _siblings(self, live: LiveRequest) -> Iterator[LiveRequest]:
+        """The other choices of the same answer."""
+        choices = self._choices.get(live.fork_of or live.request_id, ())
+        return (other for other in choices if other is not live)
 
     def _take_tokens(self, link: WorkerLink, live: LiveRequest, batch: TokenBatch) -> None:
         try:
@@ -227,16 +240,16 @@ class Dispatcher:
         if batch.epoch != live.life.epoch:
             return
         if fresh:
-            self._deliver(link, live, fresh)
+            self._deliver(live, fresh, batch.logprobs[len(batch.token_ids) - len(fresh) :])
         if batch.finish_reason and not live.life.done:
             self._finish(live, batch)
 
-    def _deliver(self, link: WorkerLink, live: LiveRequest, fresh: tuple[int, ...]) -> None:
+    def _deliver(self, live: LiveRequest, fresh: tuple[int, ...], logprobs: tuple[TokenLogprobs, ...]) -> None:
         if live.life.state is RequestState.WAITING_KV:
             live.life.to(RequestState.RUNNING)
         self.desk.first_token(live.request_id, len(live.journal.prompt_ids), self._clock_ms())
         self.queue.charge_output(live.request_id, live.tenant.tenant, len(fresh), live.tenant.weight)
-        live.add_tokens(fresh)
+        live.add_tokens(fresh, logprobs)
         if live.text.stopped:
             self._leave(live, cancel=True)
             live.finish(FinishReason.STOP)
@@ -283,11 +296,3 @@ class Dispatcher:
                 link.cancel(live.request_id, live.life.epoch)
             link.outstanding.discard(live.request_id)
         live.worker = None
-
-
-def refusal(decision: Decision) -> ApiError:
-    """Return what a client is told about a decision that is not acceptance."""
-    seconds = max(1, -(-int(decision.retry_after_ms) // 1000))
-    if decision.verdict is Verdict.NO_CAPACITY:
-        return unavailable(f"No capacity: {decision.reason}; try again in {seconds} s.", str(decision.verdict), seconds)
-    return too_many(f"Too many requests: {decision.reason}; try again in {seconds} s.", str(decision.verdict), seconds)

@@ -6,7 +6,7 @@ what the lost one would have sampled.
 """
 
 from dataclasses import dataclass, field
-from typing import TypedDict, Unpack
+from typing import NotRequired, TypedDict, Unpack
 
 import msgspec
 
@@ -15,7 +15,7 @@ from tierline.wire.frames import Sampling, Submit, TokenBatch
 
 
 class SubmitPolicy(TypedDict):
-    """The fields of `Submit` that come from tier and tenant."""
+    """The fields of `Submit` that come from tier, tenant and the answer's other choices."""
 
     tenant: str
     tier: str
@@ -29,6 +29,7 @@ class SubmitPolicy(TypedDict):
     granularity: PreemptionGranularity
     save: PreemptionSave
     speculate: bool
+    fork_of: NotRequired[str]
 
 
 class JournalGap(ValueError):

@@ -26,15 +26,18 @@ class Ledger:
         return usage
 
     def begin(self, live: LiveRequest) -> None:
-        self._usage[live.tenant.tenant].begin(len(live.journal.prompt_ids), live.arrival_ms)
+        """Count an admitted request; further choices of its answer are no requests, only their tokens count."""
+        if not live.fork_of:
+            self._usage[live.tenant.tenant].begin(len(live.journal.prompt_ids), live.arrival_ms)
 
     def end(self, live: LiveRequest) -> None:
-        self._usage[live.tenant.tenant].end()
+        if not live.fork_of:
+            self._usage[live.tenant.tenant].end()
 
     def delivered(self, live: LiveRequest, tokens: int, now_ms: float) -> None:
-        """Bill tokens that reached the client; the prompt is billed with the first of them."""
+        """Bill tokens that reached the client; the prompt is billed once, with the first of the first choice."""
         tenant = live.tenant.tenant
-        if tokens and not live.delivery.tokens:
+        if tokens and not live.delivery.tokens and not live.fork_of:
             self.billed_prompt_tokens[tenant] += len(live.journal.prompt_ids)
         self.billed_output_tokens[tenant] += tokens
         self._usage[tenant].generated(tokens, now_ms)

@@ -1,11 +1,12 @@
 """One request from admission to its end: its journal, its state, and the text that waits for its client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.scheduling.locality import chunk_keys
+from tierline.wire.frames import TokenLogprobs
 from tierline.wire.states import FinishReason, RequestLife
 from tierline_gateway.front.api_errors import ApiError
 from tierline_gateway.front.generation import Generation
@@ -26,10 +27,11 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text and ids that became visible together."""
+    """Text and ids that became visible together, and for each id its log probabilities if they were asked for."""
 
     text: str
     token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 @dataclass(slots=True)
@@ -37,7 +39,8 @@ class LiveRequest:
     """A request in the gateway's care. Times are gateway clock ms.
 
     `worker` is where it runs, None while it waits; `last_worker` is where it ran last. `prefix_keys` name the chunks of
-    its prompt, by which a worker that computed a beginning of it before is found.
+    its prompt, by which a worker that computed a beginning of it before is found. `fork_of` is the id of the first
+    choice of the same answer, empty for that one itself.
     """
 
     generation: Generation
@@ -54,8 +57,9 @@ class LiveRequest:
     avoid: set[str] = field(default_factory=set)
     moves: list[Move] = field(default_factory=list)
     error: ApiError | None = None
+    fork_of: str = ""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     _pieces: list[Piece] = field(default_factory=list)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     def begin(
@@ -75,22 +79,43 @@ class LiveRequest:
             tier=tier,
             journal=Journal(request_id, generation.prompt_ids, generation.sampling),
             life=RequestLife(request_id),
-            text=AnswerText(decode, generation.stop),
+            text=AnswerText(decode, generation.stop, generation.sampling.min_tokens),
             arrival_ms=now_ms,
             prefix_keys=chunk_keys(generation.prompt_ids, tenant.cache_namespace),
+        )
+
+    def fork(self, choice: int, decode: Callable[[Sequence[int]], str]) -> "LiveRequest":
+        """Return another choice of the same answer, as if it were asked for with the seed plus `choice`."""
+        request_id = f"{self.request_id}:{choice}"
+        return LiveRequest(
+            generation=self.generation,
+            tenant=self.tenant,
+            tier=self.tier,
+            journal=Journal(request_id, self.generation.prompt_ids, self.generation.sampling_of(choice)),
+            life=RequestLife(request_id),
+            text=AnswerText(decode, self.generation.stop, self.generation.sampling.min_tokens),
+            arrival_ms=self.arrival_ms,
+            prefix_keys=self.prefix_keys,
+            fork_of=self.request_id,
+            changed=self.changed,
         )
 
     @property
     def request_id(self) -> str:
         return self.life.request_id
 
-    def add_tokens(self, token_ids: Sequence[int]) -> None:
-        """Take new ids up to a stop string, which ends the answer."""
-        for token_id in token_ids:
-            self._pieces.append(Piece(self.text.feed(token_id), (token_id,)))
+    @property
+    def has_news(self) -> bool:
+        """Whether the client has something to be told: pieces, or the end."""
+        return bool(self._pieces) or self.life.done
+
+    def add_tokens(self, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs] = ()) -> None:
+        """Take new ids up to a stop string, which ends the answer; `logprobs` has an entry for each, or none."""
+        for at, token_id in enumerate(token_ids):
+            self._pieces.append(Piece(self.text.feed(token_id), (token_id,), tuple(logprobs[at : at + 1])))
             if self.text.stopped:
                 break
-        self._changed.set()
+        self.changed.set()
 
     def finish(self, reason: FinishReason, error: ApiError | None = None) -> None:
         """End the request; the client gets what is left of the text, then the end or the error."""
@@ -100,20 +125,13 @@ class LiveRequest:
         # A stop string can hide in the last held-back bytes, after the worker had ended by length.
         self.life.finish(FinishReason.STOP if self.text.stopped and error is None else reason)
         self.error = error
-        self._changed.set()
+        self.changed.set()
 
-    async def pieces(self) -> AsyncIterator[Piece]:
-        """Yield what became visible, joined when the client is slower than the worker; raises the request's error."""
-        while self._pieces or not self.life.done:
-            if self._pieces:
-                yield self._joined()
-            else:
-                self._changed.clear()
-                await self._changed.wait()
-        if self.error is not None:
-            raise self.error
-
-    def _joined(self) -> Piece:
+    def take_visible(self) -> Piece | None:
+        """Return what became visible since the last call as one piece, None when nothing did."""
+        if not self._pieces:
+            return None
         pieces, self._pieces = self._pieces, []
         ids = tuple(token_id for piece in pieces for token_id in piece.token_ids)
-        return Piece("".join(piece.text for piece in pieces), ids)
+        logprobs = tuple(told for piece in pieces for told in piece.logprobs)
+        return Piece("".join(piece.text for piece in pieces), ids, logprobs)

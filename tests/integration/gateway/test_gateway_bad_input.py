@@ -10,6 +10,7 @@ from tierline_gateway.front import endpoints
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
 PLAIN = {"model": "m", "prompt": "hi", "max_tokens": 2}
+SCHEMA_PATH = "response_format.json_schema"
 
 
 async def post(rig, path, body, **headers):
@@ -35,13 +36,9 @@ BAD_BODIES = [
     ("/v1/chat/completions", CHAT | {"stop_token_ids": [1] * 257}, "stop_token_ids", "length <= 256"),
     ("/v1/chat/completions", CHAT | {"stream": "yes"}, "stream", "bool"),
     ("/v1/chat/completions", CHAT | {"stream_options": {"include_usage": 1}}, "stream_options.include_usage", "bool"),
-    ("/v1/chat/completions", CHAT | {"n": 2}, "n", "set n to 1"),
     ("/v1/chat/completions", CHAT | {"stop": [""]}, "stop", "empty"),
-    ("/v1/chat/completions", CHAT | {"stop": ["a"] * 17}, "stop", "at most 16"),
+    ("/v1/chat/completions", CHAT | {"stop": ["a"] * 5}, "stop", "at most 4"),
     ("/v1/chat/completions", CHAT | {"tools": [{}]}, "tools", "not served"),
-    ("/v1/chat/completions", CHAT | {"logprobs": True}, "logprobs", "not served"),
-    ("/v1/chat/completions", CHAT | {"presence_penalty": 1.0}, "presence_penalty", "not served"),
-    ("/v1/chat/completions", CHAT | {"response_format": {"type": "json_object"}}, "response_format", "not served"),
     ("/v1/chat/completions", {"model": "m"}, "messages", "required"),
     ("/v1/chat/completions", CHAT | {"messages": []}, "messages", "empty"),
     ("/v1/chat/completions", CHAT | {"messages": [{"role": "king", "content": "x"}]}, "messages[0].role", "system"),
@@ -61,7 +58,59 @@ BAD_BODIES = [
     ("/v1/completions", PLAIN | {"prompt": [[1], [2]]}, "prompt", "one prompt"),
     ("/v1/completions", PLAIN | {"prompt": [1, 99999]}, "prompt", "99999"),
     ("/v1/completions", PLAIN | {"prompt": [-1]}, "prompt[0]", ">= 0"),
-    ("/v1/completions", PLAIN | {"best_of": 3}, "best_of", "not served"),
+    ("/v1/completions", PLAIN | {"best_of": 3}, "best_of", "'n' gives several"),
+    ("/v1/completions", PLAIN | {"suffix": "end"}, "suffix", "not served"),
+    ("/v1/completions", PLAIN | {"echo": True, "logprobs": 1}, "echo", "leave one of them out"),
+    ("/v1/completions", PLAIN | {"logprobs": 21}, "logprobs", "<= 20"),
+    ("/v1/completions", PLAIN | {"logprobs": -1}, "logprobs", ">= 0"),
+    ("/v1/chat/completions", CHAT | {"n": 0}, "n", ">= 1"),
+    ("/v1/chat/completions", CHAT | {"n": 129}, "n", "<= 128"),
+    ("/v1/chat/completions", CHAT | {"min_p": 1.5}, "min_p", "<= 1"),
+    ("/v1/chat/completions", CHAT | {"min_p": -0.5}, "min_p", ">= 0"),
+    ("/v1/chat/completions", CHAT | {"min_tokens": -1}, "min_tokens", ">= 0"),
+    ("/v1/chat/completions", CHAT | {"min_tokens": 3}, "min_tokens", "limit of 2"),
+    ("/v1/chat/completions", CHAT | {"presence_penalty": 2.5}, "presence_penalty", "<= 2"),
+    ("/v1/chat/completions", CHAT | {"frequency_penalty": -2.5}, "frequency_penalty", ">= -2"),
+    ("/v1/chat/completions", CHAT | {"repetition_penalty": 0}, "repetition_penalty", "> 0"),
+    ("/v1/chat/completions", CHAT | {"logit_bias": {"3": 101}}, "logit_bias", "<= 100"),
+    ("/v1/chat/completions", CHAT | {"logit_bias": {"three": 1}}, "logit_bias", "int"),
+    ("/v1/chat/completions", CHAT | {"logit_bias": {"29": 1}}, "logit_bias", "end at 28"),
+    ("/v1/chat/completions", CHAT | {"logit_bias": [3]}, "logit_bias", "object"),
+    ("/v1/chat/completions", CHAT | {"logprobs": True, "top_logprobs": 21}, "top_logprobs", "<= 20"),
+    ("/v1/chat/completions", CHAT | {"top_logprobs": 2}, "top_logprobs", "'logprobs': true"),
+    ("/v1/chat/completions", CHAT | {"stream_options": {"include_usage": True}}, "stream_options", "'stream': true"),
+    ("/v1/chat/completions", CHAT | {"response_format": {"type": "xml"}}, "response_format.type", "xml"),
+    ("/v1/chat/completions", CHAT | {"response_format": {"type": "json_schema"}}, SCHEMA_PATH, "required"),
+    (
+        "/v1/chat/completions",
+        CHAT | {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+        f"{SCHEMA_PATH}.schema",
+        "required",
+    ),
+    (
+        "/v1/chat/completions",
+        CHAT | {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "objekt"}}}},
+        f"{SCHEMA_PATH}.schema",
+        "objekt",
+    ),
+    (
+        "/v1/chat/completions",
+        CHAT | {"response_format": {"type": "json_schema", "json_schema": {"schema": {"unevaluatedProperties": 1}}}},
+        f"{SCHEMA_PATH}.schema",
+        "unevaluatedProperties",
+    ),
+    ("/v1/chat/completions", CHAT | {"guided_regex": "[ab"}, "guided_regex", "unclosed"),
+    ("/v1/chat/completions", CHAT | {"guided_grammar": 'start: "x'}, "guided_grammar", "lexer"),
+    ("/v1/chat/completions", CHAT | {"guided_choice": []}, "guided_choice", "length >= 1"),
+    ("/v1/chat/completions", CHAT | {"guided_json": "no json"}, "guided_json", "line 1"),
+    ("/v1/completions", PLAIN | {"structured_outputs": {"regex": "(a"}}, "structured_outputs.regex", "unclosed"),
+    ("/v1/completions", PLAIN | {"guided_regex": "a", "guided_choice": ["b"]}, "guided_choice", "leave one"),
+    (
+        "/v1/completions",
+        PLAIN | {"response_format": {"type": "json_object"}, "structured_outputs": {"regex": "a"}},
+        "structured_outputs.regex",
+        "leave one",
+    ),
 ]
 
 
@@ -199,7 +248,7 @@ async def test_unknown_fields_are_ignored(rig, worker) -> None:
 async def test_the_clients_request_id_comes_back(rig, worker) -> None:
     _, _, headers = await post(rig, "/v1/completions", PLAIN, x_request_id="mine-1")
     assert headers["x-request-id"] == "mine-1"
-    _, _, headers = await post(rig, "/v1/completions", PLAIN | {"n": 7}, x_request_id="mine-2")
+    _, _, headers = await post(rig, "/v1/completions", PLAIN | {"n": 700}, x_request_id="mine-2")
     assert headers["x-request-id"] == "mine-2"
 
 

@@ -7,14 +7,17 @@ from typing import cast
 
 import pytest
 from aiohttp import web
+from fake_wire_worker import letter_tokenizer
 from gateway_rig import tenant, tier
 
+from tierline.text.token_bytes import TokenBytes
 from tierline.wire.frames import Sampling
 from tierline.wire.states import FinishReason
 from tierline_gateway.front import answer_writer
 from tierline_gateway.front.answer_writer import AnswerWriter
 from tierline_gateway.front.generation import Generation
 from tierline_gateway.front.openai_responses import ResponseShape
+from tierline_gateway.streams.answer import Answer
 from tierline_gateway.streams.live import LiveRequest
 
 SAMPLING = Sampling(max_tokens=2, temperature=0.0, top_p=1.0, top_k=0, seed=1, stop_token_ids=(), ignore_eos=False)
@@ -66,7 +69,8 @@ async def test_a_client_that_stops_reading_is_disconnected(part: str, monkeypatc
     monkeypatch.setattr(answer_writer, "SLOW_CLIENT_S", 0.02)
     monkeypatch.setattr(web, "StreamResponse", response_stuck_at(part))
     live, transport = answered(), Transport()
-    writer = AnswerWriter(live, ResponseShape("r", live.generation, 0, chat=True), {}, lambda *_: None)
+    shape = ResponseShape("r", live.generation, TokenBytes(letter_tokenizer()), created_s=0, chat=True)
+    writer = AnswerWriter(Answer((live,), live.changed), shape, {}, lambda *_: None)
     async with asyncio.timeout(5):
         with pytest.raises(ConnectionResetError, match="too slowly"):
             await writer.write_stream(cast("web.Request", SimpleNamespace(transport=transport)))

@@ -88,7 +88,7 @@ class DeviceExecutor:
         self._slots.tokens[slots, positions] = tokens
         sampled = Sampled(np.full(len(plan.slots), -1), np.zeros(len(plan.slots), np.bool_))
         sampled.tokens[rows] = tokens
-        sampled.stopped[rows] = self._slots.stops(slots, tokens)
+        sampled.stopped[rows] = self._slots.sampling.stops(slots, tokens)
         return sampled
 
 

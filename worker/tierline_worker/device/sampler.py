@@ -52,24 +52,23 @@ def choose(logits: torch.Tensor, rows: DrawParameters, position: torch.Tensor, d
     temperature = torch.where(greedy, 1.0, rows.temperature).double()
     probabilities = torch.softmax(logits.double() / temperature[:, None], dim=-1)
     if draw is Draw.LIMITED:
-        tokens, weights = _limited(probabilities, rows)
-        drawn = tokens.gather(1, _invert(weights, rows, position)[:, None])[:, 0]
-        free = _invert(probabilities, rows, position)
-        drawn = torch.where((rows.top_k > 0) | (rows.top_p < 1.0), drawn, free)
+        drawn = _invert(_limited(probabilities, rows), rows, position)
     else:
         drawn = _invert(probabilities, rows, position)
     return torch.where(greedy, best, drawn)
 
 
-def _limited(probabilities: torch.Tensor, rows: DrawParameters) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the tokens by falling probability, and their weights: 0 outside of top-k, then of top-p of the rest."""
+def _limited(probabilities: torch.Tensor, rows: DrawParameters) -> torch.Tensor:
+    """Return `probabilities` with 0 for what is less probable than the last of top-k, then of top-p of the rest."""
     vocabulary = probabilities.shape[-1]
-    top, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
+    top = probabilities.sort(dim=-1, descending=True).values
     top_k = torch.where(rows.top_k > 0, rows.top_k, vocabulary)
     top = top * (torch.arange(vocabulary, device=top.device) < top_k[:, None])
     mass = torch.where(top_k < vocabulary, top.sum(-1), 1.0)
-    before = top.cumsum(-1) - top
-    return tokens, top * (before < (rows.top_p.double() * mass)[:, None])
+    asked = torch.where(rows.top_p < 1.0, rows.top_p.double() * mass, torch.inf)
+    kept = (top > 0.0) & (top.cumsum(-1) - top < asked[:, None])
+    lowest = top.gather(1, (kept.sum(-1, keepdim=True) - 1).clamp_(min=0))
+    return torch.where(probabilities >= lowest, probabilities, 0.0)
 
 
 def _invert(weights: torch.Tensor, rows: DrawParameters, position: torch.Tensor) -> torch.Tensor:

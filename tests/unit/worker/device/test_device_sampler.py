@@ -6,7 +6,8 @@ import torch
 
 from tierline_worker.device import sampler
 from tierline_worker.device.sampler import Draw, DrawParameters
-from tierline_worker.sampling import SamplingRows, choose_tokens, keyed_uniform
+from tierline_worker.sampling.draw import DrawRows, draw_tokens
+from tierline_worker.sampling.uniform import keyed_uniform
 
 ROWS, VOCABULARY = 64, 500
 
@@ -23,10 +24,11 @@ def test_the_device_draws_the_numbers_of_the_host() -> None:
 def test_the_device_chooses_the_tokens_of_the_host(draw) -> None:
     random = np.random.default_rng(int(draw))
     limited = draw is Draw.LIMITED
-    rows = SamplingRows(
+    rows = DrawRows(
         temperature=(random.choice([0.0, 0.5, 1.0, 2.0], ROWS) * (draw is not Draw.GREEDY)).astype(np.float32),
         top_p=random.choice([0.1, 0.7, 1.0], ROWS).astype(np.float32) if limited else np.ones(ROWS, np.float32),
         top_k=random.choice([0, 1, 5, 400], ROWS) if limited else np.zeros(ROWS, np.int64),
+        min_p=np.zeros(ROWS, np.float32),
         seed=random.integers(0, 2**64, ROWS, dtype=np.uint64),
         position=random.integers(0, 10_000, ROWS),
     )
@@ -38,4 +40,4 @@ def test_the_device_chooses_the_tokens_of_the_host(draw) -> None:
         torch.from_numpy(rows.seed.view(np.int64)),
     )
     chosen = sampler.choose(logits, parameters, torch.from_numpy(rows.position), draw)
-    np.testing.assert_array_equal(chosen.numpy(), choose_tokens(logits, rows))
+    np.testing.assert_array_equal(chosen.numpy(), draw_tokens(logits, rows))

@@ -13,7 +13,7 @@ from tierline_worker.device.sampler import keyed_uniform
 from tierline_worker.executor import Executor
 from tierline_worker.kv_arena import KVArena
 from tierline_worker.model.load import load_model
-from tierline_worker.sampling import keyed_uniform as keyed_uniform_on_host
+from tierline_worker.sampling.uniform import keyed_uniform as keyed_uniform_on_host
 
 pytestmark = pytest.mark.gpu
 

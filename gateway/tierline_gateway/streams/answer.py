@@ -1,0 +1,43 @@
+"""One client's answer: its choices, each a stream of its own, merged as they become visible."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from tierline_gateway.streams.live import LiveRequest, Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The choices of one answer; `changed` is set by any of them when it has news."""
+
+    choices: tuple[LiveRequest, ...]
+    changed: asyncio.Event
+
+    @property
+    def first(self) -> LiveRequest:
+        return self.choices[0]
+
+    @property
+    def delivered_tokens(self) -> int:
+        return sum(live.delivery.tokens for live in self.choices)
+
+    async def pieces(self) -> AsyncIterator[tuple[int, Piece | None]]:
+        """Yield (choice, what became visible), and (choice, None) at each one's end; raises the first error of any.
+
+        Pieces are joined when the client is slower than the worker.
+        """
+        running = dict(enumerate(self.choices))
+        while running:
+            self.changed.clear()
+            for index, live in list(running.items()):
+                piece = live.take_visible()
+                if piece is not None:
+                    yield index, piece
+                elif live.life.done:
+                    if live.error is not None:
+                        raise live.error
+                    del running[index]
+                    yield index, None
+            if running and not any(live.has_news for live in running.values()):
+                await self.changed.wait()
