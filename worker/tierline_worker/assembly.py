@@ -4,7 +4,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from tierline_worker.parallel.shard import Sharding
 from tierline_worker.sampling.grammars import Grammars
 from tierline_worker.settings import WorkerSettings
 from tierline_worker.slots import SlotLoad, SlotTable
+from tierline_worker.speculation.building import build_speculation, load_draft_model
 
 _LOG = logging.getLogger(__name__)
 _WARM_UP_TOKENS = 64
@@ -51,6 +52,7 @@ class Loaded:
     adapters: AdapterCatalog
     adapter_format: AdapterFormat
     grammars: Grammars
+    draft: Decoder | None = None
 
 
 def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
@@ -61,6 +63,9 @@ def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
     """
     torch.set_num_threads(max(1, settings.threads // settings.tensor_parallel))
     device = choose_device(settings.device)
+    if device.type == "cuda" or settings.tensor_parallel > 1:
+        # Drafts are proposed and verified by one process on its CPU.
+        settings = replace(settings, max_draft_tokens=0)
     path = resolve(settings.model_source, settings.cache_dir)
     how = (settings.dtype, settings.max_model_tokens, settings.quantization)
     model = load_model(path, *how, device, sharding=sharding)
@@ -73,14 +78,16 @@ def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
     resident = ResidentAdapters(arena.block_rows)
     fits = AdapterFormat(model.config, arena.block_rows.shape[1], arena.pages.dtype, settings.max_adapter_rank)
     catalog = _first_adapters(settings, fits, resident)
+    draft = load_draft_model(settings, model, path)
+    speculation = build_speculation(settings, draft, slots, arena)
 
     def general(attention: AttentionBackend) -> Executor:
-        return Executor(model, attention, slots, limits.block_tokens, resident)
+        return Executor(model, attention, slots, limits.block_tokens, resident, speculation=speculation)
 
     if device.type == "cuda":
         _refuse_adapters(settings)
     executor = executor_builder(device)(model, arena, slots, general)
-    return Loaded(model, executor, limits, catalog, fits, grammars)
+    return Loaded(model, executor, limits, catalog, fits, grammars, draft)
 
 
 def _refuse_adapters(settings: WorkerSettings) -> None:
@@ -131,7 +138,7 @@ def warm_up(loaded: Loaded) -> Roofline:
     decode = _single_row_plan(start=tokens, count=1, updates=updates)
     loaded.executor.apply(prompt, [SlotLoad(0, [0] * tokens, Sampling(max_tokens=2))])
     prompt_s, decode_s = (_fastest(loaded.executor, plan) for plan in (prompt, decode))
-    return _roofline(loaded.model, prompt_s / tokens, decode_s)
+    return _roofline(loaded.model, prompt_s / tokens, decode_s, loaded.draft.weight_bytes if loaded.draft else 0.0)
 
 
 def _core_maker(limits: EngineLimits, latency: LatencyModel) -> Callable[[], SchedulerCore]:
@@ -153,6 +160,7 @@ def _limits(settings: WorkerSettings, config: ModelConfig, arena: KVArena) -> En
         block_tokens=settings.block_tokens,
         total_blocks=total_blocks,
         max_adapters=settings.max_adapters,
+        max_draft_tokens=settings.max_draft_tokens,
     )
 
 
@@ -182,11 +190,15 @@ def _fastest(executor: Executes, plan: BatchPlan) -> float:
     return min(seconds)
 
 
-def _roofline(model: Decoder, prompt_token_s: float, decode_s: float) -> Roofline:
-    config, item = model.config, model.dtype.itemsize
+def _parameters(config: ModelConfig) -> float:
     attention = (2 * config.heads + 2 * config.kv_heads) * config.head_dim * config.hidden_size
     mlp = 3 * config.hidden_size * config.intermediate_size
-    parameters = config.layers * (attention + mlp) + config.vocab_size * config.hidden_size
+    return config.layers * (attention + mlp) + config.vocab_size * config.hidden_size
+
+
+def _roofline(model: Decoder, prompt_token_s: float, decode_s: float, draft_weight_bytes: float) -> Roofline:
+    config, item = model.config, model.dtype.itemsize
+    parameters = _parameters(config)
     return Roofline(
         parameters=parameters,
         weight_bytes=model.weight_bytes,
@@ -196,6 +208,7 @@ def _roofline(model: Decoder, prompt_token_s: float, decode_s: float) -> Rooflin
         flops_per_second=2 * parameters / prompt_token_s / _GEMM_SHARE_OF_PEAK,
         bytes_per_second=model.weight_bytes / decode_s,
         overhead_ms=0.0,
+        draft_weight_bytes=draft_weight_bytes,
     )
 
 

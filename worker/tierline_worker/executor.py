@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn
 
@@ -14,10 +14,12 @@ from tierline.scheduling.plans import BatchPlan
 from tierline.wire.frames import TokenLogprobs
 from tierline_worker.adapters.resident import ResidentAdapters
 from tierline_worker.attention.backend import AttentionBackend
-from tierline_worker.batch import FlatBatch, flatten
+from tierline_worker.batch import FlatBatch, Ints, flatten, with_trees
 from tierline_worker.model.decoder import Decoder
 from tierline_worker.sampling.choice import choose
 from tierline_worker.slots import SlotLoad, SlotTable
+from tierline_worker.speculation.speculation import Speculation
+from tierline_worker.speculation.verification import Verified, Work
 
 
 class NotFinite(ArithmeticError):
@@ -28,12 +30,29 @@ class NotFinite(ArithmeticError):
 class Sampled:
     """Per row of the plan: its new token (-1 where the plan samples none) and whether that ends the request.
 
-    `logprobs` holds, by row, those of the row's new tokens in order, for requests that asked for them.
+    `logprobs` holds, by row, those of the row's new tokens in order, for requests that asked for them. `followed` are,
+    by row, the tokens after the first of rows whose drafts were accepted; `drafted` (empty: none) counts the verified.
     """
 
     tokens: NDArray[np.int64]
     stopped: NDArray[np.bool_]
     logprobs: Mapping[int, tuple[TokenLogprobs, ...]] = field(default_factory=dict)
+    followed: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    drafted: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+
+    def given(self, row: int) -> tuple[int, ...]:
+        """Return the new tokens of a row that sampled."""
+        return (int(self.tokens[row]), *self.followed.get(row, ()))
+
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """How many tokens each row gave; empty where nothing was drafted, as `IterationResult` has it."""
+        if not len(self.drafted):
+            return self.drafted
+        counts = (self.tokens >= 0).astype(np.int32)
+        for row, tokens in self.followed.items():
+            counts[row] += len(tokens)
+        return counts
 
 
 Pending = Callable[[], Sampled]
@@ -74,9 +93,12 @@ class Executor(LockStep):
         slots: SlotTable,
         block_tokens: int,
         adapters: ResidentAdapters | None = None,
+        *,
+        speculation: Speculation | None = None,
     ) -> None:
         self._device = model.embedding.device
         self._adapters = adapters
+        self._speculation = speculation
         self._model = model
         self._attention = attention
         self._slots = slots
@@ -86,6 +108,8 @@ class Executor(LockStep):
         """Take over newly admitted requests and changes of the block table."""
         for load in loads:
             self._slots.load(load)
+            if self._speculation is not None:
+                self._speculation.forget(load.slot)
         if self._adapters is not None:
             for adapter in plan.adapters:
                 self._adapters.load(adapter.adapter, adapter.blocks)
@@ -93,19 +117,40 @@ class Executor(LockStep):
 
     def compute(self, plan: BatchPlan) -> Sampled:
         """Run the plan's rows and write each sampled token to its position; raises what torch raises, `NotFinite`."""
-        batch = flatten(plan, self._slots.blocks, self._block_tokens)
-        rows = np.flatnonzero(plan.samples)
         with torch.inference_mode():
-            logits = self._model.forward(
-                self._on_device(self._slots.tokens[batch.slots, batch.positions]),
-                self._on_device(batch.positions),
-                self._attention.prepare(batch),
-                self._on_device(batch.last[rows]),
-                self._adapters.batch(batch, self._slots.adapters(plan.slots)) if self._adapters else None,
-            )
-            if not torch.isfinite(logits.sum()):
-                self._reject(batch)
-            return self._sample(plan, rows, logits.cpu())
+            if plan.drafts.any():
+                return self._verify(plan)
+            batch = flatten(plan, self._slots.blocks, self._block_tokens)
+            rows = np.flatnonzero(plan.samples)
+            token_ids = self._slots.tokens[batch.slots, batch.positions]
+            return self._sample(plan, rows, self._logits(plan, batch, token_ids, batch.last[rows]))
+
+    def _verify(self, plan: BatchPlan) -> Sampled:
+        """Compute a plan that wants drafts: let them be proposed, sample behind each, keep what was accepted."""
+        if self._speculation is None:
+            raise RuntimeError("drafts are planned, but this executor has no drafter: set max_draft_tokens to 0")
+        work = self._speculation.propose(plan, self._slots)
+        batch = with_trees(flatten(work.plan, self._slots.blocks, self._block_tokens), work.branching)
+        heads = work.heads(batch)
+        logits = self._logits(work.plan, batch, work.token_ids(batch, self._slots.tokens), heads)
+        slots, positions = batch.slots[heads], batch.positions[heads] + 1
+        choice = choose(logits, self._slots.sampling, self._slots.tokens, slots, positions)
+        verified = work.verify(choice.tokens, self._slots.sampling.stops(slots, choice.tokens))
+        self._speculation.keep(work, verified, self._slots)
+        return _accepted(plan, work, verified, choice.logprobs)
+
+    def _logits(self, plan: BatchPlan, batch: FlatBatch, token_ids: Ints, heads: Ints) -> torch.Tensor:
+        """Return logits [heads, vocab] behind the flat tokens `heads`; raises `NotFinite`."""
+        logits = self._model.forward(
+            self._on_device(token_ids),
+            self._on_device(batch.positions),
+            self._attention.prepare(batch),
+            self._on_device(heads),
+            self._adapters.batch(batch, self._slots.adapters(plan.slots)) if self._adapters else None,
+        )
+        if not torch.isfinite(logits.sum()):
+            self._reject(batch)
+        return logits.cpu()
 
     def _on_device(self, values: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(values).to(self._device)
@@ -125,3 +170,26 @@ class Executor(LockStep):
         tokens[rows] = choice.tokens
         stopped[rows] = self._slots.sampling.stops(slots, choice.tokens)
         return Sampled(tokens, stopped, {int(rows[at]): (told,) for at, told in choice.logprobs.items()})
+
+
+def _accepted(
+    plan: BatchPlan, work: Work, verified: Mapping[int, Verified], logprobs: Mapping[int, TokenLogprobs]
+) -> Sampled:
+    """Return what the rows of `plan` gave; `verified` is by row of the work, `logprobs` by head."""
+    sampled = nothing_sampled(plan)
+    followed, told = dict[int, tuple[int, ...]](), dict[int, tuple[TokenLogprobs, ...]]()
+    for row, outcome in verified.items():
+        planned = int(work.order[row])
+        sampled.tokens[planned], sampled.stopped[planned] = outcome.tokens[0], outcome.stopped
+        if len(outcome.tokens) > 1:
+            followed[planned] = outcome.tokens[1:]
+        if outcome.first_head in logprobs:
+            told[planned] = tuple(logprobs[head] for head in outcome.heads)
+    drafted = np.zeros(len(plan.slots), np.int32)
+    drafted[work.order] = work.plan.drafts
+    return replace(sampled, logprobs=told, followed=followed, drafted=drafted)
+
+
+def nothing_sampled(plan: BatchPlan) -> Sampled:
+    """Return the result of a plan that gave no token."""
+    return Sampled(np.full(len(plan.slots), -1), np.zeros(len(plan.slots), dtype=np.bool_))

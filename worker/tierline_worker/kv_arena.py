@@ -58,6 +58,10 @@ class KVArena:
         """The arena as [blocks, numbers of a block], each row one block's bytes."""
         return self.pages.view(self.blocks, -1)
 
+    def move_tokens(self, blocks: torch.Tensor, offsets: torch.Tensor) -> None:
+        """Copy the KV of tokens in all layers; `blocks` and `offsets` int64 [2, n] name where from and where to."""
+        self.pages[blocks[1], :, :, :, offsets[1]] = self.pages[blocks[0], :, :, :, offsets[0]]
+
     def token_rows(self, layer: int) -> torch.Tensor:
         """Return [rows, head_dim], one row per (token, head) place, starting at `layer` of block 0."""
         rows = self.pages.view(-1, self.head_dim)

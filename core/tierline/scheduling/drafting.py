@@ -94,8 +94,9 @@ class Drafting:
         slots = self._slots
         slots.drafting[plan.slots[plan.drafts > 0]] = 0
         rows = delivered[plan.drafts[delivered] > 0]
-        accepted = result.sampled[rows].astype(np.int64) - 1
-        drafted = result.drafted[rows].astype(np.int64)
+        drafted, accepted = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+        if len(result.drafted):
+            drafted[:], accepted[:] = result.drafted[rows], result.sampled[rows] - 1
         assert bool(((accepted >= 0) & (accepted <= drafted) & (drafted <= plan.drafts[rows])).all())
         verified = plan.slots[rows].astype(np.int64)
         running = slots.phase[verified] == Phase.RUNNING

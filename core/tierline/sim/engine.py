@@ -1,10 +1,11 @@
 """The shipped scheduling core on virtual time: arrivals in, the moment of every token out."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tierline.scheduling.batching import batch_features
 from tierline.scheduling.core import SchedulerCore
@@ -25,11 +26,18 @@ class SimulatedEngine:
     """One engine whose device takes as long as `truth` says; every request runs to its full length.
 
     A request that finds no slot waits in arrival order. `token_ms` holds for each request when its tokens were made.
+    `accepts` says of a request and a position whether a draft of it would be right there.
     """
 
-    def __init__(self, core: SchedulerCore, truth: Coefficients) -> None:
+    def __init__(
+        self,
+        core: SchedulerCore,
+        truth: Coefficients,
+        accepts: Callable[[str, int], bool] = lambda _request_id, _position: False,
+    ) -> None:
         self._core = core
         self._truth = truth
+        self._accepts = accepts
         self._clock = VirtualClock()
         self.token_ms: dict[str, list[float]] = {}
 
@@ -56,6 +64,16 @@ class SimulatedEngine:
         names = [self._core.slots.request(slot).request_id for slot in plan.slots.tolist()]
         elapsed_ms = self._truth.predict_ms(batch_features(plan))
         self._clock.advance(elapsed_ms)
-        stopped = np.zeros(len(names), np.bool_)
-        for row in self._core.commit(IterationResult(plan.iteration, stopped, elapsed_ms)).delivered:
-            self.token_ms[names[row]].append(self._clock.now_ms)
+        stopped, sampled = np.zeros(len(names), np.bool_), self._sampled(plan, names)
+        result = IterationResult(plan.iteration, stopped, elapsed_ms, sampled, plan.drafts)
+        for row in self._core.commit(result).delivered:
+            self.token_ms[names[row]] += [self._clock.now_ms] * int(sampled[row])
+
+    def _sampled(self, plan: BatchPlan, names: list[str]) -> NDArray[np.int32]:
+        """Return how many tokens each row gives: drafts as long as they are right, and one more."""
+        sampled = np.ones(len(names), np.int32)
+        for row in np.flatnonzero(plan.drafts).tolist():
+            certain = int(plan.starts[row] + plan.counts[row] - plan.drafts[row])
+            while sampled[row] <= plan.drafts[row] and self._accepts(names[row], certain + int(sampled[row]) - 1):
+                sampled[row] += 1
+        return sampled

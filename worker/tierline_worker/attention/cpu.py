@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from tierline_worker.attention.backend import Unfused
@@ -47,13 +48,17 @@ class _DecodeGroup:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A prefill chunk: its flat tokens from `first` to `end`, its position, page rows, and mask [tokens, keys]."""
+    """A prefill chunk: its flat tokens from `first` to `end`, their positions, page rows, and mask [tokens, keys].
+
+    In float32 the last tokens may have `paths`: the places behind the others that each attends to, in order.
+    """
 
     first: int
     end: int
-    start: int
+    positions: list[int]
     pages: torch.Tensor
     mask: torch.Tensor
+    paths: tuple[list[int], ...] = ()
 
 
 class CPUAttention:
@@ -123,9 +128,14 @@ class CPUAttention:
         width = -(-(start + count) // self._arena.block_tokens)
         pages = self._arena.page_rows(torch.from_numpy(batch.tables[row : row + 1, :width])).view(-1)
         keys = width * self._arena.block_tokens
-        later = torch.ones(count, keys, dtype=torch.bool).triu_(start + 1)
-        mask = torch.zeros(count, keys, dtype=self.products).masked_fill_(later, float("-inf"))
-        return _Chunk(first, first + count, start, pages, mask)
+        positions, tree = batch.positions[first : first + count], batch.trees.get(row)
+        hidden = np.arange(keys) > positions[:, None]
+        paths = [tree.path_to(node) for node in range(len(tree))] if tree is not None else []
+        if paths and not self.exact:
+            hidden[-len(paths) :], paths = _hidden_in_tree(paths, start + count - len(paths), keys), []
+        mask = torch.zeros(count, keys, dtype=self.products)
+        mask.masked_fill_(torch.from_numpy(hidden), float("-inf"))
+        return _Chunk(first, first + count, positions.tolist(), pages, mask, tuple(paths))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +185,20 @@ class _CPUPrepared(Unfused):
 def _attend_one_by_one(
     heads: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, chunk: _Chunk, block_tokens: int
 ) -> torch.Tensor:
-    """Attend heads [tokens, heads, head_dim] as decodes, each over the whole blocks of its own context."""
+    """Attend heads [tokens, heads, head_dim] as decodes, each over the whole blocks of its own context.
+
+    For a token in a tree, what it follows is put behind the text, in `keys` and `values` (which are copies), as it
+    would lie there had it been decoded.
+    """
     out = torch.empty_like(heads, memory_format=torch.contiguous_format)
+    text = chunk.positions[0] + len(heads) - len(chunk.paths)
+    nodes = [both[:, text : text + len(chunk.paths)].clone() for both in (keys, values)]
     for token, query in enumerate(heads):
-        width = -(-(chunk.start + token + 1) // block_tokens) * block_tokens
+        if (node := token - len(heads) + len(chunk.paths)) >= 0:
+            path = chunk.paths[node]
+            for both, ours in zip((keys, values), nodes, strict=True):
+                both[:, text : text + len(path)] = ours[:, path]
+        width = -(-(chunk.positions[token] + 1) // block_tokens) * block_tokens
         rows, mask = query.reshape(keys.shape[0], -1, keys.shape[-1]), chunk.mask[token, :width].view(1, 1, -1)
         out[token] = _attend_by_products(rows, keys[:, :width], values[:, :width], mask).view(query.shape)
     return out
@@ -189,6 +209,14 @@ def _attend_fused(heads: torch.Tensor, keys: torch.Tensor, values: torch.Tensor,
     queries = heads.transpose(0, 1)[None]
     out = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, enable_gqa=True)
     return out[0].transpose(0, 1)
+
+
+def _hidden_in_tree(paths: list[list[int]], text: int, keys: int) -> NDArray[np.bool_]:
+    """Return [nodes, keys], true for the places that a node of the tree behind `text` tokens does not attend to."""
+    hidden = np.broadcast_to(np.arange(keys) >= text, (len(paths), keys)).copy()
+    for node, path in enumerate(paths):
+        hidden[node, text + np.array(path)] = False
+    return hidden
 
 
 def _attend_in_tiles(heads: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -18,14 +18,18 @@ class Delivery:
     now_s: float
     batches: dict[int, list[TokenBatch]] = field(default_factory=dict)
 
-    def token(
-        self, request: LiveRequest, token_id: int, finish_reason: str, logprobs: tuple[TokenLogprobs, ...] = ()
+    def tokens(
+        self,
+        request: LiveRequest,
+        token_ids: tuple[int, ...],
+        finish_reason: str,
+        logprobs: tuple[TokenLogprobs, ...] = (),
     ) -> None:
-        """Deliver a request's new token; a stop token is delivered too, as the last one."""
+        """Deliver a request's new tokens; a stop token is delivered too, as the last one."""
         position = request.emitted_tokens
-        request.token_ids.append(token_id)
-        self._measure(request)
-        batch = TokenBatch(request.request_id, request.epoch, position, (token_id,), finish_reason, logprobs=logprobs)
+        request.token_ids.extend(token_ids)
+        self._measure(request, len(token_ids))
+        batch = TokenBatch(request.request_id, request.epoch, position, token_ids, finish_reason, logprobs=logprobs)
         self._add(request, batch)
         if finish_reason:
             self.roster.remove([request])
@@ -52,12 +56,15 @@ class Delivery:
         )
         self.metrics.finished(reason, request.prompt_tokens, request.emitted_tokens, life)
 
-    def _measure(self, request: LiveRequest) -> None:
-        self.metrics.generation_tokens.inc()
+    def _measure(self, request: LiveRequest, tokens: int) -> None:
+        self.metrics.generation_tokens.inc(tokens)
         if request.last_token_at is not None:
             self.metrics.inter_token_seconds.observe(self.now_s - request.last_token_at)
         else:
             self._measure_first(request)
+        # Tokens of one iteration exist at one moment.
+        for _ in range(tokens - 1):
+            self.metrics.inter_token_seconds.observe(0.0)
         request.last_token_at = self.now_s
 
     def _measure_first(self, request: LiveRequest) -> None:

@@ -193,7 +193,7 @@ class Engine:
         for row in committed.delivered:
             request = self._roster.by_slot[int(landed.plan.slots[row])]
             told = landed.sampled.logprobs.get(row, ())
-            delivery.token(request, int(landed.sampled.tokens[row]), ended.get(request.key, ""), told)
+            delivery.tokens(request, landed.sampled.given(row), ended.get(request.key, ""), told)
 
     def _tell_shortage(self, landed: Landed) -> None:
         if landed.out_of_memory:
@@ -256,5 +256,12 @@ def _result(landed: Landed) -> IterationResult:
     # Without a duration the latency model learns nothing from a broken iteration.
     broken = landed.errors or landed.out_of_memory
     elapsed_ms = 0.0 if broken else landed.elapsed_s * 1e3
-    plan = landed.plan
-    return IterationResult(plan.iteration, landed.sampled.stopped, elapsed_ms, out_of_memory=landed.out_of_memory)
+    sampled = landed.sampled
+    return IterationResult(
+        landed.plan.iteration,
+        sampled.stopped,
+        elapsed_ms,
+        sampled.counts,
+        sampled.drafted,
+        out_of_memory=landed.out_of_memory,
+    )

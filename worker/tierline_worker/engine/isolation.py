@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tierline.scheduling.plans import BatchPlan
 from tierline.wire.frames import TokenLogprobs
-from tierline_worker.executor import Sampled
+from tierline_worker.executor import Sampled, nothing_sampled
 
 LEAST_TOKENS = 16
 """A row of so few tokens is not halved further: where it does not fit, nothing does."""
@@ -48,6 +48,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def compute_in_parts(executor: Computes, plan: BatchPlan, error: Exception) -> tuple[Sampled, dict[int, Exception]]:
     """Return what the rows of a plan that failed with `error` as a whole sample, and the errors of those that fail."""
     sampled, errors, logprobs = nothing_sampled(plan), dict[int, Exception](), dict[int, tuple[TokenLogprobs, ...]]()
+    followed, drafted = dict[int, tuple[int, ...]](), np.zeros_like(plan.drafts)
     work = _parts(plan, np.arange(len(plan.slots)), error, errors)
     while work:
         rows, part = work.pop()
@@ -60,12 +61,9 @@ def compute_in_parts(executor: Computes, plan: BatchPlan, error: Exception) -> t
         else:
             sampled.tokens[rows], sampled.stopped[rows] = result.tokens, result.stopped
             logprobs |= {int(rows[at]): told for at, told in result.logprobs.items()}
-    return dataclasses.replace(sampled, logprobs=logprobs), errors
-
-
-def nothing_sampled(plan: BatchPlan) -> Sampled:
-    """Return the result of a plan that gave no token."""
-    return Sampled(np.full(len(plan.slots), -1), np.zeros(len(plan.slots), dtype=np.bool_))
+            followed |= {int(rows[at]): tokens for at, tokens in result.followed.items()}
+            drafted[rows[: len(result.drafted)]] = result.drafted
+    return dataclasses.replace(sampled, logprobs=logprobs, followed=followed, drafted=drafted), errors
 
 
 _Part = tuple[NDArray[np.intp], BatchPlan]

@@ -90,6 +90,7 @@ def engine_request(gateway: int, frame: Submit, now_s: float, adapter: str = "")
         preemptible=frame.preemptible,
         tenant=frame.tenant,
         adapter=adapter,
+        speculate=frame.speculate and not frame.sampling.sequential,
     )
 
 

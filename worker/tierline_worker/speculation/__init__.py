@@ -1,0 +1,1 @@
+"""Proposing tokens and verifying several of them at once."""
