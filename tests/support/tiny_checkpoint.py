@@ -41,6 +41,9 @@ LLAMA3 = {
         "original_max_position_embeddings": 64,
     }
 }
+LINEAR = {"rope_scaling": {"rope_type": "linear", "factor": 4.0}}
+YARN = {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}}
+SMOLLM2 = {"rope_theta": 100_000.0, "num_attention_heads": 3, "num_key_value_heads": 1, "hidden_size": 48}
 MISTRAL = {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": None}
 QWEN2 = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "use_sliding_window": False}
 QWEN3 = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "use_sliding_window": False}

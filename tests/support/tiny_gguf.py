@@ -34,7 +34,7 @@ def write_tiny_gguf(
     quantisation: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
     leave_out: str = "",
     architecture: str = "",
-    fields: Mapping[str, str | int] = MappingProxyType({}),
+    fields: Mapping[str, str | float] = MappingProxyType({}),
     extra: Mapping[str, np.ndarray] = MappingProxyType({}),
     **overrides: object,
 ) -> Path:
@@ -47,8 +47,9 @@ def write_tiny_gguf(
     name = architecture or {"mistral": "llama"}.get(config["model_type"], config["model_type"])
     writer = gguf.GGUFWriter(str(path), name)
     _add_sizes(writer, config)
+    add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
     for field, value in fields.items():
-        (writer.add_uint32 if isinstance(value, int) else writer.add_string)(f"{name}.{field}", value)
+        add[type(value)](f"{name}.{field}", value)
     tensors = {_gguf_name(name): values for name, values in _stored(config).items()} | dict(extra)
     for tensor, values in tensors.items():
         if tensor != leave_out:
@@ -69,7 +70,7 @@ def _add_sizes(writer: gguf.GGUFWriter, config: dict) -> None:
     writer.add_head_count_kv(config["num_key_value_heads"])
     if config["model_type"] == "llama":
         writer.add_rope_dimension_count(config["head_dim"])
-    else:
+    if config["model_type"] != "llama" or config["head_dim"] * config["num_attention_heads"] != config["hidden_size"]:
         writer.add_key_length(config["head_dim"])
     writer.add_rope_freq_base(config["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
@@ -85,7 +86,7 @@ def _stored(config: dict) -> dict[str, np.ndarray]:
     tensors = tiny_tensors(config, 0)
     if config["model_type"] not in {"llama", "mistral"}:
         return tensors
-    return {name: _rope_order(name, values) for name, values in tensors.items()}
+    return {name: _rope_order(name, values, config["head_dim"]) for name, values in tensors.items()}
 
 
 def _add(writer: gguf.GGUFWriter, name: str, values: np.ndarray, quantisation: gguf.GGMLQuantizationType) -> None:
@@ -103,9 +104,8 @@ def _gguf_name(name: str) -> str:
     return f"blk.{layer}.{_PARTS[part]}.{kind}"
 
 
-def _rope_order(name: str, values: np.ndarray) -> np.ndarray:
+def _rope_order(name: str, values: np.ndarray, head_dim: int) -> np.ndarray:
     if "q_proj" not in name and "k_proj" not in name:
         return values
-    head_dim = CONFIG["head_dim"]
     halves = values.reshape(-1, 2, head_dim // 2, values.shape[1])
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(values.shape))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from engine_testing import Bench
-from tiny_checkpoint import LLAMA3, MISTRAL, QWEN2, QWEN3, write_tiny_checkpoint
+from tiny_checkpoint import LINEAR, LLAMA3, MISTRAL, QWEN2, QWEN3, SMOLLM2, YARN, write_tiny_checkpoint
 from tiny_gguf import write_tiny_gguf
 from transformers import AutoModelForCausalLM
 
@@ -15,12 +15,17 @@ from tierline_worker.model.load import open_checkpoint
 
 NEW_TOKENS = 24
 LENGTHS = (1, 9, 90)
+UNTIED = {"tie_word_embeddings": False}
 FAMILIES = {
+    "llama-wide-heads": {"head_dim": 32, **UNTIED},
     "llama3": LLAMA3,
-    "mistral": MISTRAL,
+    "llama-linear": LINEAR,
+    "smollm2": SMOLLM2,
+    "mistral": {**MISTRAL, **UNTIED},
     "qwen2": QWEN2,
+    "qwen2-untied-yarn": {**QWEN2, **YARN, **UNTIED},
     "qwen3": QWEN3,
-    "qwen3-wide-heads": {**QWEN3, "head_dim": 32, "tie_word_embeddings": False},
+    "qwen3-wide-heads": {**QWEN3, "head_dim": 32, **UNTIED},
 }
 
 
@@ -65,12 +70,16 @@ def test_a_mixed_batch(path, expected):
 
 
 def test_gguf_of_the_same_weights(tmp_path, family, expected):
-    extra = {}
-    if family == "llama3":
-        scaling = FAMILIES[family]["rope_scaling"]
+    extra, fields = {}, {}
+    changes = dict(FAMILIES[family])
+    scaling = changes.pop("rope_scaling", {})
+    if scaling.get("rope_type") == "llama3":
         extra["rope_freqs.weight"] = _published_rope_factors(scaling, theta=10_000.0, head_dim=16)
-    changes = {name: value for name, value in FAMILIES[family].items() if name != "rope_scaling"}
-    bench = Bench.load(write_tiny_gguf(tmp_path / "tiny.gguf", extra=extra, **changes))
+    elif scaling:
+        fields = {"rope.scaling.type": scaling["rope_type"], "rope.scaling.factor": scaling["factor"]}
+    if scaling.get("rope_type") == "yarn":
+        fields["rope.scaling.original_context_length"] = scaling["original_max_position_embeddings"]
+    bench = Bench.load(write_tiny_gguf(tmp_path / "tiny.gguf", extra=extra, fields=fields, **changes))
     assert [bench.generate(_prompt(length), NEW_TOKENS) for length in LENGTHS] == expected
 
 

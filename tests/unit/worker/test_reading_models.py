@@ -10,7 +10,7 @@ import pytest
 import torch
 from engine_testing import Bench
 from safetensors.numpy import save_file
-from tiny_checkpoint import CONFIG, tiny_tensors, write_tiny_checkpoint
+from tiny_checkpoint import CONFIG, YARN, tiny_tensors, write_tiny_checkpoint
 from tiny_gguf import write_tiny_gguf
 
 from tierline_worker.errors import ModelError
@@ -91,7 +91,12 @@ def test_gguf_of_another_architecture(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"rope.scaling.type": "yarn"}, "rope scaling 'yarn'"),
+        ({"rope.scaling.type": "longrope"}, "rope scaling 'longrope' with that type"),
+        ({"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0}, "no number for original_max_position_embeddings"),
+        (
+            {"rope.scaling.type": "yarn", "rope.scaling.yarn_log_multiplier": 0.1},
+            "rope scaling 'yarn' with rope.scaling.yarn_log_multiplier",
+        ),
         ({"attention.key_length": 32}, "rotates 16 of 32 numbers"),
     ],
 )
@@ -121,7 +126,11 @@ def test_gguf_with_a_missing_tensor(tmp_path):
     [
         ({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel is not supported"),
         ({"model_type": "qwen2"}, "LlamaForCausalLM is not supported"),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 8.0}}, "rope scaling 'yarn'"),
+        ({"rope_scaling": {"rope_type": "dynamic", "factor": 8.0}}, "rope scaling 'dynamic'"),
+        ({"rope_scaling": {"rope_type": "linear"}}, "no number for factor"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 8.0}}, "no number for original_max_position_embeddings"),
+        ({"rope_scaling": {**YARN["rope_scaling"], "mscale": 0.7}}, "its rope scaling sets mscale"),
+        ({"rope_scaling": {**YARN["rope_scaling"], "truncate": False}}, "its rope scaling sets truncate"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "no number for low_freq_factor"),
         ({"layer_types": ["full_attention", "linear_attention"]}, "layer_types ['linear_attention']"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5"),

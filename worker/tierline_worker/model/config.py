@@ -18,6 +18,7 @@ class ModelConfig:
 
     `qkv_bias`: query, key and value have biases. `qk_norm`: each head of query and key is normalised before it is
     rotated. `rope_divisors` [head_dim / 2] slow the rotation of each pair down; empty means by 1.
+    `rope_magnitude` multiplies what was rotated.
     """
 
     vocab_size: int
@@ -35,6 +36,7 @@ class ModelConfig:
     qkv_bias: bool = False
     qk_norm: bool = False
     rope_divisors: tuple[float, ...] = ()
+    rope_magnitude: float = 1.0
 
     @property
     def group(self) -> int:

@@ -7,10 +7,9 @@ from typing import Any
 
 from tierline_worker.errors import ModelError
 from tierline_worker.model.config import SUPPORTED, ModelConfig, check_sizes, exact_positions
-from tierline_worker.model.rope import Llama3Scaling
+from tierline_worker.model.config_rope import json_rope, json_rope_type, rope_from_json
 
 _REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-_LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
@@ -40,7 +39,8 @@ def config_from_json(raw: Mapping[str, Any], eos: tuple[int, ...], source: Path)
         raise ModelError(source, f"config.json has no number for {', '.join(missing)}", "fetch the model again")
     heads = raw["num_attention_heads"]
     head_dim = raw.get("head_dim") or raw["hidden_size"] // max(heads, 1)
-    theta = float(raw.get("rope_theta") or _rope(raw).get("rope_theta") or 10_000.0)
+    theta = float(raw.get("rope_theta") or json_rope(raw).get("rope_theta") or 10_000.0)
+    scaled = rope_from_json(raw, head_dim, theta, source)
     config = ModelConfig(
         vocab_size=raw["vocab_size"],
         hidden_size=raw["hidden_size"],
@@ -51,12 +51,13 @@ def config_from_json(raw: Mapping[str, Any], eos: tuple[int, ...], source: Path)
         head_dim=head_dim,
         rms_epsilon=float(raw.get("rms_norm_eps", 1e-6)),
         rope_theta=theta,
-        max_positions=exact_positions(int(raw.get("max_position_embeddings", 2048)), _window(raw)),
+        max_positions=exact_positions(max(_positions(raw), scaled.positions), _window(raw)),
         tied_embeddings=bool(raw.get("tie_word_embeddings", False)),
         eos_token_ids=eos,
         qkv_bias=family.qkv_bias,
         qk_norm=family.qk_norm,
-        rope_divisors=_rope_divisors(raw, head_dim, theta, source),
+        rope_divisors=scaled.divisors,
+        rope_magnitude=scaled.magnitude,
     )
     return check_sizes(config, source)
 
@@ -70,11 +71,11 @@ def _family(raw: Mapping[str, Any], source: Path) -> _Family:
 
 
 def _refuse_unsupported(raw: Mapping[str, Any], source: Path) -> None:
-    rope_type = _rope_type(raw)
+    rope_type = json_rope_type(raw)
     layer_types = sorted(set(raw.get("layer_types") or ()) - _LAYER_TYPES)
-    rotated = raw.get("partial_rotary_factor") or _rope(raw).get("partial_rotary_factor") or 1.0
+    rotated = raw.get("partial_rotary_factor") or json_rope(raw).get("partial_rotary_factor") or 1.0
     unsupported = {
-        f"rope scaling {rope_type!r}": rope_type not in ("default", "llama3"),
+        f"rope scaling {rope_type!r}": rope_type not in ("default", "linear", "llama3", "yarn"),
         f"layer_types {layer_types}": bool(layer_types),
         f"partial_rotary_factor {rotated}": rotated != 1.0,
         "attention_bias": bool(raw.get("attention_bias")),
@@ -87,23 +88,10 @@ def _refuse_unsupported(raw: Mapping[str, Any], source: Path) -> None:
             raise ModelError(source, f"config.json sets {setting}, which is not supported", "use another model")
 
 
+def _positions(raw: Mapping[str, Any]) -> int:
+    return int(raw.get("max_position_embeddings", 2048))
+
+
 def _window(raw: Mapping[str, Any]) -> int | None:
     window = raw.get("sliding_window") if raw.get("use_sliding_window", True) else None
     return None if window is None else int(window)
-
-
-def _rope_divisors(raw: Mapping[str, Any], head_dim: int, theta: float, source: Path) -> tuple[float, ...]:
-    if _rope_type(raw) == "default":
-        return ()
-    missing = [name for name in _LLAMA3 if not isinstance(_rope(raw).get(name), int | float)]
-    if missing:
-        raise ModelError(source, f"its rope scaling has no number for {', '.join(missing)}", "fetch the model again")
-    return Llama3Scaling(*(float(_rope(raw)[name]) for name in _LLAMA3)).divisors(head_dim, theta)
-
-
-def _rope(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    return raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-
-
-def _rope_type(raw: Mapping[str, Any]) -> str:
-    return _rope(raw).get("rope_type") or _rope(raw).get("type") or "default"

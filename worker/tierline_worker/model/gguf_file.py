@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tierline_worker.errors import ModelError
 from tierline_worker.model.config import SUPPORTED, ModelConfig, check_sizes, exact_positions
+from tierline_worker.model.config_rope import ScaledRope, rope_from_gguf
 from tierline_worker.model.gguf_groups import GROUPED, read_groups
 from tierline_worker.model.gguf_index import Scalar, StoredTensor, read_index
 from tierline_worker.model.quantize import Groups4
@@ -97,6 +98,8 @@ class GGUFCheckpoint:
         tensors = self._index.tensors
         vocabulary = tensors.get("token_embd.weight")
         window = int(self._own("attention.sliding_window", 0))
+        theta = float(self._own("rope.freq_base", 10_000.0))
+        scaled = self._scaled_rope(head_dim, theta)
         config = ModelConfig(
             vocab_size=vocabulary.shape[0] if vocabulary is not None else 0,
             hidden_size=hidden,
@@ -106,13 +109,14 @@ class GGUFCheckpoint:
             kv_heads=int(self._own("attention.head_count_kv", heads)),
             head_dim=head_dim,
             rms_epsilon=float(self._own("attention.layer_norm_rms_epsilon")),
-            rope_theta=float(self._own("rope.freq_base", 10_000.0)),
-            max_positions=exact_positions(int(self._own("context_length")), window),
+            rope_theta=theta,
+            max_positions=exact_positions(max(int(self._own("context_length")), scaled.positions), window),
             tied_embeddings="output.weight" not in tensors,
             eos_token_ids=self._stop_ids(),
             qkv_bias=self._architecture == "qwen2" or "blk.0.attn_q.bias" in tensors,
             qk_norm=self._architecture == "qwen3" or "blk.0.attn_q_norm.weight" in tensors,
-            rope_divisors=self._rope_divisors(),
+            rope_divisors=scaled.divisors,
+            rope_magnitude=scaled.magnitude,
         )
         return check_sizes(config, self._path)
 
@@ -120,17 +124,18 @@ class GGUFCheckpoint:
         names = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
         return tuple(int(self._index.fields[name]) for name in names if name in self._index.fields)
 
-    def _rope_divisors(self) -> tuple[float, ...]:
+    def _scaled_rope(self, head_dim: int, theta: float) -> ScaledRope:
         stored = self._index.tensors.get(_ROPE_FACTORS)
-        return () if stored is None else tuple(self._values(stored).tolist())
+        if stored is not None:
+            return ScaledRope(tuple(self._values(stored).tolist()))
+        prefix = f"{self._architecture}."
+        own = {name.removeprefix(prefix): value for name, value in self._index.fields.items()}
+        return rope_from_gguf(own, head_dim, theta, self._path)
 
     def _refuse_unsupported(self) -> None:
         if self._architecture not in _ARCHITECTURES:
             problem = f"GGUF architecture {self._architecture!r} is not supported"
             raise ModelError(self._path, problem, f"supported are {SUPPORTED}")
-        scaling = self._own("rope.scaling.type", "none")
-        if scaling != "none":
-            raise ModelError(self._path, f"its rope scaling {scaling!r} is not supported", "use another model")
         for name in self._index.tensors:
             if name.endswith(".bias") and not name.endswith(_BIASES):
                 raise ModelError(self._path, f"its bias {name} is not supported", "use another model")

@@ -79,7 +79,8 @@ class _Loader:
 
     def _rope(self, positions: int) -> Rope:
         config = self._config
-        rope = Rope.build(positions, config.head_dim, config.rope_theta, self._numbers.hidden, config.rope_divisors)
+        sizes = (positions, config.head_dim, config.rope_theta, self._numbers.hidden, config.rope_divisors)
+        rope = Rope.build(*sizes, magnitude=config.rope_magnitude)
         return Rope(rope.cos.to(self._device), rope.signed_sin.to(self._device))
 
     def _layer(self, index: int) -> DecoderLayer:
