@@ -89,7 +89,19 @@ class Engine:
         return self._draining is not None and not self.busy
 
     def handle(self, message: Message) -> list[Outgoing]:
-        """Apply one message and return the answers to it."""
+        """Apply one message and return the answers to it; to be stuck in it counts as a stall, like in an iteration."""
+        self._progress.working(self._clock())
+        try:
+            return self._apply(message)
+        finally:
+            if not self.busy:
+                self._progress.idle()
+
+    def give_up(self) -> None:
+        """Count as stalled from now on: what drove this engine has ended."""
+        self._progress.died()
+
+    def _apply(self, message: Message) -> list[Outgoing]:
         match message:
             case GatewayJoined(gateway):
                 return self._join(gateway)

@@ -9,13 +9,15 @@ _FAILURES_IN_A_ROW = 10
 class Progress:
     """Written by the engine's thread, read by the server's; times are seconds of one monotonic clock.
 
-    Stalled means: for `limit_s` there was work and no iteration finished, or iteration after iteration failed.
+    Stalled means: for `limit_s` there was work and no iteration finished, or iteration after iteration failed; or the
+    engine's thread has ended.
     """
 
     limit_s: float
     _since: float | None = None
     _failing_since: float | None = None
     _failures: int = 0
+    _dead: bool = False
 
     def working(self, now_s: float) -> None:
         """An iteration begins."""
@@ -38,8 +40,14 @@ class Progress:
         """Nothing is left to do."""
         self._since = None
 
+    def died(self) -> None:
+        """Nothing will ever come any more."""
+        self._dead = True
+
     def stalled_s(self, now_s: float) -> float:
-        """Return for how long nothing came of the work, 0 when there is none."""
+        """Return for how long nothing came of the work, 0 when there is none, infinity when there is no engine."""
+        if self._dead:
+            return float("inf")
         since = self._since
         stuck_s = now_s - since if since is not None else 0.0
         failing_since = self._failing_since

@@ -4,6 +4,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 from tierline_worker.engine.engine import Engine
 from tierline_worker.engine.messages import Message, Outgoing
@@ -28,6 +29,14 @@ class EngineLoop:
         self._inbox.put(message)
 
     def _run(self, emit: Callable[[list[Outgoing]], None], on_drained: Callable[[], None]) -> None:
+        try:
+            self._turns(emit, on_drained)
+        except Exception:  # noqa: BLE001 whatever ends it, the kubelet must hear of it
+            # Without its thread the process would answer probes for ever, and nothing else.
+            _LOG.critical("the engine's thread ends", exc_info=True)
+            self._engine.give_up()
+
+    def _turns(self, emit: Callable[[list[Outgoing]], None], on_drained: Callable[[], None]) -> NoReturn:
         told_drained = False
         while True:
             outgoing = self._turn()
