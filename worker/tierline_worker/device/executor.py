@@ -35,6 +35,7 @@ class DeviceExecutor:
         self._steps = steps
         self._decodes = decodes
         self._hosted = np.zeros(slots.tokens.shape[0], np.bool_)
+        self._postponed = False
 
     def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> None:
         """Take over a plan's deltas on host and device."""
@@ -48,12 +49,16 @@ class DeviceExecutor:
     def may_run_ahead(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> bool:
         """Say whether `plan` needs nothing of the one before it but what that leaves on the device."""
         hosted = bool(self._hosted[plan.slots].any()) or any(map(needs_host, loads))
-        return not hosted and not _moves(plan)
+        return not (hosted or self._postponed or _moves(plan))
 
     def launch(self, plan: BatchPlan) -> Pending:
-        """Queue the plan on the device; raises at once what computing on the host raises."""
+        """Queue the plan on the device; one that needs the host is computed when its result is asked for.
+
+        So the tokens of the one before it are delivered first; nothing runs ahead meanwhile.
+        """
         if self._needs_host(plan):
-            return partial(_given, self.compute(plan))
+            self._postponed = True
+            return partial(self._compute_now, plan)
         draw = self._steps.state.draw(plan.slots[plan.samples])
         with torch.inference_mode(), self._steps.transport.active():
             only_decodes = plan.decodes == len(plan.slots)
@@ -75,6 +80,10 @@ class DeviceExecutor:
         """Zero the KV of blocks that a failed request left."""
         with torch.inference_mode(), self._steps.transport.active():
             self._steps.attention.clear(blocks.astype(np.int64))
+
+    def _compute_now(self, plan: BatchPlan) -> Sampled:
+        self._postponed = False
+        return self.compute(plan)
 
     def _needs_host(self, plan: BatchPlan) -> bool:
         return bool(plan.drafts.any() or self._hosted[plan.slots].any())
@@ -107,7 +116,3 @@ _PLAIN = Sampling(max_tokens=1)
 
 def _moves(plan: BatchPlan) -> bool:
     return bool(len(plan.copies) or plan.transfers or plan.adapters or plan.drafts.any())
-
-
-def _given(sampled: Sampled) -> Sampled:
-    return sampled

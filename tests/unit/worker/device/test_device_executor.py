@@ -55,6 +55,20 @@ def test_what_the_device_cannot_do_alone_is_computed_with_the_host_and_joins_the
     assert answers(device_executor(tiny_path, LIMITS), samplings, LIMITS) == expected
 
 
+def test_with_the_host_a_token_is_delivered_before_the_next_is_computed(tiny_path, monkeypatch) -> None:
+    monkeypatch.setattr("tierline_worker.device.executor.needs_host", lambda _load: True)
+    executor = device_executor(tiny_path, LIMITS)
+    engine, _ = engine_around(executor, LIMITS)
+    computed: list[int] = []
+    compute = executor.compute
+    monkeypatch.setattr(executor, "compute", lambda plan: (computed.append(plan.iteration), compute(plan))[1])
+    engine.handle(Submitted(1, Submit("a", 1, (5, 6, 7), GREEDY)))
+    for step in range(1, 5):
+        (item,) = engine.step()
+        assert len(item.frame.tokens) == 1
+        assert computed == list(range(1, step + 1))
+
+
 def test_numbers_that_are_not_finite_fail_their_request_alone(tiny_path) -> None:
     executor = device_executor(tiny_path, LIMITS)
     engine, _ = engine_around(executor, LIMITS)
