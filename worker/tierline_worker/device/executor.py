@@ -19,7 +19,7 @@ from tierline_worker.device.steps import Steps
 from tierline_worker.executor import Executor, NotFinite, Pending, Sampled
 from tierline_worker.slots import SlotLoad, SlotTable
 
-_ON_DEVICE = frozenset({"max_tokens", "temperature", "top_p", "top_k", "seed", "stop_token_ids", "ignore_eos"})
+_ON_DEVICE = frozenset({"max_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop_token_ids", "ignore_eos"})
 _ON_HOST = tuple(name for name in Sampling.__struct_fields__ if name not in _ON_DEVICE)
 
 

@@ -10,6 +10,8 @@ from enum import IntEnum
 
 import torch
 
+from tierline_worker.sampling.draw import LEAST_TEMPERATURE, invert
+
 _MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
 _MIX_2 = 0x94D049BB133111EB - 2**64
 _GAMMA = 0x9E3779B97F4A7C15 - 2**64
@@ -25,16 +27,18 @@ class Draw(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class DrawParameters:
-    """Per row: temperature and top_p float32, top_k and seed int64 (the seed's bits), each [rows]."""
+    """Per row: temperature, top_p and min_p float32, top_k and seed int64 (the seed's bits), each [rows]."""
 
     temperature: torch.Tensor
     top_p: torch.Tensor
+    min_p: torch.Tensor
     top_k: torch.Tensor
     seed: torch.Tensor
 
     def at(self, slots: torch.Tensor) -> "DrawParameters":
         """Return those of `slots`."""
-        return DrawParameters(self.temperature[slots], self.top_p[slots], self.top_k[slots], self.seed[slots])
+        columns = (self.temperature, self.top_p, self.min_p, self.top_k, self.seed)
+        return DrawParameters(*(column[slots] for column in columns))
 
 
 def keyed_uniform(seed: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
@@ -48,35 +52,27 @@ def choose(logits: torch.Tensor, rows: DrawParameters, position: torch.Tensor, d
     best = logits.argmax(dim=-1)
     if draw is Draw.GREEDY:
         return best
-    greedy = rows.temperature <= 0.0
-    temperature = torch.where(greedy, 1.0, rows.temperature).double()
-    probabilities = torch.softmax(logits.double() / temperature[:, None], dim=-1)
+    greedy = rows.temperature < LEAST_TEMPERATURE
+    temperature = torch.where(greedy, 1.0, rows.temperature)
+    weights = torch.softmax(logits / temperature[:, None], dim=-1)
     if draw is Draw.LIMITED:
-        drawn = _invert(_limited(probabilities, rows), rows, position)
-    else:
-        drawn = _invert(probabilities, rows, position)
-    return torch.where(greedy, best, drawn)
+        weights = torch.where(weights >= _thresholds(weights, rows)[:, None], weights, 0.0)
+    return torch.where(greedy, best, invert(weights, keyed_uniform(rows.seed, position)))
 
 
-def _limited(probabilities: torch.Tensor, rows: DrawParameters) -> torch.Tensor:
-    """Return `probabilities` with 0 for what is less probable than the last of top-k, then of top-p of the rest."""
-    vocabulary = probabilities.shape[-1]
-    top = probabilities.sort(dim=-1, descending=True).values
-    top_k = torch.where(rows.top_k > 0, rows.top_k, vocabulary)
-    top = top * (torch.arange(vocabulary, device=top.device) < top_k[:, None])
-    mass = torch.where(top_k < vocabulary, top.sum(-1), 1.0)
-    asked = torch.where(rows.top_p < 1.0, rows.top_p.double() * mass, torch.inf)
-    kept = (top > 0.0) & (top.cumsum(-1) - top < asked[:, None])
-    lowest = top.gather(1, (kept.sum(-1, keepdim=True) - 1).clamp_(min=0))
-    return torch.where(probabilities >= lowest, probabilities, 0.0)
-
-
-def _invert(weights: torch.Tensor, rows: DrawParameters, position: torch.Tensor) -> torch.Tensor:
-    """Return per row the first index whose cumulative weight exceeds uniform · total."""
-    cumulative = weights.cumsum(-1)
-    target = keyed_uniform(rows.seed, position) * cumulative[:, -1]
-    found = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
-    return found.clamp_(max=weights.shape[-1] - 1)
+def _thresholds(weights: torch.Tensor, rows: DrawParameters) -> torch.Tensor:
+    """Return each row's lowest probability that its limits keep: min-p, top-k, then top-p of what they leave."""
+    best = weights.sort(dim=-1, descending=True).values.double()
+    count = torch.where(rows.top_k > 0, rows.top_k, best.shape[-1])
+    floor = (rows.min_p.double() * best[:, 0])[:, None]
+    within = (torch.arange(best.shape[-1], device=best.device) < count[:, None]) & (best >= floor)
+    kept = torch.where(within, best, 0.0)
+    cumulative = kept.cumsum(-1)
+    only_top_p = (rows.top_k <= 0) & (rows.min_p <= 0.0)
+    mass = torch.where(only_top_p, 1.0, cumulative[:, -1])
+    asked = torch.where(rows.top_p < 1.0, rows.top_p.double() * mass, float("inf"))
+    taken = ((kept > 0.0) & (cumulative - kept < asked[:, None])).sum(-1).clamp(min=1)
+    return best.gather(1, taken[:, None] - 1)[:, 0].float()
 
 
 def _mix(value: torch.Tensor) -> torch.Tensor:

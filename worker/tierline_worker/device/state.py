@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tierline.wire.frames import Sampling
 from tierline_worker.device.sampler import Draw, DrawParameters
 from tierline_worker.device.transport import Transport
+from tierline_worker.sampling.draw import LEAST_TEMPERATURE
 from tierline_worker.slots import SlotLoad, SlotTable
 
 _UINT64 = 2**64 - 1
@@ -35,6 +36,7 @@ class DeviceState:
         self.parameters = DrawParameters(
             torch.zeros(rows, dtype=torch.float32, device=device),
             torch.ones(rows, dtype=torch.float32, device=device),
+            torch.zeros(rows, dtype=torch.float32, device=device),
             torch.zeros(rows, dtype=torch.int64, device=device),
             torch.zeros(rows, dtype=torch.int64, device=device),
         )
@@ -45,7 +47,7 @@ class DeviceState:
         if not loads:
             return
         for load in loads:
-            self._draws[load.slot] = _draw_of(load)
+            self._draws[load.slot] = _draw_of(load.sampling)
         lengths = [len(load.token_ids) for load in loads]
         slots = np.array([load.slot for load in loads], np.int64)
         ids = np.concatenate([np.array(load.token_ids, np.int64) for load in loads])
@@ -72,20 +74,19 @@ class DeviceState:
         self.tokens[to_slots, to_positions] = values
 
     def _write_parameters(self, slots: NDArray[np.int64], samplings: Sequence[Sampling]) -> None:
-        temperature = np.array([sampling.temperature for sampling in samplings])
-        top_p = np.array([sampling.top_p for sampling in samplings])
-        top_k = np.array([sampling.top_k for sampling in samplings], np.int64)
-        seed = np.array([sampling.seed & _UINT64 for sampling in samplings], np.uint64)
-        bits = (array.view(np.int64) for array in (temperature, top_p, seed))
-        at, new_temperature, new_top_p, new_seed, new_top_k = self._transport.send(slots, *bits, top_k)
-        self.parameters.temperature[at] = new_temperature.view(torch.float64).float()
-        self.parameters.top_p[at] = new_top_p.view(torch.float64).float()
-        self.parameters.top_k[at] = new_top_k
-        self.parameters.seed[at] = new_seed
+        shares = np.array([(each.temperature, each.top_p, each.min_p) for each in samplings], np.float64)
+        top_k = np.array([each.top_k for each in samplings], np.int64)
+        seed = np.array([each.seed & _UINT64 for each in samplings], np.uint64).view(np.int64)
+        at, new_shares, new_top_k, new_seed = self._transport.send(slots, shares.view(np.int64), top_k, seed)
+        to = self.parameters
+        for column, values in zip((to.temperature, to.top_p, to.min_p), new_shares.T, strict=True):
+            column[at] = values.contiguous().view(torch.float64).float()
+        to.top_k[at] = new_top_k
+        to.seed[at] = new_seed
 
 
-def _draw_of(load: SlotLoad) -> Draw:
-    sampling = load.sampling
-    if sampling.temperature <= 0.0:
+def _draw_of(sampling: Sampling) -> Draw:
+    if sampling.temperature < LEAST_TEMPERATURE:
         return Draw.GREEDY
-    return Draw.LIMITED if sampling.top_k > 0 or sampling.top_p < 1.0 else Draw.FREE
+    limited = sampling.top_k > 0 or sampling.top_p < 1.0 or sampling.min_p > 0.0
+    return Draw.LIMITED if limited else Draw.FREE

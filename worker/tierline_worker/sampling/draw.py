@@ -71,10 +71,10 @@ def _draw(logits: torch.Tensor, rows: DrawRows) -> torch.Tensor:
     weights = torch.softmax(logits / temperature[:, None], dim=-1)
     if rows.limited.any():
         weights = limit(weights, Limits(rows.top_k, rows.top_p, rows.min_p))
-    return _invert(weights, torch.from_numpy(keyed_uniform(rows.seed, rows.position)).to(logits.device))
+    return invert(weights, torch.from_numpy(keyed_uniform(rows.seed, rows.position)).to(logits.device))
 
 
-def _invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+def invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     """Return per row the first index whose cumulative weight exceeds uniform · total; its weight is above 0.
 
     Two levels, first the block of `_BLOCK` tokens and then the token in it: a tenth of the time of one long sum.

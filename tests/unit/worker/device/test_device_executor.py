@@ -86,7 +86,7 @@ def test_numbers_that_are_not_finite_fail_their_request_alone(tiny_path) -> None
     ("sampling", "host"),
     [
         (Sampling(5, temperature=1.0, top_k=3, top_p=0.5, seed=4, stop_token_ids=(1,), ignore_eos=True), False),
-        (Sampling(5, min_p=0.1), True),
+        (Sampling(5, min_p=0.1), False),
         (Sampling(5, presence_penalty=0.5), True),
         (Sampling(5, logprobs=0), True),
     ],

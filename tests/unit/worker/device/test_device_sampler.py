@@ -28,7 +28,7 @@ def test_the_device_chooses_the_tokens_of_the_host(draw) -> None:
         temperature=(random.choice([0.0, 0.5, 1.0, 2.0], ROWS) * (draw is not Draw.GREEDY)).astype(np.float32),
         top_p=random.choice([0.1, 0.7, 1.0], ROWS).astype(np.float32) if limited else np.ones(ROWS, np.float32),
         top_k=random.choice([0, 1, 5, 400], ROWS) if limited else np.zeros(ROWS, np.int64),
-        min_p=np.zeros(ROWS, np.float32),
+        min_p=random.choice([0.0, 0.05], ROWS).astype(np.float32) * limited,
         seed=random.integers(0, 2**64, ROWS, dtype=np.uint64),
         position=random.integers(0, 10_000, ROWS),
     )
@@ -36,6 +36,7 @@ def test_the_device_chooses_the_tokens_of_the_host(draw) -> None:
     parameters = DrawParameters(
         torch.from_numpy(rows.temperature),
         torch.from_numpy(rows.top_p),
+        torch.from_numpy(rows.min_p),
         torch.from_numpy(rows.top_k),
         torch.from_numpy(rows.seed.view(np.int64)),
     )

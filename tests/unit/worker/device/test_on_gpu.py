@@ -35,7 +35,7 @@ def gpu_executor(path, limits: EngineLimits):
     [
         [Sampling(12)] * 4,
         [Sampling(12), Sampling(14, temperature=1.0, seed=7), Sampling(9, temperature=0.8, top_p=0.9, seed=3)],
-        [Sampling(12), Sampling(6, temperature=1.0, min_p=0.05, seed=5)],
+        [Sampling(12), Sampling(6, temperature=1.0, presence_penalty=0.5, seed=5)],
     ],
     ids=["greedy", "random", "with-the-host"],
 )
