@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import BatchPlan, EngineLimits
 from tierline.sim.executor import FakeExecutor
@@ -62,6 +64,9 @@ class AheadDevice:
         if self._behaviour.eager(plan.iteration):
             self._work(until=launch)
         return lambda: self._wait(launch)
+
+    def clear(self, blocks: np.ndarray) -> None:
+        self._fake.pages.poison(blocks)
 
     def compute(self, plan: BatchPlan) -> Sampled:
         assert not self._queue, "a plan is repeated while others run"

@@ -31,7 +31,8 @@ class TinyEngine:
         )
         self.metrics = WorkerMetrics(settings.model_name)
         self.progress = Progress(settings.stall_seconds)
-        self.engine: Engine = build_engine(settings, load(settings), self.metrics, self.progress)
+        self.loaded = load(settings)
+        self.engine: Engine = build_engine(settings, self.loaded, self.metrics, self.progress)
         self.engine.handle(GatewayJoined(GATEWAY))
 
     def submit(self, request_id: str, prompt: tuple[int, ...], new_tokens: int, **fields: object) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from tierline.artifacts import resolve, resolve_adapter
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import LatencyModel, Roofline
 from tierline.scheduling.plans import BatchPlan, EngineLimits
+from tierline.scheduling.prefix_keys import SECRET_BYTES, KeySpace
 from tierline.text.load import load_tokenizer
 from tierline.wire.frames import Sampling
 from tierline_worker.adapters.catalog import AdapterCatalog
@@ -126,6 +128,7 @@ def build_engine(settings: WorkerSettings, loaded: Loaded, metrics: WorkerMetric
         progress=progress,
         clock=time.monotonic,
         adapters=loaded.adapters,
+        keys=_key_space(settings) if loaded.limits.prefix_caching else None,
     )
 
 
@@ -160,8 +163,15 @@ def _limits(settings: WorkerSettings, config: ModelConfig, arena: KVArena) -> En
         block_tokens=settings.block_tokens,
         total_blocks=total_blocks,
         max_adapters=settings.max_adapters,
+        prefix_caching=settings.prefix_caching,
         max_draft_tokens=settings.max_draft_tokens,
     )
+
+
+def _key_space(settings: WorkerSettings) -> KeySpace:
+    """Return the names of this process's blocks; its secret dies with it, as its cache does."""
+    revision = f"{settings.model_source} {settings.dtype} {settings.quantization}"
+    return KeySpace(secrets.token_bytes(SECRET_BYTES), revision, settings.block_tokens)
 
 
 def _allocate(config: ModelConfig, settings: WorkerSettings, device: torch.device) -> KVArena:

@@ -4,7 +4,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NoReturn
 
 import numpy as np
 import torch
@@ -105,7 +104,7 @@ class Executor(LockStep):
         self._block_tokens = block_tokens
 
     def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> None:
-        """Take over newly admitted requests and changes of the block table."""
+        """Take over newly admitted requests and changes of the block table, and copy blocks."""
         for load in loads:
             self._slots.load(load)
             if self._speculation is not None:
@@ -114,6 +113,12 @@ class Executor(LockStep):
             for adapter in plan.adapters:
                 self._adapters.load(adapter.adapter, adapter.blocks)
         self._slots.update_blocks(plan)
+        if len(plan.copies):
+            self._attention.copy(plan.copies)
+
+    def clear(self, blocks: NDArray[np.int32]) -> None:
+        """Zero the KV of blocks that a failed request left, so that their numbers do no harm to the next owner."""
+        self._attention.clear(blocks)
 
     def compute(self, plan: BatchPlan) -> Sampled:
         """Run the plan's rows and write each sampled token to its position; raises what torch raises, `NotFinite`."""
@@ -149,17 +154,11 @@ class Executor(LockStep):
             self._adapters.batch(batch, self._slots.adapters(plan.slots)) if self._adapters else None,
         )
         if not torch.isfinite(logits.sum()):
-            self._reject(batch)
+            raise NotFinite("the model's output is not finite")
         return logits.cpu()
 
     def _on_device(self, values: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(values).to(self._device)
-
-    def _reject(self, batch: FlatBatch) -> NoReturn:
-        # In a larger batch it is not known yet whose numbers they are.
-        if len(batch.counts) == 1:
-            self._attention.clear(batch.tables)
-        raise NotFinite("the model's output is not finite")
 
     def _sample(self, plan: BatchPlan, rows: NDArray[np.intp], logits: torch.Tensor) -> Sampled:
         slots = plan.slots[rows].astype(np.int64)

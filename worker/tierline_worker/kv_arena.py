@@ -29,6 +29,10 @@ class KVArena:
         shape = (blocks, config.layers, 2, config.kv_heads, block_tokens, config.head_dim)
         return KVArena(torch.zeros(shape, dtype=dtype, device=device))
 
+    def copy(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
+        """Copy whole blocks (int64 [n]); all sources are read before any target is written."""
+        self.pages[targets] = self.pages[sources]
+
     @property
     def blocks(self) -> int:
         return self.pages.shape[0]

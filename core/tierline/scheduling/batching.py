@@ -15,9 +15,9 @@ from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.plans import AdapterLoad, Admitted, BatchPlan, EngineLimits
 from tierline.scheduling.preemption import Preemptor
+from tierline.scheduling.reuse import Found, PrefixReuse
 from tierline.scheduling.shedding import TokenLimit
 from tierline.scheduling.slots import Phase, SlotTable
-from tierline.wire.credits import blocks_for
 
 BYPASS_LIMIT = 64
 """So many admissions may pass a waiting request whose blocks are not there; then blocks are kept for it."""
@@ -32,9 +32,9 @@ INFEASIBLE_STRETCH = 1.25
 @dataclass(slots=True)
 class Batch:
     """An iteration in the making. `chunk_budget_ms` is the time that is left for prompts, `chunks` are rows
-    (slot, start, count, complete), `partial` counts prompts that stay unfinished, `kept_places` adapters for
-    which a place must be left. `drafts` are those of `decodes`, empty if there are none, and `epoch` the switch's (see
-    `speculation_switch`)."""
+    (slot, start, count, complete), `partial` counts prompts that stay unfinished, `copies` are pairs of blocks,
+    `kept_places` adapters for which a place must be left. `drafts` are those of `decodes`, empty if there are none, and
+    `epoch` the switch's (see `speculation_switch`)."""
 
     iteration: int
     decodes: NDArray[np.int64]
@@ -43,6 +43,7 @@ class Batch:
     chunk_budget_ms: float
     chunks: list[tuple[int, int, int, bool]] = field(default_factory=list)
     updates: list[NDArray[np.int32]] = field(default_factory=list)
+    copies: list[tuple[int, int]] = field(default_factory=list)
     admitted: list[Admitted] = field(default_factory=list)
     adapters: list[AdapterLoad] = field(default_factory=list)
     kept_places: int = 0
@@ -83,6 +84,7 @@ class BatchPlanner:
         latency: LatencyModel,
         *,
         adapters: AdapterRoom,
+        reuse: PrefixReuse,
         drafting: Drafting | None = None,
     ) -> None:
         self._adapters = adapters
@@ -91,6 +93,7 @@ class BatchPlanner:
         self._memory = memory
         self._preemptor = preemptor
         self._latency = latency
+        self._reuse = reuse
         self.token_limit = TokenLimit(limits)
         self._drafting = drafting
 
@@ -153,16 +156,20 @@ class BatchPlanner:
         promised = 0
         order = self._prompts_in_order()
         for place, (slot, running) in enumerate(order, 1):
-            count = self._chunk_tokens(batch, slot, others=place < len(order))
+            if not running and self._reuse.awaits(slot):
+                continue
+            found = None if running else self._reuse.find(slot)
+            start = found.tokens if found else int(self._slots.computed[slot])
+            count = self._chunk_tokens(batch, slot, start, others=place < len(order))
             if not count:
                 break
-            if running:
+            if found is None:
                 self._continue(batch, slot, count)
                 continue
-            if count < self._slots.known[slot] and batch.partial >= self._limits.max_partial_prefills:
+            if count < self._slots.known[slot] - start and batch.partial >= self._limits.max_partial_prefills:
                 continue
-            if self._blocks_are_there(slot, promised, batch.kept_places):
-                self._admit(batch, slot, count)
+            if (fitting := self._fitting(batch, slot, promised)) is not None:
+                self._admit(batch, slot, fitting, count)
                 self._slots.bypassed[skipped] += 1
                 continue
             if self._adapters.residency.place_is_there(slot):
@@ -194,47 +201,52 @@ class BatchPlanner:
         if self._slots.phase[slot] == Phase.RUNNING:
             self._add_chunk(batch, slot, count)
 
-    def _blocks_are_there(self, slot: int, promised: int, kept_places: int) -> bool:
-        """Say whether `slot` can start; what must yield for it and can at once does so here."""
-        if not self._adapters.guarantees(slot, kept_places):
-            return False
-        needed = self._needed_blocks(slot) + promised
+    def _fitting(self, batch: Batch, slot: int, promised: int) -> Found | None:
+        """Return what `slot` can start from, None when it cannot; who must yield for it and can at once does so."""
+        if not self._adapters.guarantees(slot, batch.kept_places):
+            return None
+        found = self._reuse.find(slot)
+        needed = self._needed_blocks(slot, found) + promised
         if needed <= self._memory.free:
-            return True
+            return found
         self._adapters.claim(slot, needed)
-        return self._needed_blocks(slot) + promised <= self._memory.free
+        # What yielded may be what was found.
+        found = self._reuse.find(slot)
+        return found if self._needed_blocks(slot, found) + promised <= self._memory.free else None
 
     def _promise(self, slot: int) -> int:
         """Return how many blocks later candidates must leave to `slot`: all it needs, once enough are cooling."""
-        needed = self._needed_blocks(slot)
+        needed = self._needed_blocks(slot, self._reuse.find(slot))
         return needed if needed <= self._memory.free + self._memory.cooling else 0
 
-    def _needed_blocks(self, slot: int) -> int:
+    def _needed_blocks(self, slot: int, found: Found) -> int:
         """Blocks of the whole context and of an adapter to be loaded, and some air for those who run, else an admission
         ends in a preemption."""
         running = int(np.count_nonzero(self._slots.phase == Phase.RUNNING))
         pages = self._adapters.residency.missing_pages(slot)
         air = min(running, self._limits.total_blocks // 32)
-        return blocks_for(int(self._slots.known[slot]), self._limits.block_tokens) + pages + air
+        return self._reuse.missing_blocks(slot, found) + pages + air
 
-    def _admit(self, batch: Batch, slot: int, count: int) -> None:
+    def _admit(self, batch: Batch, slot: int, found: Found, count: int) -> None:
         slots = self._slots
         slots.phase[slot] = Phase.RUNNING
         slots.bypassed[slot] = 0
         if (load := self._adapters.residency.load(slot, batch.iteration)) is not None:
             batch.adapters.append(load)
-        batch.updates.append(self._memory.append(slot, blocks_for(int(slots.known[slot]), self._limits.block_tokens)))
+        updates, copies = self._reuse.take(slot, found)
+        batch.updates += updates
+        batch.copies += copies
         if not slots.announced[slot]:
             slots.announced[slot] = True
             batch.admitted.append(Admitted(slots.request(slot).request_id, slot))
-        self._add_chunk(batch, slot, count)
+        self._add_chunk(batch, slot, min(count, int(slots.known[slot]) - found.tokens))
 
-    def _chunk_tokens(self, batch: Batch, slot: int, others: bool) -> int:
-        """Return how many tokens of `slot` this batch takes; its first prompt gets a block's worth in any case.
+    def _chunk_tokens(self, batch: Batch, slot: int, start: int, others: bool) -> int:
+        """Return how many tokens of `slot` from `start` this batch takes; its first prompt gets a block's worth in any
+        case.
 
         A prompt that will not finish leaves a share of the batch to `others` behind it, which may be short.
         """
-        start = int(self._slots.computed[slot])
         floor = self._limits.block_tokens if not batch.chunks else 0
         allowed = max(self._latency.coefficients.chunk_tokens(batch.chunk_budget_ms, start), floor)
         left = int(self._slots.known[slot]) - start

@@ -21,6 +21,7 @@ from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.plans import BatchPlan, Committed, EngineLimits, EngineRequest, Finished, IterationResult
 from tierline.scheduling.preemption import Preemptor
+from tierline.scheduling.reuse import PrefixReuse
 from tierline.scheduling.shedding import TokenLimit
 from tierline.scheduling.slots import Phase, SlotTable
 from tierline.wire.credits import blocks_for
@@ -58,9 +59,16 @@ class SchedulerCore:
         self.iteration = 0
         self.draining = False
         self.drafting = Drafting(limits, self.slots, self.memory, latency) if limits.max_draft_tokens else None
-        room = AdapterRoom(self.adapters, self.memory, self.preemptor)
+        self.reuse = PrefixReuse(limits, self.slots, self.memory, self.counters)
         self._planner = planner(
-            limits, self.slots, self.memory, self.preemptor, latency, adapters=room, drafting=self.drafting
+            limits,
+            self.slots,
+            self.memory,
+            self.preemptor,
+            latency,
+            adapters=AdapterRoom(self.adapters, self.memory, self.preemptor),
+            reuse=self.reuse,
+            drafting=self.drafting,
         )
         self._last_iteration_ms = 0.0
         self._feed = Feed(limits)
@@ -86,7 +94,7 @@ class SchedulerCore:
         self.adapters.assign(slot, request.adapter)
         if self.drafting is not None:
             self.drafting.start(slot)
-        self._feed.submitted(request.context_tokens)
+        self._feed.submitted(request.context_tokens - self.reuse.find(slot).tokens)
         return None
 
     def cancel(self, request_id: str) -> bool:
@@ -96,6 +104,22 @@ class SchedulerCore:
             return False
         self._release(slot)
         return True
+
+    def discard(self, request_id: str) -> NDArray[np.int32]:
+        """End a request whose KV cannot be trusted, so that nobody finds it in the cache; returns the blocks that
+        nobody else refers to. Others that share its blocks compute on the same KV and will find out themselves."""
+        slot = self.slots.slot_of.get(request_id)
+        if slot is None:
+            return np.empty(0, np.int32)
+        blocks = self.memory.forget(slot)
+        self._release(slot)
+        return blocks
+
+    def name_block(self, request_id: str, index: int, key: bytes) -> None:
+        """Learn the key of the next full block of a request, if it is here; `index` follows the last one known."""
+        slot = self.slots.slot_of.get(request_id)
+        if slot is not None:
+            self.reuse.name_block(slot, index, key)
 
     def plan(self, now_ms: float) -> BatchPlan | None:
         """Return the next iteration's work, or None when nothing can run now.
@@ -128,6 +152,7 @@ class SchedulerCore:
         self.memory.committed(plan.iteration)
         if self.drafting is not None:
             self.drafting.accept(plan, result, delivered, self.counters)
+        self.reuse.settle(plan)
         finished = self._deliver(plan.slots[delivered], result.stopped[delivered])
         self._vacate(plan)
         return Committed(tuple(delivered.tolist()), finished)
@@ -194,7 +219,7 @@ class SchedulerCore:
     def _backlog(self) -> tuple[int, int]:
         """Count the requests whose context is not computed yet, and the tokens that it lacks."""
         slots = self.slots
-        left = slots.known - slots.computed
+        left = slots.known - slots.computed - slots.reusable
         unfinished = (slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED) & (left > 1)
         return int(np.count_nonzero(unfinished)), int(left[unfinished].sum())
 
@@ -220,6 +245,7 @@ class SchedulerCore:
             updates,
             decodes,
             tuple(batch.admitted),
+            copies=np.array(batch.copies, np.int32).reshape(-1, 2),
             adapters=tuple(batch.adapters),
             adapter_tokens=int(counts[self.adapters.of_slot[slots] != NONE].sum()),
         )

@@ -121,8 +121,12 @@ def _check_tokens(core: SchedulerCore) -> None:
     _require(bool((slots.computed[running] + slots.drafting[running] <= capacity).all()), "context without blocks")
     _require(bool((slots.known + slots.drafting <= slots.max_total)[held].all()), "more drafts than tokens asked")
     _require(bool((memory.owned[running] <= slots.full_blocks[running]).all()), "more blocks than a full request")
+    _require(bool((slots.settled[held] <= slots.computed[held]).all()), "settled what is not computed")
     sampling = np.zeros(len(slots.phase), np.int64)
     for flight in core.in_flight:
+        rows = slots.phase[flight.plan.slots] == Phase.RUNNING
+        settled = slots.settled[flight.plan.slots]
+        _require(bool((settled <= flight.plan.starts)[rows].all()), "settled what is in flight")
         np.add.at(sampling, flight.plan.slots[flight.plan.samples], 1)
     _require(bool((slots.known - slots.confirmed == sampling)[held].all()), "unconfirmed tokens are not in flight")
     _check_drafts(core)

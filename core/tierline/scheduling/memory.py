@@ -107,13 +107,6 @@ class MemoryManager:
         """The cooling blocks in the order in which they were let go."""
         return self._cooling
 
-    def stored_tokens(self, computed: NDArray[np.int64], block_tokens: int) -> int:
-        """Return how many tokens' KV the blocks of slots hold, shared ones counted once; `computed` is by slot."""
-        # Only full blocks are shared, so what a table lacks to be full lies in blocks of its own.
-        holders = self.owned > 0
-        lacking = int((self.owned[holders] * block_tokens - computed[holders]).sum())
-        return (self.used - self.pages) * block_tokens - lacking
-
     def exclusive(self, slot: int) -> int:
         """Return how many blocks would be let go if `slot` released all of its own."""
         return int(np.count_nonzero(self.references[self.table[slot, : self.owned[slot]]] == 1))
@@ -156,8 +149,8 @@ class MemoryManager:
         self._let_go(blocks, barrier)
 
     def take_pages(self, count: int) -> Blocks | None:
-        """Take `count` blocks for an adapter's weights, None when so many are not free. Who does not want to take
-        what requests are guaranteed asks `Preemptor.take_pages`."""
+        """Take `count` blocks for an adapter's weights, None when so many are not free. What requests are guaranteed is
+        the caller's to keep (`Preemptor.lacking`)."""
         if count > self.free:
             return None
         self.pages += count

@@ -132,7 +132,8 @@ class BatchPlan:
 
     drafts: int32 [n] (empty: none anywhere): the last `drafts[i]` tokens of row i are proposals of the executor's
     drafter, at most that many; they are verified by the same computation, and such a row samples at each of its last
-    `drafts[i] + 1` positions. copies: int32 [c, 2] rows (source block, target block), copy-on-write.
+    `drafts[i] + 1` positions. copies: int32 [c, 2] rows (source block, target block), copy-on-write; all sources are
+    read before any target is written.
 
     adapters: what is to be in the arena before this plan's rows are computed. adapter_tokens: tokens of rows whose
     request has an adapter.

@@ -88,6 +88,7 @@ class Preemptor:
         """Take a running request's blocks; it resumes from `kept_tokens` of saved context (0: recompute all)."""
         self._slots.phase[slot] = Phase.PARKED
         self._slots.computed[slot] = kept_tokens
+        self._slots.settled[slot] = min(int(self._slots.settled[slot]), kept_tokens)
         self._memory.release(slot, int(self._slots.last_planned[slot]))
 
     def _victims(self, guaranteed: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -26,15 +26,30 @@ class Phase:
     ENDED: Final = 4
 
 
-PROGRESS = ("phase", "arrival", "known", "confirmed", "computed", "announced", "bypassed", "last_planned", "drafting")
+PROGRESS = (
+    "phase",
+    "arrival",
+    "known",
+    "confirmed",
+    "computed",
+    "settled",
+    "named",
+    "reusable",
+    "announced",
+    "bypassed",
+    "last_planned",
+    "drafting",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SlotsSnapshot:
-    """Requests by slot, the columns named in `PROGRESS`, and the free slots, the next one to be taken last."""
+    """Requests by slot, the columns named in `PROGRESS`, the keys of each one's full blocks, and the free slots, the
+    next one to be taken last."""
 
     requests: tuple[EngineRequest | None, ...]
     progress: dict[str, tuple[int, ...]]
+    block_keys: tuple[tuple[bytes, ...], ...]
     free: tuple[int, ...]
 
 
@@ -42,8 +57,10 @@ class SlotTable:
     """Array state, indexed by slot.
 
     `known` counts tokens that exist or are being sampled by an iteration in flight; `confirmed` only those whose
-    sampling was committed. `computed` counts positions whose KV exists or is being computed. `full_blocks` is what the
-    request owns at the most; `last_planned` is the newest iteration with a row of this slot.
+    sampling was committed. `computed` counts positions whose KV exists or is being computed; `settled` only those whose
+    iteration was committed. `full_blocks` is what the request owns at the most; `last_planned` is the newest iteration
+    with a row of this slot. `block_keys` are the keys of the context's full blocks as far as they are known, the first
+    `named` of which name blocks; `reusable` is how many tokens of a waiting context were last found computed.
 
     `drafting` are the draft tokens that a row in flight verifies. How many tokens it gives is not known before its
     result; until then one is counted in `known` and `computed`, and the request is not planned again.
@@ -56,6 +73,9 @@ class SlotTable:
         self.known = np.zeros(slots, np.int64)
         self.confirmed = np.zeros(slots, np.int64)
         self.computed = np.zeros(slots, np.int64)
+        self.settled = np.zeros(slots, np.int64)
+        self.named = np.zeros(slots, np.int64)
+        self.reusable = np.zeros(slots, np.int64)
         self.max_total = np.zeros(slots, np.int64)
         self.full_blocks = np.zeros(slots, np.int64)
         self.priority = np.zeros(slots, np.int64)
@@ -68,6 +88,7 @@ class SlotTable:
         self.last_planned = np.zeros(slots, np.int64)
         self.drafting = np.zeros(slots, np.int64)
         self.speculate = np.zeros(slots, np.bool_)
+        self.block_keys: list[list[bytes]] = [[] for _ in range(slots)]
         self.requests: list[EngineRequest | None] = [None] * slots
         self.slot_of: dict[str, int] = {}
         self._free = list(range(slots - 1, -1, -1))
@@ -96,7 +117,10 @@ class SlotTable:
         self.arrival[slot] = self._arrivals
         self.phase[slot] = Phase.WAITING
         self.known[slot] = self.confirmed[slot] = request.context_tokens
-        self.computed[slot] = self.bypassed[slot] = self.last_planned[slot] = self.drafting[slot] = 0
+        for column in (self.computed, self.settled, self.named, self.reusable, self.bypassed, self.drafting):
+            column[slot] = 0
+        self.last_planned[slot] = 0
+        self.block_keys[slot] = list(request.block_keys)
         self.announced[slot] = False
         self._describe(slot, request)
         return slot
@@ -117,6 +141,7 @@ class SlotTable:
         """Forget the request of `slot`; `vacate` makes the slot usable again."""
         del self.slot_of[self.request(slot).request_id]
         self.requests[slot] = None
+        self.block_keys[slot] = []
         self.phase[slot] = Phase.ENDED
 
     def vacate(self, slot: int) -> None:
@@ -127,13 +152,15 @@ class SlotTable:
     def snapshot(self) -> SlotsSnapshot:
         """Return what cannot be derived from the requests: who is where, and how far."""
         progress = {name: tuple(getattr(self, name).tolist()) for name in PROGRESS}
-        return SlotsSnapshot(tuple(self.requests), progress, self.free_list)
+        keys = tuple(tuple(keys) for keys in self.block_keys)
+        return SlotsSnapshot(tuple(self.requests), progress, keys, self.free_list)
 
     def restore(self, snapshot: SlotsSnapshot) -> None:
         """Take over a snapshot of a table of the same size."""
         self._free = list(snapshot.free)
         for name, values in snapshot.progress.items():
             getattr(self, name)[:] = values
+        self.block_keys = [list(keys) for keys in snapshot.block_keys]
         self._arrivals = int(self.arrival.max())
         for slot, request in enumerate(snapshot.requests):
             if request is not None:

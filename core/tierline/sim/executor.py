@@ -1,13 +1,12 @@
 """An executor without a model: it obeys batch plans as a device does and notices when a plan is wrong.
 
-Its KV cache holds, for each block position, the token and the position that were computed there. To sample, it reads a
-request's whole context through the block table: a block that was given away too early, a table entry that is missing
-or a position that was never computed makes `CorruptContext` instead of silently wrong tokens. The next token is a
-function of the whole context, so preemption, chunking and moves must not change it. Adapters' pages are written into
-the same cache and must be whole whenever a row of theirs is computed.
+Its pages know whose context they hold (`pages`). Each row reads what precedes it through the block table: a block that
+was given away too early or shared by mistake, a table entry that is missing or a position that was never computed makes
+`CorruptContext` instead of silently wrong tokens. The next token is a function of the whole context, so preemption,
+chunking and moves must not change it. Adapters' pages are written among them and must be whole whenever a row of theirs
+is computed.
 """
 
-import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,24 +17,16 @@ from numpy.typing import NDArray
 from tierline.scheduling.batching import batch_features
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import BatchPlan, EngineLimits, IterationResult
+from tierline.sim.pages import CorruptContext, Pages
 
 VOCABULARY = 50_021
 _MULTIPLIER = 31
-
-
-class CorruptContext(AssertionError):
-    """A plan made the executor read KV that is not the request's context."""
 
 
 def next_token(context: NDArray[np.int64]) -> int:
     """Return the token this pretended model generates after `context`."""
     weights = np.arange(1, len(context) + 1, dtype=np.int64) * _MULTIPLIER % VOCABULARY
     return int((context % VOCABULARY * weights % VOCABULARY).sum() % VOCABULARY)
-
-
-def _mark_of(adapter: str) -> int:
-    """Return what an adapter's pages are filled with: no token or position is negative but -1."""
-    return -2 - zlib.crc32(adapter.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +45,9 @@ class Executed:
 class FakeExecutor:
     """Executes plans in order; `begin` takes a plan over at once, as an engine planning one step ahead does.
 
-    `known_ids` returns the prompt and emitted token ids of an admitted request, `adapter_of` its adapter. `is_stop`
-    says which token ends one. `propose` drafts: of a request and its tokens, up to so many that may follow.
+    `known_ids` returns the prompt and emitted token ids of an admitted request, `adapter_of` its adapter, `domain_of`
+    what its KV depends on beside both. `is_stop` says which token ends one. `propose` drafts: of a request and its
+    tokens, up to so many that may follow.
     """
 
     def __init__(
@@ -65,17 +57,18 @@ class FakeExecutor:
         known_ids: Callable[[str], Sequence[int]],
         is_stop: Callable[[str, int], bool] = lambda _request_id, _token: False,
         *,
+        domain_of: Callable[[str], str] = lambda _request_id: "",
         propose: Callable[[str, NDArray[np.int64], int], Sequence[int]] = lambda _request_id, _tokens, _most: (),
         adapter_of: Callable[[str], str] = lambda _request_id: "",
     ) -> None:
         slots = limits.max_running_requests
         self.block_table = np.full((slots, limits.blocks_per_request), -1, np.int32)
         self._tokens = np.full((slots, limits.max_model_tokens + 1), -1, np.int64)
-        self._block_tokens = limits.block_tokens
-        self._cache = np.full((limits.total_blocks * limits.block_tokens, 2), -1, np.int64)
+        self.pages = Pages(limits)
         self._truth = truth
         self._known_ids = known_ids
         self._is_stop = is_stop
+        self._domain_of = domain_of
         self._propose = propose
         self._adapter_of = adapter_of
         self._adapters: dict[str, NDArray[np.int32]] = {}
@@ -101,6 +94,7 @@ class FakeExecutor:
         self._load_adapters(plan)
         slots, indexes, blocks = plan.block_updates.T
         self.block_table[slots, indexes] = blocks
+        self.pages.copy(plan.copies)
 
     def compute(self, plan: BatchPlan) -> Executed:
         """Compute a plan whose deltas were applied; the same rows give the same again."""
@@ -126,30 +120,28 @@ class FakeExecutor:
     def _load_adapters(self, plan: BatchPlan) -> None:
         for load in plan.adapters:
             self._adapters[load.adapter] = load.blocks
-            self._by_block[load.blocks] = _mark_of(load.adapter)
+            self.pages.fill(load.blocks, load.adapter)
 
     def _check_adapters(self, plan: BatchPlan) -> None:
         for slot in plan.slots.tolist():
             adapter = self._adapter_of(self._request_of[slot])
-            if adapter and (self._by_block[self._adapters[adapter]] != _mark_of(adapter)).any():
+            if adapter and not self.pages.holds(self._adapters[adapter], adapter):
                 raise CorruptContext(f"slot {slot}: adapter {adapter} was overwritten while it is in use")
-
-    @property
-    def _by_block(self) -> NDArray[np.int64]:
-        """The cache as [blocks, numbers of a block]."""
-        return self._cache.reshape(-1, 2 * self._block_tokens)
 
     def _drafts_of(self, slot: int, end: int, most: int) -> list[int]:
         proposal = self._propose(self._request_of[slot], self._tokens[slot, :end], most) if most else ()
         return list(proposal)[:most]
 
     def _compute(self, slot: int, start: int, end: int, proposal: list[int]) -> None:
-        positions = np.arange(start, end + len(proposal))
-        tokens = np.concatenate((self._tokens[slot, start:end], np.array(proposal, np.int64)))
+        tokens = np.concatenate((self._tokens[slot, :end], np.array(proposal, np.int64)))
         if (tokens < 0).any():
             raise CorruptContext(f"slot {slot}: computes position {start}..{end - 1}, not all known")
-        places = self._places(slot, positions)
-        self._cache[places, 0], self._cache[places, 1] = tokens, positions
+        self.pages.write(self.block_table[slot], start, tokens, self._all_else(slot))
+
+    def _all_else(self, slot: int) -> str:
+        """Name what the KV of a slot depends on beside its tokens."""
+        request_id = self._request_of[slot]
+        return f"{self._domain_of(request_id)}/{self._adapter_of(request_id)}"
 
     def _verify(self, slot: int, end: int, proposal: list[int]) -> tuple[tuple[int, ...], bool]:
         """Sample after each draft that equals what was sampled before it; returns the tokens and whether one stops."""
@@ -164,15 +156,6 @@ class FakeExecutor:
         return tuple(given), False
 
     def _sample(self, slot: int, end: int) -> int:
-        positions = np.arange(end)
-        read = self._cache[self._places(slot, positions)]
-        if (read[:, 0] != self._tokens[slot, :end]).any() or (read[:, 1] != positions).any():
-            raise CorruptContext(f"slot {slot}: the KV of {self._request_of[slot]} is not its context")
-        return next_token(read[:, 0])
-
-    def _places(self, slot: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        blocks = self.block_table[slot, positions // self._block_tokens]
-        if (blocks < 0).any():
-            raise CorruptContext(f"slot {slot}: position without a block")
-        places: NDArray[np.int64] = blocks.astype(np.int64) * self._block_tokens + positions % self._block_tokens
-        return places
+        context = self._tokens[slot, :end]
+        self.pages.read(self.block_table[slot], context, self._all_else(slot))
+        return next_token(context)

@@ -1,7 +1,9 @@
 """The scheduling core against a device that notices every wrong block, under arbitrary steps.
 
-Whatever is submitted, cancelled, planned ahead and committed in whatever order: all invariants hold, the device never
-idles while a request is here, each request ends exactly once, and its tokens are those it would have got alone.
+Whatever is submitted, forked, preempted, cancelled, planned ahead and committed in whatever order, with whatever
+prefixes in common: all invariants hold, the device never idles while a request is here, each request ends exactly once,
+and its tokens are those it would have got alone. The device spoils what is free, and its pages know of which context,
+namespace and adapter they are.
 """
 
 from collections import deque
@@ -18,6 +20,8 @@ from tierline.scheduling.invariants import CheckedSchedulerCore, check_invariant
 from tierline.scheduling.latency import Coefficients, LatencyModel
 from tierline.scheduling.memory import BlockState
 from tierline.scheduling.plans import BatchPlan, EngineLimits, EngineRequest
+from tierline.scheduling.prefix_keys import SECRET_BYTES, KeyChain, KeySpace
+from tierline.scheduling.slots import Phase
 from tierline.scheduling.snapshot import rebuild, take_snapshot
 from tierline.sim.executor import FakeExecutor, next_token
 from tierline.wire.frames import NackReason
@@ -25,6 +29,23 @@ from tierline.wire.frames import NackReason
 TRUTH = Coefficients(7.0, 0.02, 1e-5, 0.05, 1e-4)
 STOP_EVERY = 17
 STEPS_TO_EMPTY = 5000
+NAMESPACES = ("acme", "globex")
+Context = tuple[int, int, str]
+"""Which of two texts a context begins with, how much of it, and who may share its blocks."""
+CONTEXTS = st.tuples(st.integers(0, 1), st.integers(0, 16), st.sampled_from(NAMESPACES))
+LIMITS = st.builds(
+    lambda slots, budget, **limits: EngineLimits(
+        max_running_requests=slots, max_batched_tokens=slots + budget, max_model_tokens=48, **limits
+    ),
+    slots=st.integers(1, 6),
+    budget=st.integers(0, 20),
+    total_blocks=st.integers(7, 20),
+    block_tokens=st.integers(1, 4),
+    max_partial_prefills=st.integers(1, 3),
+    prefix_caching=st.booleans(),
+    max_draft_tokens=st.sampled_from([0, 1, 4]),
+    max_adapters=st.integers(0, 3),
+)
 SHAPES = st.builds(
     EngineRequest,
     request_id=st.just(""),
@@ -42,6 +63,11 @@ SHAPES = st.builds(
 
 def is_stop(token: int) -> bool:
     return token % STOP_EVERY == 0
+
+
+def text(number: int, tokens: int, own: int) -> list[int]:
+    """Return the first `tokens` tokens of a text, or of one's `own` where it is not 0."""
+    return [(own * 131 + number * 311 + index * 7 + 1) % 997 for index in range(tokens)]
 
 
 def alone(ids: list[int], request: EngineRequest) -> tuple[list[int], str]:
@@ -64,36 +90,23 @@ def proposals(request_id: str, tokens: np.ndarray, most: int) -> list[int]:
 
 
 class CoreMachine(RuleBasedStateMachine):
-    @initialize(
-        slots=st.integers(1, 6),
-        blocks=st.integers(7, 20),
-        block_tokens=st.integers(1, 4),
-        budget=st.integers(0, 20),
-        partial=st.integers(1, 3),
-        drafts=st.sampled_from([0, 1, 4]),
-        adapters=st.integers(0, 3),
-    )
-    def start(self, **sizes: int) -> None:
-        slots = sizes["slots"]
-        self.limits = EngineLimits(
-            max_running_requests=slots,
-            max_batched_tokens=slots + sizes["budget"],
-            max_model_tokens=48,
-            block_tokens=sizes["block_tokens"],
-            total_blocks=sizes["blocks"],
-            max_partial_prefills=sizes["partial"],
-            max_draft_tokens=sizes["drafts"],
-            max_adapters=sizes["adapters"],
-        )
+    @initialize(limits=LIMITS)
+    def start(self, limits: EngineLimits) -> None:
+        self.limits = limits
+        self.keys = KeySpace(bytes(SECRET_BYTES), "model", limits.block_tokens)
         self.core = CheckedSchedulerCore(self.limits, LatencyModel(TRUTH))
         if self.core.drafting is not None:
-            self.core.drafting.acceptance.restore(AcceptanceSnapshot(((0.0, 0.0, 0.0),) * slots, (0.8, 100.0)))
+            self.core.drafting.acceptance.restore(
+                AcceptanceSnapshot(((0.0, 0.0, 0.0),) * limits.max_running_requests, (0.8, 100.0))
+            )
         self.ids: dict[str, list[int]] = {}
         self.requests: dict[str, EngineRequest] = {}
         self.given: dict[str, list[int]] = {}
         self.ended: dict[str, str] = {}
         self.plans: deque[tuple[BatchPlan, list[str]]] = deque()
         self.read: deque[list[int]] = deque()
+        self.chains: dict[str, tuple[KeyChain, int]] = {}
+        self.namespaces: dict[str, str] = {}
         self.device = FakeExecutor(
             self.limits,
             TRUTH,
@@ -101,15 +114,20 @@ class CoreMachine(RuleBasedStateMachine):
             lambda _id, token: is_stop(token),
             propose=proposals,
             adapter_of=self.adapter_of,
+            domain_of=self.namespaces.__getitem__,
         )
         self.served: dict[str, int] = {}
         for key, pages in (("red", 1), ("green", 3)):
             self.load_adapter_of(key, pages)
 
-    @rule(shapes=st.lists(SHAPES, min_size=1, max_size=4), steps=st.integers(0, 12), ahead=st.booleans())
-    def submit_and_run(self, shapes: list[EngineRequest], steps: int, ahead: bool) -> None:
-        for shape in shapes:
-            self.submit(shape)
+    @rule(
+        shapes=st.lists(st.tuples(SHAPES, CONTEXTS), min_size=1, max_size=4),
+        steps=st.integers(0, 12),
+        ahead=st.booleans(),
+    )
+    def submit_and_run(self, shapes: list[tuple[EngineRequest, Context]], steps: int, ahead: bool) -> None:
+        for shape, context in shapes:
+            self.submit(shape, context)
         for _ in range(steps):
             if len(self.plans) < MAX_IN_FLIGHT:
                 self.plan(with_twin=False)
@@ -140,11 +158,28 @@ class CoreMachine(RuleBasedStateMachine):
         check_invariants(self.core)
         assert not self.core.adapters.serves(key)
 
-    @rule(shape=SHAPES)
-    def submit(self, shape: EngineRequest) -> None:
+    @rule(shape=SHAPES, context=CONTEXTS)
+    def submit(self, shape: EngineRequest, context: Context) -> None:
+        number, shared, namespace = context
+        begins = text(number, min(shared, shape.prompt_tokens), own=0)
+        own = text(0, shape.context_tokens - len(begins), own=len(self.requests) + 1)
+        self.enter(shape, begins + own, namespace)
+
+    @precondition(lambda self: len(self.requests) > len(self.ended))
+    @rule(shape=SHAPES, data=st.data())
+    def fork(self, shape: EngineRequest, data: st.DataObject) -> None:
+        parent = data.draw(st.sampled_from(sorted(set(self.requests) - set(self.ended))))
+        like = self.requests[parent]
+        shape = replace(shape, prompt_tokens=like.prompt_tokens, adapter=like.adapter, fork_of=parent)
+        emitted = text(1, shape.emitted_tokens, own=len(self.requests) + 1)
+        self.enter(shape, self.ids[parent][: like.prompt_tokens] + emitted, self.namespaces[parent])
+
+    def enter(self, shape: EngineRequest, ids: list[int], namespace: str) -> None:
         name = f"r{len(self.requests)}"
-        request = replace(shape, request_id=name, max_output_tokens=shape.emitted_tokens + shape.max_output_tokens)
-        ids = [(len(self.requests) * 131 + index * 7 + 1) % 997 for index in range(request.context_tokens)]
+        chain = self.keys.chain(namespace, shape.adapter)
+        keys = chain.extend(ids)
+        output = shape.emitted_tokens + shape.max_output_tokens
+        request = replace(shape, request_id=name, max_output_tokens=output, block_keys=keys)
         total, blocks = request.max_total_tokens, -(-(request.max_total_tokens - 1) // self.limits.block_tokens)
         unknown = bool(request.adapter) and request.adapter not in self.served
         blocks += self.served.get(request.adapter, 0)
@@ -157,6 +192,7 @@ class CoreMachine(RuleBasedStateMachine):
             assert not too_long
             assert free
             self.requests[name], self.ids[name], self.given[name] = request, ids, []
+            self.chains[name], self.namespaces[name] = (chain, len(keys)), namespace
         else:
             assert refused is (NackReason.TOO_LONG if too_long else NackReason.NO_SLOT)
 
@@ -175,6 +211,7 @@ class CoreMachine(RuleBasedStateMachine):
             self.device.begin(plan)
             self.plans.append((plan, names))
             self.read.append(self.pages_read(names))
+        self.spoil_what_is_free()
 
     @precondition(lambda self: self.plans)
     @rule()
@@ -186,9 +223,22 @@ class CoreMachine(RuleBasedStateMachine):
         for row in committed.delivered:
             assert names[row] not in self.ended
             self.given[names[row]].extend(executed.given[row])
+            self.name_blocks(names[row], executed.given[row])
         for finished in committed.finished:
             assert finished.request_id not in self.ended
             self.ended[finished.request_id] = finished.reason
+        self.spoil_what_is_free()
+
+    def name_blocks(self, name: str, tokens: tuple[int, ...]) -> None:
+        chain, named = self.chains[name]
+        keys = chain.extend(tokens)
+        self.chains[name] = (chain, named + len(keys))
+        for index, key in enumerate(keys, named):
+            self.core.name_block(name, index, key)
+        check_invariants(self.core)
+
+    def spoil_what_is_free(self) -> None:
+        self.device.pages.poison(np.flatnonzero(self.core.memory.state == BlockState.FREE))
 
     @precondition(lambda self: len(self.requests) > len(self.ended))
     @rule(data=st.data())
@@ -197,6 +247,27 @@ class CoreMachine(RuleBasedStateMachine):
         assert self.core.cancel(name)
         assert not self.core.cancel(name)
         self.ended[name] = "cancelled"
+
+    @precondition(lambda self: len(self.requests) > len(self.ended))
+    @rule(data=st.data())
+    def discard(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(set(self.requests) - set(self.ended))))
+        table = self.core.memory.table[self.core.slots.slot_of[name]].copy()
+        exclusive = self.core.discard(name)
+        assert set(exclusive.tolist()) <= set(table.tolist())
+        assert not self.core.memory.references[exclusive].any()
+        check_invariants(self.core)
+        self.ended[name] = "cancelled"
+
+    @precondition(lambda self: (self.core.slots.phase == Phase.RUNNING).any())
+    @rule(data=st.data())
+    def preempt(self, data: st.DataObject) -> None:
+        slots = self.core.slots
+        running = (slots.phase == Phase.RUNNING) & (slots.known < slots.max_total)
+        victims = np.flatnonzero(running & ~self.core.preemptor.guaranteed()).tolist()
+        if victims:
+            self.core.preemptor.park(data.draw(st.sampled_from(victims)))
+            check_invariants(self.core)
 
     @rule()
     def duplicate(self) -> None:
@@ -230,8 +301,11 @@ class CoreMachine(RuleBasedStateMachine):
     def device_table_follows_the_deltas(self) -> None:
         if not hasattr(self, "core"):
             return
+        table = self.device.block_table.copy()
+        for slot, index, block in self.core.memory.snapshot().updates:
+            table[slot, index] = block
         for slot, owned in enumerate(self.core.memory.owned.tolist()):
-            assert (self.device.block_table[slot, :owned] == self.core.memory.table[slot, :owned]).all()
+            assert (table[slot, :owned] == self.core.memory.table[slot, :owned]).all()
 
     def teardown(self) -> None:
         if not hasattr(self, "core"):
@@ -261,7 +335,7 @@ def assert_same_plan(left: BatchPlan | None, right: BatchPlan | None) -> None:
     assert (left is None) == (right is None)
     if left is None or right is None:
         return
-    for name in ("slots", "starts", "counts", "samples", "block_updates"):
+    for name in ("slots", "starts", "counts", "samples", "block_updates", "copies"):
         assert (getattr(left, name) == getattr(right, name)).all()
     assert (left.iteration, left.decodes, left.admitted) == (right.iteration, right.decodes, right.admitted)
 

@@ -1,6 +1,5 @@
 """The pool of blocks by itself: who refers to what, and what becomes of a block that nobody refers to."""
 
-import numpy as np
 import pytest
 
 from tierline.scheduling.counters import EngineCounters
@@ -180,11 +179,3 @@ def test_pages_come_from_the_same_pool_and_cool_too() -> None:
     assert (memory.free, memory.pages, memory.cooling) == (3, 0, 5)
     memory.committed(2)
     assert memory.free == 8
-
-
-def test_stored_tokens_count_shared_blocks_once() -> None:
-    memory, _ = memory_of()
-    memory.append(A, 2)
-    memory.share(B, table(memory, A)[:1])
-    memory.append(B, 1)
-    assert memory.stored_tokens(np.array([6, 5, 0]), block_tokens=4) == 4 + 2 + 1

@@ -37,11 +37,15 @@ class ScriptedExecutor(LockStep):
 
     def __init__(self) -> None:
         self.prompts: dict[int, list[int]] = {}
+        self.cleared: list[int] = []
         self.broken = False
 
     def apply(self, plan: BatchPlan, loads: list[SlotLoad]) -> None:
         for load in loads:
             self.prompts[load.slot] = load.token_ids
+
+    def clear(self, blocks: np.ndarray) -> None:
+        self.cleared += blocks.tolist()
 
     def compute(self, plan: BatchPlan) -> Sampled:
         firsts = [self.prompts[slot][0] for slot in plan.slots.tolist()]

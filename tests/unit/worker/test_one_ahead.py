@@ -50,6 +50,9 @@ class Recorder:
             raise ArithmeticError("a kernel failed")
         return Sampled(plan.starts.astype(np.int64), np.zeros(len(plan.slots), np.bool_))
 
+    def clear(self, blocks: np.ndarray) -> None:
+        self.calls.append(f"clear {len(blocks)}")
+
     def compute(self, plan: BatchPlan) -> Sampled:
         self.calls.append(f"compute slot {plan.slots[0]}")
         if plan.slots[0] == 1:

@@ -4,10 +4,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
-from tierline_worker.batch import FlatBatch, Ints
+from tierline_worker.batch import FlatBatch
 from tierline_worker.model.rope import Rope
 
 
@@ -68,6 +70,10 @@ class AttentionBackend(Protocol):
         """Build what all layers of this iteration share."""
         ...
 
-    def clear(self, blocks: Ints) -> None:
+    def copy(self, copies: NDArray[np.int32]) -> None:
+        """Copy the KV of whole blocks, rows (source, target); all sources are read before any target is written."""
+        ...
+
+    def clear(self, blocks: NDArray[np.int32]) -> None:
         """Zero the KV of `blocks` whose numbers are not finite: a later owner's masked places are multiplied too."""
         ...

@@ -79,8 +79,12 @@ class CPUAttention:
         chunks = tuple(self._chunk(batch, row) for row in range(batch.decodes, len(batch.counts)))
         return _CPUPrepared(self, self._places(batch), groups, chunks)
 
-    def clear(self, blocks: Ints) -> None:
-        self._arena.pages[torch.from_numpy(np.unique(blocks))] = 0
+    def copy(self, copies: NDArray[np.int32]) -> None:
+        sources, targets = torch.from_numpy(copies.T.astype(np.int64))
+        self._arena.copy(sources, targets)
+
+    def clear(self, blocks: NDArray[np.int32]) -> None:
+        self._arena.pages[torch.from_numpy(blocks.astype(np.int64))] = 0
 
     def store(self, layer: int, places: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
         """Write key and value [tokens, kv_heads, head_dim] to the arena rows `places` [2·tokens·kv_heads]."""

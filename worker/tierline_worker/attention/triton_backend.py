@@ -47,14 +47,13 @@ class TritonAttention:
         chunks = ChunkRows(rows.to(torch.int32), tiles.to(torch.int32)) if len(chunk_rows) else None
         return self.over(DeviceRows(table.to(torch.int32), places, slots, contexts, chunks))
 
-    def clear(self, blocks: NDArray[np.integer]) -> None:
-        (wanted,) = self._transport.send(np.unique(blocks).astype(np.int64))
-        self.arena.pages[wanted] = 0
-
     def copy(self, copies: NDArray[np.int32]) -> None:
-        """Copy whole blocks; rows (source, target), all read before any is written."""
         sources, targets = self._transport.send(*np.ascontiguousarray(copies.T, np.int64))
-        self.arena.pages[targets] = self.arena.pages[sources]
+        self.arena.copy(sources, targets)
+
+    def clear(self, blocks: NDArray[np.int32]) -> None:
+        (wanted,) = self._transport.send(blocks.astype(np.int64))
+        self.arena.pages[wanted] = 0
 
 
 @dataclass(frozen=True, slots=True)

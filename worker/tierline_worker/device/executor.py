@@ -79,7 +79,7 @@ class DeviceExecutor:
     def clear(self, blocks: NDArray[np.int32]) -> None:
         """Zero the KV of blocks that a failed request left."""
         with torch.inference_mode(), self._steps.transport.active():
-            self._steps.attention.clear(blocks.astype(np.int64))
+            self._general.clear(blocks)
 
     def _compute_now(self, plan: BatchPlan) -> Sampled:
         self._postponed = False

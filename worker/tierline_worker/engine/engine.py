@@ -7,12 +7,13 @@ that computes by itself one iteration is planned and launched while the one befo
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tierline.scheduling.batching import batch_features
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.plans import BatchPlan, Committed, IterationResult
+from tierline.scheduling.prefix_keys import KeySpace
 from tierline.wire.frames import PROTOCOL_VERSION, Draining, Iteration, Refusal, TokenBatch, Welcome
 from tierline.wire.states import FinishReason
 from tierline_worker.adapters.catalog import AdapterCatalog
@@ -50,7 +51,8 @@ class Identity:
 
 
 class Engine:
-    """One model's requests. `new_core` makes the scheduling core, again after an error inside it."""
+    """One model's requests. `new_core` makes the scheduling core, again after an error inside it; `keys` name the
+    blocks of contexts, None: nothing is cached."""
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class Engine:
         progress: Progress,
         clock: Callable[[], float],
         adapters: AdapterCatalog | None = None,
+        keys: KeySpace | None = None,
     ) -> None:
         self.snapshot = Snapshot()
         self._identity = identity
@@ -69,13 +72,14 @@ class Engine:
         self._core = new_core()
         self._adapters = adapters or AdapterCatalog()
         self._adapters.register_all(self._core)
+        self._executor = executor
         self._flights = Flights(executor, clock)
         self._metrics = metrics
         self._progress = progress
         self._clock = clock
         self._roster = Roster()
         self._ledger = CreditLedger(self._core.limits.blocks_per_request)
-        self._intake = Intake(identity.vocab_size, self._roster, self._ledger, metrics, self._adapters)
+        self._intake = Intake(identity.vocab_size, self._roster, self._ledger, metrics, self._adapters, keys=keys)
         self._draining: Draining | None = None
         self.publish({})
 
@@ -197,7 +201,7 @@ class Engine:
             if self._roster.by_key.get(request.key) is not request:
                 continue
             _LOG.error("request %s failed: %r", request.request_id, error)
-            self._core.cancel(request.key)
+            self._executor.clear(self._core.discard(request.key))
             delivery.fail(request, error)
 
     def _deliver(self, landed: Landed, committed: Committed, delivery: Delivery) -> None:
@@ -205,7 +209,14 @@ class Engine:
         for row in committed.delivered:
             request = self._roster.by_slot[int(landed.plan.slots[row])]
             told = landed.sampled.logprobs.get(row, ())
-            delivery.tokens(request, landed.sampled.given(row), ended.get(request.key, ""), told)
+            token_ids = landed.sampled.given(row)
+            delivery.tokens(request, token_ids, ended.get(request.key, ""), told)
+            self._name_blocks(request, token_ids)
+
+    def _name_blocks(self, request: LiveRequest, token_ids: Sequence[int]) -> None:
+        if request.names is not None:
+            for index, key in request.names.extend(token_ids):
+                self._core.name_block(request.key, index, key)
 
     def _tell_shortage(self, landed: Landed) -> None:
         if landed.out_of_memory:

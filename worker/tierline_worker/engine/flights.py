@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tierline.scheduling.plans import BatchPlan
 from tierline_worker.engine.isolation import Computes, compute_in_parts, is_out_of_memory
 from tierline_worker.executor import Pending, Sampled
@@ -24,7 +27,8 @@ class Executes(Computes, Protocol):
     `launch` begins a plan and returns what waits for its result; results are asked for in the order of the launches.
     Both may raise whatever a kernel raises. `max_in_flight` launches may await their result. `may_run_ahead` says
     whether the plan can be applied and launched while the one before it is computed: not if it needs its tokens on the
-    host, and not if its deltas move KV, since the plan before could not be repeated then.
+    host, and not if its deltas move KV, since the plan before could not be repeated then. `clear` zeroes the KV of
+    blocks that a failed request left.
     """
 
     max_in_flight: int
@@ -34,6 +38,8 @@ class Executes(Computes, Protocol):
     def may_run_ahead(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> bool: ...
 
     def launch(self, plan: BatchPlan) -> Pending: ...
+
+    def clear(self, blocks: NDArray[np.int32]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

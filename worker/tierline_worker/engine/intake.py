@@ -1,7 +1,9 @@
 """Takes submits: starts them, or says at once why not."""
 
+from dataclasses import replace
+
 from tierline.scheduling.core import SchedulerCore
-from tierline.scheduling.plans import EngineRequest
+from tierline.scheduling.prefix_keys import KeySpace
 from tierline.wire.credits import submit_cost_blocks
 from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch
 from tierline.wire.states import FinishReason
@@ -13,7 +15,10 @@ from tierline_worker.metrics import WorkerMetrics
 
 
 class Intake:
-    """The engine's door. Every submit is charged to its gateway's credit, also one that is refused."""
+    """The engine's door. Every submit is charged to its gateway's credit, also one that is refused.
+
+    `keys` name the blocks of contexts, None: nothing is cached.
+    """
 
     def __init__(
         self,
@@ -22,7 +27,10 @@ class Intake:
         ledger: CreditLedger,
         metrics: WorkerMetrics,
         adapters: AdapterCatalog,
+        *,
+        keys: KeySpace | None,
     ) -> None:
+        self._keys = keys
         self._adapters = adapters
         self._vocab_size = vocab_size
         self._roster = roster
@@ -37,18 +45,13 @@ class Intake:
         cost_blocks = submit_cost_blocks(context, core.limits.block_tokens)
         self._ledger.spend(gateway, cost_blocks)
         reason = self._duplicate(core, gateway, frame)
-        adapter = self._adapters.key_of(frame.adapter)
         if reason is None:
             if ended := self._ended_already(frame):
                 return [self._end(core, gateway, ended)]
-            reason = NackReason.UNKNOWN_ADAPTER
-            if adapter is not None:
-                reason = self._submit(core, engine_request(gateway, frame, now_s, adapter), cost_blocks)
+            reason = self._start(core, gateway, frame, cost_blocks, now_s)
         if reason is not None:
             self._metrics.refused(reason)
             return [Outgoing(gateway, Nack(frame.request_id, frame.epoch, reason))]
-        request = live_request(gateway, frame, now_s, adapter or "")
-        self._roster.by_key[request.key] = request
         return []
 
     def _duplicate(self, core: SchedulerCore, gateway: int, frame: Submit) -> NackReason | None:
@@ -72,11 +75,22 @@ class Intake:
             return TokenBatch(frame.request_id, frame.epoch, emitted, (), FinishReason.LENGTH)
         return None
 
-    def _submit(self, core: SchedulerCore, request: EngineRequest, cost_blocks: int) -> NackReason | None:
+    def _start(
+        self, core: SchedulerCore, gateway: int, frame: Submit, cost_blocks: int, now_s: float
+    ) -> NackReason | None:
+        adapter = self._adapters.key_of(frame.adapter)
+        if adapter is None:
+            return NackReason.UNKNOWN_ADAPTER
         # Alone on the worker it is started in any case: what is too long even then, the core knows.
         if self._roster.by_key and core.free_blocks < cost_blocks:
             return NackReason.NO_BLOCKS
-        return core.submit(request)
+        request = live_request(gateway, frame, now_s, adapter, self._keys)
+        asked = engine_request(gateway, frame, now_s, adapter)
+        parent = self._roster.parent_of(request, frame.fork_of)
+        reason = core.submit(replace(asked, block_keys=request.block_keys, fork_of=parent))
+        if reason is None:
+            self._roster.by_key[request.key] = request
+        return reason
 
     def _end(self, core: SchedulerCore, gateway: int, ended: TokenBatch) -> Outgoing:
         granted, _ = self._ledger.grant(gateway, core.grantable_requests, core.free_blocks)

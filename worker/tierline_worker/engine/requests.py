@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tierline.scheduling.plans import EngineRequest
+from tierline.scheduling.prefix_keys import KeySpace
 from tierline.wire.frames import Sampling, Submit
+from tierline_worker.engine.block_names import BlockNames
 from tierline_worker.sampling.ranges import problem_of_sampling
 
 _UNBOUNDED_MS = float("inf")
@@ -14,6 +16,8 @@ _UNBOUNDED_MS = float("inf")
 class LiveRequest:
     """One started request. `token_ids` is the prompt and all that was emitted, here or before.
 
+    Requests share blocks within one `namespace` and `adapter`; `names` are the keys of this one's full blocks, None
+    where nothing is cached.
     `arrived_at` is when the gateway got it, `scheduled_at` when its first iteration here began, `first_token_at` and
     `last_token_at` when its first token from here and its newest one left; seconds of the engine's clock.
     """
@@ -25,6 +29,8 @@ class LiveRequest:
     prompt_tokens: int
     sampling: Sampling
     arrived_at: float
+    namespace: str = ""
+    names: BlockNames | None = None
     replayed_tokens: int = 0
     adapter: str = ""
     scheduled_at: float = 0.0
@@ -37,8 +43,18 @@ class LiveRequest:
         return key_of(self.gateway, self.request_id)
 
     @property
+    def block_keys(self) -> tuple[bytes, ...]:
+        """The keys of the context that it came with."""
+        return self.names.keys if self.names is not None else ()
+
+    @property
     def emitted_tokens(self) -> int:
         return len(self.token_ids) - self.prompt_tokens
+
+    def begins_like(self, other: "LiveRequest") -> bool:
+        """Say whether the other's prompt is this one's, and its KV the same and allowed to be shared."""
+        shared = (self.namespace, self.adapter) == (other.namespace, other.adapter)
+        return shared and self.token_ids[: self.prompt_tokens] == other.token_ids[: other.prompt_tokens]
 
 
 @dataclass(slots=True)
@@ -51,6 +67,14 @@ class Roster:
     def of_gateway(self, gateway: int) -> list[LiveRequest]:
         return [request for request in self.by_key.values() if request.gateway == gateway]
 
+    def parent_of(self, request: LiveRequest, fork_of: str) -> str:
+        """Return the key of the request that `request` is a fork of; empty when it is not here or not alike.
+
+        Its KV is taken over unseen, so that its prompt is the same and may be shared is not left to the gateway.
+        """
+        parent = self.by_key.get(key_of(request.gateway, fork_of)) if fork_of else None
+        return parent.key if parent is not None and parent.begins_like(request) else ""
+
     def remove(self, requests: Iterable[LiveRequest]) -> None:
         for request in requests:
             self.by_key.pop(request.key, None)
@@ -60,15 +84,22 @@ def key_of(gateway: int, request_id: str) -> str:
     return f"{gateway}/{request_id}"
 
 
-def live_request(gateway: int, frame: Submit, now_s: float, adapter: str = "") -> LiveRequest:
+def live_request(
+    gateway: int, frame: Submit, now_s: float, adapter: str = "", keys: KeySpace | None = None
+) -> LiveRequest:
+    """Return a started request; who names no namespace shares with nobody but its tenant."""
+    namespace = frame.cache_namespace or frame.tenant
+    token_ids = [*frame.prompt_ids, *frame.emitted_ids]
     return LiveRequest(
         gateway=gateway,
         request_id=frame.request_id,
         epoch=frame.epoch,
-        token_ids=[*frame.prompt_ids, *frame.emitted_ids],
+        token_ids=token_ids,
         prompt_tokens=len(frame.prompt_ids),
         sampling=frame.sampling,
         arrived_at=now_s - frame.waited_ms / 1e3,
+        namespace=namespace,
+        names=BlockNames(keys.chain(namespace, adapter), token_ids) if keys is not None else None,
         replayed_tokens=len(frame.emitted_ids),
         adapter=adapter,
     )

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tierline.scheduling.plans import BatchPlan
 from tierline_worker.executor import Executor, LockStep, Sampled
 from tierline_worker.parallel.group import RankLost
@@ -26,6 +29,11 @@ class _Compute:
     plan: BatchPlan
 
 
+@dataclass(frozen=True, slots=True)
+class _Clear:
+    blocks: NDArray[np.int32]
+
+
 class TensorParallelExecutor(LockStep):
     """Rank 0's executor, and through their pipes those of the other ranks.
 
@@ -42,6 +50,11 @@ class TensorParallelExecutor(LockStep):
         """As `Executor.apply`; raises `RankLost`."""
         self._tell(_Apply(plan, loads))
         self._own.apply(plan, loads)
+
+    def clear(self, blocks: NDArray[np.int32]) -> None:
+        """As `Executor.clear`; raises `RankLost`."""
+        self._tell(_Clear(blocks))
+        self._own.clear(blocks)
 
     def compute(self, plan: BatchPlan) -> Sampled:
         """As `Executor.compute`; raises `RankLost`."""
@@ -88,9 +101,11 @@ def serve_rank(executor: Executor, pipe: Connection) -> None:
             pipe.send(repr(error))
 
 
-def _execute(executor: Executor, message: _Apply | _Compute) -> None:
+def _execute(executor: Executor, message: _Apply | _Clear | _Compute) -> None:
     match message:
         case _Apply(plan, loads):
             executor.apply(plan, loads)
+        case _Clear(blocks):
+            executor.clear(blocks)
         case _Compute(plan):
             executor.compute(plan)
