@@ -56,6 +56,7 @@ RESTORED_TOKENS = "tierline_worker_restored_tokens"
 RECOMPUTED_TOKENS = "tierline_worker_recomputed_tokens"
 OFFLOAD_BYTES = "tierline_worker_offload_bytes"
 OFFLOAD_SECONDS = "tierline_worker_offload_seconds"
+OFFLOAD_FAILURES = "tierline_worker_offload_failures"
 OFFLOAD_BYTES_PER_SECOND = "tierline_worker_offload_bytes_per_second"
 ACCEPTANCE_RATE = "tierline_worker_draft_acceptance_ratio"
 SPECULATING = "tierline_worker_speculation_on"
@@ -158,7 +159,8 @@ OWN_METRICS: Final = (
     WorkerMetric(RECOMPUTED_TOKENS, "counter", "Tokens computed again, by what took their KV.", ("cause",)),
     WorkerMetric(OFFLOAD_BYTES, "counter", "KV bytes copied between the arena and a tier.", ("tier", "direction")),
     WorkerMetric(OFFLOAD_SECONDS, "counter", "Time that those copies took.", ("tier", "direction")),
-    WorkerMetric(OFFLOAD_BYTES_PER_SECOND, "gauge", "Bandwidth of the newest copies.", ("tier", "direction")),
+    WorkerMetric(OFFLOAD_FAILURES, "counter", "Copies that failed.", ("tier", "direction")),
+    WorkerMetric(OFFLOAD_BYTES_PER_SECOND, "gauge", "Bandwidth of the newest copy.", ("tier", "direction")),
     WorkerMetric(ACCEPTANCE_RATE, "gauge", "Share of verified draft tokens that were accepted."),
     WorkerMetric(SPECULATING, "gauge", "1 while drafts pay, 0 while they are switched off."),
     WorkerMetric(ADAPTER_LOADS, "counter", "Adapters made resident."),

@@ -1,21 +1,24 @@
 """The worker's exposition: vLLM's names as vLLM has them, and values that a real engine moves."""
 
 import math
-from collections.abc import Mapping
 
+import numpy as np
 import pytest
+import torch
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from tiny_engine import TinyEngine
 
 from tierline.scheduling.counters import EngineCounters
 from tierline.scheduling.plans import EngineLimits
-from tierline.scheduling.transfers import Direction, StorageTier
+from tierline.scheduling.transfers import Direction, StorageTier, Transfer
 from tierline.telemetry.worker_metrics import WORKER_METRICS
 from tierline.wire.frames import Signals
 from tierline_worker.engine.snapshot import Snapshot
 from tierline_worker.metrics import LoadSample, WorkerMetrics
 from tierline_worker.metrics.tallies import Distribution
+from tierline_worker.tiers.host_store import HostStore
+from tierline_worker.tiers.tiers import KVTiers
 
 # What vLLM 0.32 serves under these names: the type, and the labels after model_name and engine.
 VLLM = {
@@ -197,17 +200,23 @@ def test_signals_are_published():
     assert value(text, "tierline_worker_latency_residual_p95_ms") == 0.5
 
 
-def test_offload_bandwidth_is_that_of_the_newest_copy_of_a_tier_and_direction():
+def test_what_tiers_moved_is_published_by_tier_and_direction():
+    arena = torch.ones(4, 2, 8)
+    tiers = KVTiers(arena, {StorageTier.HOST: HostStore(4, 64, torch.device("cpu"))})
     metrics = WorkerMetrics("tiny")
-    metrics.transferred(StorageTier.HOST, Direction.SAVE, 1000, 0.5)
-    metrics.transferred(StorageTier.HOST, Direction.SAVE, 3000, 0.5)
-    metrics.transferred(StorageTier.DISK, Direction.LOAD, 400, 0.2)
+    metrics.watch_tiers(tiers.moved)
+    numbers = np.arange(3, dtype=np.int32)
+    tiers.begin(Transfer(1, Direction.SAVE, StorageTier.HOST, numbers, numbers))
+    while not tiers.wait(1.0):
+        pass
     text = metrics.render(LoadSample(Snapshot())).decode()
-    host: Mapping[str, str] = {"tier": "host", "direction": "save"}
-    assert value(text, "tierline_worker_offload_bytes_total", **host) == 4000
-    assert value(text, "tierline_worker_offload_seconds_total", **host) == 1
-    assert value(text, "tierline_worker_offload_bytes_per_second", **host) == 6000
-    assert value(text, "tierline_worker_offload_bytes_per_second", tier="disk", direction="load") == 2000
+    save = {"tier": "host", "direction": "save"}
+    assert value(text, "tierline_worker_offload_bytes_total", **save) == 3 * 64
+    seconds = value(text, "tierline_worker_offload_seconds_total", **save)
+    assert seconds > 0
+    assert value(text, "tierline_worker_offload_bytes_per_second", **save) == pytest.approx(3 * 64 / seconds)
+    assert value(text, "tierline_worker_offload_bytes_total", tier="host", direction="load") == 0
+    assert value(text, "tierline_worker_offload_failures_total", **save) == 0
 
 
 def test_the_cache_and_the_adapters_in_use_are_told_in_labels():

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from tierline.scheduling.counters import EngineCounters
 from tierline.scheduling.latency import Coefficients
+from tierline.scheduling.transfers import Direction, StorageTier
 from tierline.telemetry import worker_metrics as names
 from tierline_worker.engine.snapshot import Snapshot
+from tierline_worker.tiers.tiers import Moved
 
 Readings = Mapping[str, Mapping[tuple[str, ...], float]]
 
@@ -31,6 +33,17 @@ def readings(sample: LoadSample) -> Readings:
         names.LATENCY_COEFFICIENT: _coefficients(sample.load.signals.latency_coefficients),
     }
     return {**{name: {(): float(value)} for name, value in plain.items()}, **labelled}
+
+
+def offload_readings(moved: Mapping[tuple[StorageTier, Direction], Moved]) -> Readings:
+    """Return what was copied between the arena and each tier, and how fast the newest copy was."""
+    totals = {(str(tier), str(direction)): total for (tier, direction), total in moved.items()}
+    return {
+        names.OFFLOAD_BYTES: {labels: float(total.bytes) for labels, total in totals.items()},
+        names.OFFLOAD_SECONDS: {labels: total.seconds for labels, total in totals.items()},
+        names.OFFLOAD_FAILURES: {labels: float(total.failed) for labels, total in totals.items()},
+        names.OFFLOAD_BYTES_PER_SECOND: {labels: total.bytes_per_second for labels, total in totals.items()},
+    }
 
 
 def _load(sample: LoadSample) -> dict[str, float]:

@@ -9,8 +9,9 @@ from tierline.scheduling.transfers import Direction, StorageTier
 from tierline.telemetry import worker_metrics as names
 from tierline_worker.metrics.device import DeviceFacts
 from tierline_worker.metrics.exposition import expose
-from tierline_worker.metrics.readings import LoadSample
+from tierline_worker.metrics.readings import LoadSample, offload_readings
 from tierline_worker.metrics.tallies import Distribution, Total
+from tierline_worker.tiers.tiers import Moved
 
 ABORTED: Final = "abort"
 FAILED: Final = "error"
@@ -53,7 +54,7 @@ class WorkerMetrics:
         self._shed_iterations = self._total(names.SHED_ITERATIONS)
         self._shed_requests = self._total(names.SHED_REQUESTS)
         self._request = {name: self._distribution(name) for name in _REQUEST_DISTRIBUTIONS}
-        self._bandwidth: dict[tuple[str, ...], float] = {}
+        self._moved: Mapping[tuple[StorageTier, Direction], Moved] = {}
         self._gauges: dict[str, dict[tuple[str, ...], float]] = {}
 
     def iterated(self, tokens: int, features: BatchFeatures, elapsed_s: float) -> None:
@@ -108,17 +109,13 @@ class WorkerMetrics:
     def refused(self, reason: str) -> None:
         self._total(names.REQUESTS_REFUSED, reason).inc()
 
-    def transferred(self, tier: StorageTier, direction: Direction, copied_bytes: int, elapsed_s: float) -> None:
-        """Note a copy between the arena and a tier."""
-        self._total(names.OFFLOAD_BYTES, tier, direction).inc(copied_bytes)
-        self._total(names.OFFLOAD_SECONDS, tier, direction).inc(elapsed_s)
-        if elapsed_s > 0:
-            self._bandwidth[tier, direction] = copied_bytes / elapsed_s
+    def watch_tiers(self, moved: Mapping[tuple[StorageTier, Direction], Moved]) -> None:
+        """Publish these totals at each scrape; the tiers go on counting them."""
+        self._moved = moved
 
     def render(self, sample: LoadSample) -> bytes:
         """Return the exposition text, with what `sample` says of this moment."""
-        gauges = {**self._gauges, names.OFFLOAD_BYTES_PER_SECOND: dict(self._bandwidth)}
-        return expose(self._model, self._series, gauges, sample)
+        return expose(self._model, self._series, {**self._gauges, **offload_readings(self._moved)}, sample)
 
     def _total(self, name: str, *labels: str) -> Total:
         series = self._series.setdefault(name, {})

@@ -16,11 +16,12 @@ _POLL_S: Final = 0.0005
 
 @dataclass(slots=True)
 class Moved:
-    """Totals of one tier and direction since the worker began."""
+    """Totals of one tier and direction since the worker began; `bytes_per_second` is that of the newest transfer."""
 
     bytes: int = 0
     seconds: float = 0.0
     failed: int = 0
+    bytes_per_second: float = 0.0
 
 
 class KVTiers:
@@ -89,5 +90,8 @@ class KVTiers:
         if not result.ok:
             moved.failed += 1
             return
-        moved.bytes += len(transfer.pages) * self.page_bytes
-        moved.seconds += result.elapsed_ms / 1e3
+        copied, seconds = len(transfer.pages) * self.page_bytes, result.elapsed_ms / 1e3
+        moved.bytes += copied
+        moved.seconds += seconds
+        if seconds > 0:
+            moved.bytes_per_second = copied / seconds
