@@ -4,11 +4,18 @@ The gateway asks `grammar_problem` before it accepts a request, a worker builds 
 same limits, so what was accepted compiles.
 """
 
+from typing import TYPE_CHECKING
+
 from llguidance import LLMatcher, LLParserLimits
 
 from tierline.wire.frames import Grammar
 
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
+
 _ANY_OBJECT = '{"type": "object"}'
+# Unbounded, a model that likes white space writes nothing else until its limit; this leaves room for deep indentation.
+_JSON_STYLE: "JsonCompileOptions" = {"whitespace_pattern": r"[\x20\x0A\x0D\x09]{1,64}"}
 
 
 def grammar_limits() -> LLParserLimits:
@@ -17,12 +24,15 @@ def grammar_limits() -> LLParserLimits:
 
 
 def guidance_of(grammar: Grammar) -> str:
-    """Return `grammar` as llguidance reads it; whether it is sound only `grammar_problem` tells."""
+    """Return `grammar` as llguidance reads it; whether it is sound only `grammar_problem` tells.
+
+    Raises `ValueError` for a schema that is no JSON object.
+    """
     match grammar.kind:
         case "json_object":
-            return LLMatcher.grammar_from_json_schema(_ANY_OBJECT)
+            return LLMatcher.grammar_from_json_schema(_ANY_OBJECT, _JSON_STYLE)
         case "json_schema":
-            return LLMatcher.grammar_from_json_schema(grammar.text)
+            return LLMatcher.grammar_from_json_schema(grammar.text, _JSON_STYLE)
         case "regex":
             return LLMatcher.grammar_from_regex(grammar.text)
         case "lark":
@@ -31,5 +41,9 @@ def guidance_of(grammar: Grammar) -> str:
 
 def grammar_problem(grammar: Grammar) -> str:
     """Return what is wrong with `grammar`, empty when an answer can follow it. Large ones take many milliseconds."""
-    refused, messages = LLMatcher.validate_grammar_with_warnings(guidance_of(grammar), limits=grammar_limits())
+    try:
+        text = guidance_of(grammar)
+    except ValueError as error:
+        return f"it is no JSON object ({error})"
+    refused, messages = LLMatcher.validate_grammar_with_warnings(text, limits=grammar_limits())
     return " ".join(" ".join(messages).split()) if refused else ""

@@ -36,7 +36,7 @@ class StreamOptions(msgspec.Struct):
 class JsonSchemaFormat(msgspec.Struct):
     """The schema of a `response_format`; `strict` or not, an answer always follows it."""
 
-    schema: dict[str, object] | bool
+    schema: dict[str, object]
     name: str = ""
     strict: bool | None = None
 

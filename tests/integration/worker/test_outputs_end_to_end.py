@@ -137,4 +137,5 @@ async def test_shaped_choices_survive_the_loss_of_their_worker(rig, client, work
     ]
     for choice in answer.choices:
         assert set(json.loads(choice.message.content)) == set(SCHEMA["properties"])
-        assert "".join(entry.token for entry in choice.logprobs.content[:-1]) == choice.message.content
+        told = b"".join(bytes(entry.bytes) for entry in choice.logprobs.content[:-1])
+        assert told.decode() == choice.message.content

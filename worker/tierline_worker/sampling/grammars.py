@@ -53,7 +53,11 @@ class Grammars:
         return found.deep_copy()
 
     def _compile(self, grammar: Grammar) -> LLMatcher:
-        made = LLMatcher(self._ready_tokenizer(), guidance_of(grammar), log_level=0, limits=grammar_limits())
+        try:
+            text = guidance_of(grammar)
+        except ValueError as error:
+            raise GrammarError(f"sampling.grammar ({grammar.kind}) is no JSON object: {error}") from error
+        made = LLMatcher(self._ready_tokenizer(), text, log_level=0, limits=grammar_limits())
         if made.is_error():
             raise GrammarError(f"sampling.grammar ({grammar.kind}) cannot be compiled: {made.get_error()}")
         return made

@@ -74,6 +74,22 @@ def test_an_answer_is_json_of_its_schema_also_when_moved_at_any_token(grammars, 
         assert _generate(grammars, sampling, whole[:moved_at], seed) == whole
 
 
+def test_white_space_comes_to_an_end(grammars, tokenizer):
+    """A model that wants nothing but spaces still has to give its object."""
+    table = SlotTable(1, 1000, 4, (EOS,), grammars)
+    table.load(SlotLoad(0, PROMPT, Sampling(900, grammar=PERSON)))
+    space, text = tokenizer.encode(" ")[0], ""
+    for position in range(2, 902):
+        logits = _logits(1, position)
+        logits[0, space] += 50
+        choice = choose(logits, table.sampling, table.tokens, np.array([0]), np.array([position]))
+        table.tokens[0, position] = choice.tokens[0]
+        if choice.tokens[0] == EOS:
+            break
+        text += tokenizer.decode(choice.tokens.tolist())
+    assert set(json.loads(text)) == {"name", "age"}
+
+
 @pytest.mark.parametrize(
     ("grammar", "shape"),
     [
