@@ -75,7 +75,7 @@ def test_later_iterations_are_smaller_until_it_stays_calm(tiny_path, memory):
     first = len(memory.refused)
     assert engine.engine.snapshot.token_limit == 26
     engine.run()
-    engine.submit("again", PROMPT, 2)
+    engine.submit("again", PROMPT[::-1], 2)
     engine.run()
     assert engine.engine.snapshot.token_limit == 13
     assert len(memory.refused) == first + 1
