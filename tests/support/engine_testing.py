@@ -64,7 +64,7 @@ class Bench:
         arena = KVArena.allocate(model.config, blocks, block_tokens, dtype)
         slots = SlotTable(16, min(model.config.max_positions, 1024), block_tokens, model.config.eos_token_ids)
         adapters = ResidentAdapters(arena.block_rows)
-        executor = Executor(model, CPUAttention(arena), slots, block_tokens, adapters)
+        executor = Executor(model, CPUAttention(arena), slots, block_tokens, adapters=adapters)
         return Bench(
             executor, slots, arena, adapters, model.config, np.random.default_rng(7).permutation(blocks).tolist()
         )

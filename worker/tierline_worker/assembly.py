@@ -13,6 +13,7 @@ import torch
 from tierline.artifacts import resolve, resolve_adapter
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import LatencyModel, Roofline
+from tierline.scheduling.offload import OffloadModel
 from tierline.scheduling.plans import BatchPlan, EngineLimits
 from tierline.scheduling.prefix_keys import SECRET_BYTES, KeySpace
 from tierline.text.load import load_tokenizer
@@ -38,6 +39,8 @@ from tierline_worker.sampling.grammars import Grammars
 from tierline_worker.settings import WorkerSettings
 from tierline_worker.slots import SlotLoad, SlotTable
 from tierline_worker.speculation.building import build_speculation, load_draft_model
+from tierline_worker.tiers.opening import calibrate, open_tiers
+from tierline_worker.tiers.tiers import KVTiers
 
 _LOG = logging.getLogger(__name__)
 _WARM_UP_TOKENS = 64
@@ -54,6 +57,7 @@ class Loaded:
     adapters: AdapterCatalog
     adapter_format: AdapterFormat
     grammars: Grammars
+    tiers: KVTiers
     draft: Decoder | None = None
 
 
@@ -77,6 +81,7 @@ def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
     ends = model.config.eos_token_ids
     grammars = Grammars(lambda: load_tokenizer(path), model.config.vocab_size, ends)
     slots = SlotTable(limits.max_running_requests, limits.max_model_tokens, limits.block_tokens, ends, grammars)
+    tiers = open_tiers(settings, arena.pages)
     resident = ResidentAdapters(arena.block_rows)
     fits = AdapterFormat(model.config, arena.block_rows.shape[1], arena.pages.dtype, settings.max_adapter_rank)
     catalog = _first_adapters(settings, fits, resident)
@@ -84,12 +89,13 @@ def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
     speculation = build_speculation(settings, draft, slots, arena)
 
     def general(attention: AttentionBackend) -> Executor:
-        return Executor(model, attention, slots, limits.block_tokens, resident, speculation=speculation)
+        blocks = limits.block_tokens
+        return Executor(model, attention, slots, blocks, adapters=resident, speculation=speculation, tiers=tiers)
 
     if device.type == "cuda":
         _refuse_adapters(settings)
     executor = executor_builder(device)(model, arena, slots, general)
-    return Loaded(model, executor, limits, catalog, fits, grammars, draft)
+    return Loaded(model, executor, limits, catalog, fits, grammars, tiers, draft)
 
 
 def _refuse_adapters(settings: WorkerSettings) -> None:
@@ -114,6 +120,7 @@ def build_engine(settings: WorkerSettings, loaded: Loaded, metrics: WorkerMetric
     """Warm the executor up and return the engine around it."""
     roofline = warm_up(loaded)
     latency = LatencyModel(roofline.coefficients())
+    offload = calibrate(loaded.tiers, loaded.limits)
     metrics.describe(DeviceFacts(loaded.model.embedding.device, settings.dtype, roofline))
     # After the warm-up, whose times it would disturb, and before anyone asks.
     loaded.grammars.prepare()
@@ -122,13 +129,14 @@ def build_engine(settings: WorkerSettings, loaded: Loaded, metrics: WorkerMetric
     gc.freeze()
     return Engine(
         identity=Identity(settings.worker_id, settings.model_name, loaded.model.config.vocab_size),
-        new_core=_core_maker(loaded.limits, latency),
+        new_core=_core_maker(loaded.limits, latency, offload),
         executor=loaded.executor,
         metrics=metrics,
         progress=progress,
         clock=time.monotonic,
         adapters=loaded.adapters,
         keys=_key_space(settings) if loaded.limits.prefix_caching else None,
+        tiers=loaded.tiers,
     )
 
 
@@ -144,8 +152,8 @@ def warm_up(loaded: Loaded) -> Roofline:
     return _roofline(loaded.model, prompt_s / tokens, decode_s, loaded.draft.weight_bytes if loaded.draft else 0.0)
 
 
-def _core_maker(limits: EngineLimits, latency: LatencyModel) -> Callable[[], SchedulerCore]:
-    return lambda: SchedulerCore(limits, latency)
+def _core_maker(limits: EngineLimits, latency: LatencyModel, offload: OffloadModel) -> Callable[[], SchedulerCore]:
+    return lambda: SchedulerCore(limits, latency, offload=offload)
 
 
 def _limits(settings: WorkerSettings, config: ModelConfig, arena: KVArena) -> EngineLimits:
@@ -165,6 +173,9 @@ def _limits(settings: WorkerSettings, config: ModelConfig, arena: KVArena) -> En
         max_adapters=settings.max_adapters,
         prefix_caching=settings.prefix_caching,
         max_draft_tokens=settings.max_draft_tokens,
+        slice_tokens=settings.slice_tokens,
+        host_blocks=settings.host_cache_blocks,
+        disk_blocks=settings.disk_cache_blocks,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tierline.scheduling.plans import BatchPlan
+from tierline.scheduling.transfers import Direction
 from tierline.wire.frames import TokenLogprobs
 from tierline_worker.adapters.resident import ResidentAdapters
 from tierline_worker.attention.backend import AttentionBackend
@@ -19,6 +20,7 @@ from tierline_worker.sampling.choice import choose
 from tierline_worker.slots import SlotLoad, SlotTable
 from tierline_worker.speculation.speculation import Speculation
 from tierline_worker.speculation.verification import Verified, Work
+from tierline_worker.tiers.tiers import KVTiers
 
 
 class NotFinite(ArithmeticError):
@@ -91,11 +93,13 @@ class Executor(LockStep):
         attention: AttentionBackend,
         slots: SlotTable,
         block_tokens: int,
-        adapters: ResidentAdapters | None = None,
         *,
+        adapters: ResidentAdapters | None = None,
         speculation: Speculation | None = None,
+        tiers: KVTiers | None = None,
     ) -> None:
         self._device = model.embedding.device
+        self._tiers = tiers
         self._adapters = adapters
         self._speculation = speculation
         self._model = model
@@ -104,7 +108,8 @@ class Executor(LockStep):
         self._block_tokens = block_tokens
 
     def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> None:
-        """Take over newly admitted requests and changes of the block table, and copy blocks."""
+        """Take over newly admitted requests and changes of the block table, move KV in the order a plan documents."""
+        self._transfer(plan, Direction.SAVE)
         for load in loads:
             self._slots.load(load)
             if self._speculation is not None:
@@ -115,10 +120,17 @@ class Executor(LockStep):
         self._slots.update_blocks(plan)
         if len(plan.copies):
             self._attention.copy(plan.copies)
+        self._transfer(plan, Direction.LOAD)
 
     def clear(self, blocks: NDArray[np.int32]) -> None:
         """Zero the KV of blocks that a failed request left, so that their numbers do no harm to the next owner."""
         self._attention.clear(blocks)
+
+    def _transfer(self, plan: BatchPlan, direction: Direction) -> None:
+        for transfer in plan.transfers:
+            if transfer.direction is direction:
+                assert self._tiers is not None, "a transfer without tiers"
+                self._tiers.begin(transfer)
 
     def compute(self, plan: BatchPlan) -> Sampled:
         """Run the plan's rows and write each sampled token to its position; raises what torch raises, `NotFinite`."""

@@ -187,7 +187,7 @@ class AdapterResidency:
 
     def users(self) -> list[NDArray[np.int64]]:
         """Return the running slots of each adapter in use."""
-        running = self._slots.phase == Phase.RUNNING
+        running = self._slots.active
         return [np.flatnonzero(running & (self.of_slot == place)) for place in self._places_in(running)]
 
     def keys_of(self, phases: NDArray[np.bool_]) -> tuple[str, ...]:
@@ -216,7 +216,7 @@ class AdapterResidency:
 
     def _unused(self, kept: int) -> list[tuple[int, Adapter]]:
         """Return residents that may go, the first to go first; the one at place `kept` stays."""
-        used = {*self._places_in(self._slots.phase == Phase.RUNNING), kept}
+        used = {*self._places_in(self._slots.active), kept}
         waiting = (self._slots.phase == Phase.WAITING) | (self._slots.phase == Phase.PARKED)
         needed = set(self.of_slot[waiting].tolist())
         unused = [(place, adapter) for place, adapter in self._residents() if place not in used]

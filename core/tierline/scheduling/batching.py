@@ -13,6 +13,7 @@ from tierline.scheduling.adapter_room import AdapterRoom
 from tierline.scheduling.drafting import Drafting
 from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
+from tierline.scheduling.modes import continuous, discrete, slices
 from tierline.scheduling.plans import AdapterLoad, Admitted, BatchPlan, EngineLimits
 from tierline.scheduling.preemption import Preemptor
 from tierline.scheduling.reuse import Found, PrefixReuse
@@ -92,13 +93,16 @@ class BatchPlanner:
         self._slots = slots
         self._memory = memory
         self._preemptor = preemptor
+        self._parking = preemptor.parking
         self._latency = latency
         self._reuse = reuse
         self.token_limit = TokenLimit(limits)
         self._drafting = drafting
 
     def compose(self, iteration: int) -> Batch:
-        """Return the batch of `iteration`; it may be empty while blocks cool."""
+        """Return the batch of `iteration`; it may be empty while blocks cool or saved KV is loaded."""
+        self._preemptor.relieve()
+        discrete.open_batches(self._slots, self._memory.total - self._memory.pages)
         batch = self._decodes(iteration)
         if batch.tokens_left:
             self._prompts(batch)
@@ -166,10 +170,11 @@ class BatchPlanner:
             if found is None:
                 self._continue(batch, slot, count)
                 continue
-            if count < self._slots.known[slot] - start and batch.partial >= self._limits.max_partial_prefills:
+            unfinished = count < self._slots.known[slot] - start and not self._parking.can_load(slot, found)
+            if unfinished and batch.partial >= self._limits.max_partial_prefills:
                 continue
             if (fitting := self._fitting(batch, slot, promised)) is not None:
-                self._admit(batch, slot, fitting, count)
+                self._start(batch, slot, fitting, count)
                 self._slots.bypassed[skipped] += 1
                 continue
             if self._adapters.residency.place_is_there(slot):
@@ -184,12 +189,15 @@ class BatchPlanner:
         """Prompts with whether they run: by priority, then begun ones, then by deadline, then first come.
 
         At one moment deadlines order as slacks do. A parked request waits until its last row is committed, so that
-        its new blocks cannot mix with what is in flight.
+        its new blocks cannot mix with what is in flight, and until what it lost is saved.
         """
         slots = self._slots
         running = (slots.phase == Phase.RUNNING) & (slots.known - slots.computed > 1)
         resumable = (slots.phase == Phase.PARKED) & (slots.last_planned <= self._memory.committed_iteration)
-        candidates = np.flatnonzero(running | resumable | (slots.phase == Phase.WAITING))
+        resumable[list(self._parking.saved.waiting_slots)] = False
+        joining = np.flatnonzero(resumable | (slots.phase == Phase.WAITING))
+        may_join = [mode.may_join(slots, joining) for mode in (continuous, discrete, slices)]
+        candidates = np.concatenate((np.flatnonzero(running), joining[np.logical_or.reduce(may_join)]))
         if not len(candidates):
             return []
         keys = (slots.arrival, slots.deadline_ms, ~running, -slots.priority)
@@ -222,24 +230,31 @@ class BatchPlanner:
     def _needed_blocks(self, slot: int, found: Found) -> int:
         """Blocks of the whole context and of an adapter to be loaded, and some air for those who run, else an admission
         ends in a preemption."""
-        running = int(np.count_nonzero(self._slots.phase == Phase.RUNNING))
         pages = self._adapters.residency.missing_pages(slot)
-        air = min(running, self._limits.total_blocks // 32)
-        return self._reuse.missing_blocks(slot, found) + pages + air
+        return self._reuse.missing_blocks(slot, found) + pages + self._preemptor.air(slot)
 
-    def _admit(self, batch: Batch, slot: int, found: Found, count: int) -> None:
-        slots = self._slots
-        slots.phase[slot] = Phase.RUNNING
-        slots.bypassed[slot] = 0
-        if (load := self._adapters.residency.load(slot, batch.iteration)) is not None:
-            batch.adapters.append(load)
+    def _start(self, batch: Batch, slot: int, found: Found, count: int) -> None:
+        """Give `slot` its blocks; it is computed now, or first loaded where saved KV of it is worth that."""
+        loads = self._parking.can_load(slot, found)
+        if (adapter := self._adapters.residency.load(slot, batch.iteration)) is not None:
+            batch.adapters.append(adapter)
         updates, copies = self._reuse.take(slot, found)
         batch.updates += updates
         batch.copies += copies
+        self._slots.bypassed[slot] = 0
+        if loads:
+            self._parking.load(slot)
+        else:
+            self._admit(batch, slot, min(count, int(self._slots.known[slot]) - found.tokens))
+
+    def _admit(self, batch: Batch, slot: int, count: int) -> None:
+        slots = self._slots
+        slots.phase[slot] = Phase.RUNNING
+        self._parking.started(slot)
         if not slots.announced[slot]:
             slots.announced[slot] = True
             batch.admitted.append(Admitted(slots.request(slot).request_id, slot))
-        self._add_chunk(batch, slot, min(count, int(slots.known[slot]) - found.tokens))
+        self._add_chunk(batch, slot, count)
 
     def _chunk_tokens(self, batch: Batch, slot: int, start: int, others: bool) -> int:
         """Return how many tokens of `slot` from `start` this batch takes; its first prompt gets a block's worth in any

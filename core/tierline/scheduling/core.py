@@ -19,11 +19,15 @@ from tierline.scheduling.drafting import Drafting, with_drafts
 from tierline.scheduling.feeding import Feed
 from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
+from tierline.scheduling.offload import OffloadModel
+from tierline.scheduling.parking import Parking
 from tierline.scheduling.plans import BatchPlan, Committed, EngineLimits, EngineRequest, Finished, IterationResult
 from tierline.scheduling.preemption import Preemptor
 from tierline.scheduling.reuse import PrefixReuse
+from tierline.scheduling.saved_context import SavedContexts
 from tierline.scheduling.shedding import TokenLimit
 from tierline.scheduling.slots import Phase, SlotTable
+from tierline.scheduling.transfers import Direction, TransferResult
 from tierline.wire.credits import blocks_for
 from tierline.wire.frames import NackReason, Signals
 
@@ -47,13 +51,21 @@ class InFlight:
 class SchedulerCore:
     """Schedules the requests of one engine."""
 
-    def __init__(self, limits: EngineLimits, latency: LatencyModel, planner: type[BatchPlanner] = BatchPlanner) -> None:
+    def __init__(
+        self,
+        limits: EngineLimits,
+        latency: LatencyModel,
+        planner: type[BatchPlanner] = BatchPlanner,
+        offload: OffloadModel | None = None,
+    ) -> None:
         self.limits = limits
         self.latency = latency
         self.counters = EngineCounters()
         self.slots = SlotTable(limits)
         self.memory = MemoryManager(limits, self.counters)
-        self.preemptor = Preemptor(self.slots, self.memory)
+        self.saved = SavedContexts(limits, offload or OffloadModel(), self.counters)
+        self.parking = Parking(limits, self.slots, self.memory, latency, self.saved, counters=self.counters)
+        self.preemptor = Preemptor(limits, self.slots, self.memory, self.parking)
         self.adapters = AdapterResidency(limits.max_adapters, self.slots, self.memory, self.counters)
         self.in_flight: deque[InFlight] = deque()
         self.iteration = 0
@@ -124,14 +136,15 @@ class SchedulerCore:
     def plan(self, now_ms: float) -> BatchPlan | None:
         """Return the next iteration's work, or None when nothing can run now.
 
-        With no iteration in flight and a request here it is never None. `now_ms` is the clock of the requests'
+        With no iteration in flight, a request here and no transfer awaited it is never None. A plan may hold transfers
+        and no rows. `now_ms` is the clock of the requests'
         deadlines. Deadlines order at one moment as slacks do, so today's order does not depend on it.
         """
         assert len(self.in_flight) < MAX_IN_FLIGHT, "commit the oldest plan first"
         if not self.slots.slot_of:
             return None
         batch = self._planner.compose(self.iteration + 1)
-        if batch.empty:
+        if batch.empty and not self.saved.untold:
             return None
         self.iteration += 1
         plan = self._plan_of(batch)
@@ -145,9 +158,10 @@ class SchedulerCore:
         flight = self.in_flight.popleft()
         plan = flight.plan
         assert result.iteration == plan.iteration, f"result of {result.iteration}, expected {plan.iteration}"
-        self._learn(flight, result)
-        self._last_iteration_ms = result.elapsed_ms
-        self.token_limit.committed(plan.tokens, result.out_of_memory)
+        if len(plan.slots):
+            self._learn(flight, result)
+            self._last_iteration_ms = result.elapsed_ms
+            self.token_limit.committed(plan.tokens, result.out_of_memory)
         delivered = np.flatnonzero(plan.samples & (self.slots.phase[plan.slots] != Phase.ENDED))
         self.memory.committed(plan.iteration)
         if self.drafting is not None:
@@ -156,6 +170,22 @@ class SchedulerCore:
         finished = self._deliver(plan.slots[delivered], result.stopped[delivered])
         self._vacate(plan)
         return Committed(tuple(delivered.tolist()), finished)
+
+    def transferred(self, result: TransferResult) -> None:
+        """Take in how a transfer of a plan ended, in any order; what failed was never saved or is computed again."""
+        way = self.saved.ended(result)
+        if way is None or way.transfer.direction is not Direction.LOAD or way.slot in self.saved.loading_slots:
+            return
+        if self.slots.phase[way.slot] == Phase.LOADING:
+            self.parking.loaded(way.slot)
+        else:
+            self.memory.release(way.slot, int(self.slots.last_planned[way.slot]))
+            self.slots.vacate(way.slot)
+
+    @property
+    def awaiting_transfers(self) -> bool:
+        """True while the executor owes the end of a transfer."""
+        return len(self.saved.under_way) > self.saved.untold
 
     def drain(self) -> None:
         """Refuse new requests from now on; those here run to their end."""
@@ -190,7 +220,7 @@ class SchedulerCore:
         """
         slots = self.slots
         waiting = (slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED)
-        promised = -(-slots.known[waiting] // self.limits.block_tokens)
+        promised = -(-slots.known[waiting] // self.limits.block_tokens) - self.memory.owned[waiting]
         unused = self.adapters.unused_pages if self.limits.max_adapters else 0
         return max(self.memory.total - self.memory.used + unused - int(promised.sum()), 0)
 
@@ -219,7 +249,7 @@ class SchedulerCore:
     def _backlog(self) -> tuple[int, int]:
         """Count the requests whose context is not computed yet, and the tokens that it lacks."""
         slots = self.slots
-        left = slots.known - slots.computed - slots.reusable
+        left = slots.known - np.maximum(slots.computed + slots.reusable, self.saved.end)
         unfinished = (slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED) & (left > 1)
         return int(np.count_nonzero(unfinished)), int(left[unfinished].sum())
 
@@ -248,6 +278,7 @@ class SchedulerCore:
             copies=np.array(batch.copies, np.int32).reshape(-1, 2),
             adapters=tuple(batch.adapters),
             adapter_tokens=int(counts[self.adapters.of_slot[slots] != NONE].sum()),
+            transfers=self.saved.take_transfers(batch.iteration),
         )
         return with_drafts(plan, batch.drafts) if len(batch.drafts) else plan
 
@@ -277,6 +308,11 @@ class SchedulerCore:
 
     def _release(self, slot: int) -> None:
         barrier = int(self.slots.last_planned[slot])
+        if self.saved.leave(slot):
+            # A load still writes its blocks; they and the slot come free when it has ended.
+            self.slots.end(slot)
+            self.adapters.released(slot)
+            return
         self.memory.release(slot, barrier)
         self.slots.end(slot)
         self.adapters.released(slot)

@@ -10,6 +10,7 @@ from tierline.scheduling.core import MAX_IN_FLIGHT, SchedulerCore
 from tierline.scheduling.memory import BlockState
 from tierline.scheduling.plans import BatchPlan, Committed, EngineRequest, IterationResult
 from tierline.scheduling.slots import Phase
+from tierline.scheduling.transfers import TransferResult
 from tierline.wire.frames import NackReason
 
 
@@ -21,6 +22,7 @@ def check_invariants(core: SchedulerCore) -> None:
     """Raise `InvariantBroken` unless every invariant holds."""
     _check_blocks(core)
     _check_names(core)
+    _check_pages(core)
     _check_slots(core)
     _check_tokens(core)
     _check_adapters(core)
@@ -46,7 +48,8 @@ class CheckedSchedulerCore(SchedulerCore):
     def plan(self, now_ms: float) -> BatchPlan | None:
         """As `SchedulerCore.plan`."""
         plan = super().plan(now_ms)
-        _require(plan is not None or bool(self.in_flight) or self.empty, "requests are here, the device idles")
+        waits = bool(self.in_flight) or self.awaiting_transfers
+        _require(plan is not None or waits or self.empty, "requests are here, the device idles")
         check_invariants(self)
         return plan
 
@@ -55,6 +58,11 @@ class CheckedSchedulerCore(SchedulerCore):
         committed = super().commit(result)
         check_invariants(self)
         return committed
+
+    def transferred(self, result: TransferResult) -> None:
+        """As `SchedulerCore.transferred`."""
+        super().transferred(result)
+        check_invariants(self)
 
 
 def _require(holds: bool, broken: str) -> None:
@@ -95,18 +103,42 @@ def _check_names(core: SchedulerCore) -> None:
     _require(all(block in memory.cache for block in memory.cache.idle_list), "a cached block has no name")
 
 
+def _check_pages(core: SchedulerCore) -> None:
+    """Every page of a tier is free or holds one segment; what is saved of a request goes on where its blocks end."""
+    saved = core.saved
+    for tier, pool in saved.pools.items():
+        held = [segment.pages for segment in saved.held() if segment.tier is tier]
+        pages = np.sort(np.concatenate((pool.free_list, *held)))
+        _require(bool(np.array_equal(pages, np.arange(pool.total))), f"pages of {tier} in no place or in several")
+    for slot in np.flatnonzero(saved.end).tolist():
+        parked = core.slots.phase[slot] in (Phase.PARKED, Phase.LOADING)
+        _require(parked, "KV is saved of a request that was not preempted")
+        reached = int(core.slots.computed[slot])
+        for segment in saved.segments(slot):
+            start = segment.first_block * core.limits.block_tokens
+            _require(start <= reached, f"what is saved of slot {slot} has a gap")
+            reached = max(reached, segment.end)
+        _require(reached == saved.end[slot], f"what is saved of slot {slot} ends elsewhere")
+        _require(reached < core.slots.known[slot], "KV of tokens that are not known is saved")
+
+
 def _check_slots(core: SchedulerCore) -> None:
-    """Requests and slots are paired; who does not run owns nothing; ended slots wait for a plan in flight."""
+    """Requests and slots are paired; who waits owns nothing; ended slots wait for a plan in flight or a load."""
     slots = core.slots
     held = {slot: request.request_id for slot, request in enumerate(slots.requests) if request is not None}
     _require({slot: rid for rid, slot in slots.slot_of.items()} == held, "requests and slots disagree")
     vacant = (slots.phase == Phase.FREE) | (slots.phase == Phase.ENDED)
     _require(set(np.flatnonzero(~vacant).tolist()) == set(held), "a phase disagrees with its slot's request")
     _require(sorted(slots.free_list) == np.flatnonzero(slots.phase == Phase.FREE).tolist(), "free slots disagree")
-    _require(not core.memory.owned[slots.phase != Phase.RUNNING].any(), "a request that does not run owns blocks")
+    loading = core.saved.loading_slots
+    holders = np.isin(slots.phase, (Phase.RUNNING, Phase.PARKED, Phase.LOADING))
+    holders[list(loading)] = True
+    _require(not core.memory.owned[~holders].any(), "a request that waits owns blocks")
     in_flight = {int(slot) for flight in core.in_flight for slot in flight.plan.slots}
     ended = set(np.flatnonzero(slots.phase == Phase.ENDED).tolist())
-    _require(ended <= in_flight, "an ended slot waits for nothing")
+    _require(ended <= in_flight | loading, "an ended slot waits for nothing")
+    loads = set(np.flatnonzero(slots.phase == Phase.LOADING).tolist())
+    _require(loads == loading - ended, "a slot is LOADING without a load, or loads in another phase")
 
 
 def _check_tokens(core: SchedulerCore) -> None:
@@ -176,6 +208,7 @@ def _check_plans(core: SchedulerCore) -> None:
     _require(len(numbers) <= MAX_IN_FLIGHT, "too many plans in flight")
     for flight in core.in_flight:
         plan = flight.plan
-        _require(0 < plan.tokens <= core.limits.max_batched_tokens, "a plan over the token budget")
+        _require(plan.tokens <= core.limits.max_batched_tokens, "a plan over the token budget")
+        _require(plan.tokens > 0 or bool(plan.transfers), "a plan of nothing")
         _require(len(np.unique(plan.slots)) == len(plan.slots), "a slot twice in a plan")
         _require(bool((plan.counts[: plan.decodes] == 1).all()), "a decode row of several tokens")

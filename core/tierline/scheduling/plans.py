@@ -28,7 +28,8 @@ class EngineLimits:
 
     What may be 0 is off then: `host_blocks` and `disk_blocks` are the pages that keep preempted KV outside the arena,
     `max_draft_tokens` the longest speculation of a row, `max_adapters` the most adapters resident at a time. A request
-    of a Slice tier generates `slice_tokens` before others have a turn.
+    of a Slice tier generates `slice_tokens` before others have a turn. With more than `pressure_percent` of the blocks
+    in use low priorities begin to yield to higher ones that run (framework §9.6); 100: only when no block is left.
     """
 
     max_running_requests: int
@@ -38,6 +39,7 @@ class EngineLimits:
     total_blocks: int
     max_partial_prefills: int = 2
     slice_tokens: int = 128
+    pressure_percent: int = 97
     prefix_caching: bool = False
     host_blocks: int = 0
     disk_blocks: int = 0
@@ -49,6 +51,8 @@ class EngineLimits:
             least = 0 if name in _MAY_BE_OFF else 1
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}: set it to {least} or more")
+        if self.pressure_percent > 100:
+            raise ValueError(f"pressure_percent is {self.pressure_percent}: set it to 100 or less")
         if self.max_batched_tokens < self.max_running_requests:
             raise ValueError(
                 f"max_batched_tokens is {self.max_batched_tokens}, below max_running_requests "

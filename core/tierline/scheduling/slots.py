@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tierline.scheduling.plans import EngineLimits, EngineRequest
 from tierline.wire.credits import blocks_for
 
 
 class Phase:
-    """What a slot is doing. ENDED: its request is gone, but an iteration in flight still computes on it.
+    """What a slot is doing. PARKED: it was preempted, in part or wholly. LOADING: it has its blocks back, and saved KV
+    is copied into them. ENDED: its request is gone, but an iteration in flight or a load still writes its blocks.
 
     Plain numbers: they are compared with whole arrays several times an iteration, and an enum's members are slow there.
     """
@@ -24,7 +26,18 @@ class Phase:
     RUNNING: Final = 2
     PARKED: Final = 3
     ENDED: Final = 4
+    LOADING: Final = 5
 
+
+class Mode:
+    """How a slot's request is batched, `BatchingMode` as plain numbers for the same reason."""
+
+    CONTINUOUS: Final = 0
+    DISCRETE: Final = 1
+    SLICE: Final = 2
+
+
+_MODES: Final = {"Continuous": Mode.CONTINUOUS, "Discrete": Mode.DISCRETE, "Slice": Mode.SLICE}
 
 PROGRESS = (
     "phase",
@@ -39,6 +52,10 @@ PROGRESS = (
     "bypassed",
     "last_planned",
     "drafting",
+    "reached",
+    "deadline_ms",
+    "turn_end",
+    "batched",
 )
 
 
@@ -61,6 +78,8 @@ class SlotTable:
     iteration was committed. `full_blocks` is what the request owns at the most; `last_planned` is the newest iteration
     with a row of this slot. `block_keys` are the keys of the context's full blocks as far as they are known, the first
     `named` of which name blocks; `reusable` is how many tokens of a waiting context were last found computed.
+    `reached` is how far a preempted request had been computed, 0 once it runs again. `turn_end` is the known tokens at
+    which a Slice request's turn is over, `batched` says that a Discrete request belongs to the batch that runs.
 
     `drafting` are the draft tokens that a row in flight verifies. How many tokens it gives is not known before its
     result; until then one is counted in `known` and `computed`, and the request is not planned again.
@@ -88,11 +107,21 @@ class SlotTable:
         self.last_planned = np.zeros(slots, np.int64)
         self.drafting = np.zeros(slots, np.int64)
         self.speculate = np.zeros(slots, np.bool_)
+        self.reached = np.zeros(slots, np.int64)
+        self.mode = np.zeros(slots, np.int8)
+        self.turn_end = np.zeros(slots, np.int64)
+        self.batched = np.zeros(slots, np.bool_)
         self.block_keys: list[list[bytes]] = [[] for _ in range(slots)]
         self.requests: list[EngineRequest | None] = [None] * slots
         self.slot_of: dict[str, int] = {}
         self._free = list(range(slots - 1, -1, -1))
         self._arrivals = 0
+
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """Which slots run, or will as soon as their KV is loaded."""
+        mask: NDArray[np.bool_] = (self.phase == Phase.RUNNING) | (self.phase == Phase.LOADING)
+        return mask
 
     @property
     def free(self) -> int:
@@ -121,9 +150,17 @@ class SlotTable:
             column[slot] = 0
         self.last_planned[slot] = 0
         self.block_keys[slot] = list(request.block_keys)
-        self.announced[slot] = False
+        self.reached[slot] = self.turn_end[slot] = 0
+        self.announced[slot] = self.batched[slot] = False
         self._describe(slot, request)
+        self.deadline_ms[slot] = request.ttft_deadline_ms
         return slot
+
+    def requeue(self, slot: int, behind_ms: float) -> None:
+        """Let a request wait behind those that came before now and are due by `behind_ms`."""
+        self._arrivals += 1
+        self.arrival[slot] = self._arrivals
+        self.deadline_ms[slot] = behind_ms
 
     def _describe(self, slot: int, request: EngineRequest) -> None:
         self.requests[slot] = request
@@ -132,7 +169,7 @@ class SlotTable:
         # The last token's KV is never computed, nothing follows it.
         self.full_blocks[slot] = blocks_for(request.max_total_tokens - 1, self._block_tokens)
         self.priority[slot] = request.priority
-        self.deadline_ms[slot] = request.ttft_deadline_ms
+        self.mode[slot] = _MODES[request.batching]
         self.tpot_ms[slot] = request.tpot_budget_ms
         self.preemptible[slot] = request.preemptible
         self.speculate[slot] = request.speculate

@@ -8,13 +8,15 @@ from tierline.scheduling.core import InFlight, SchedulerCore
 from tierline.scheduling.drafting import DraftingSnapshot
 from tierline.scheduling.latency import LatencyModel
 from tierline.scheduling.memory import MemorySnapshot
+from tierline.scheduling.offload import OffloadModel
 from tierline.scheduling.plans import EngineLimits
+from tierline.scheduling.saved_context import SavedSnapshot
 from tierline.scheduling.slots import SlotsSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class CoreSnapshot:
-    """Everything a core knows, but for what its latency model learned.
+    """Everything a core knows, but for what its models of latency and offloading learned.
 
     `token_limit` are the tokens an iteration may compute, and the iterations since it last changed.
     """
@@ -23,6 +25,7 @@ class CoreSnapshot:
     slots: SlotsSnapshot
     memory: MemorySnapshot
     adapters: AdaptersSnapshot
+    saved: SavedSnapshot
     in_flight: tuple[InFlight, ...]
     iteration: int
     draining: bool
@@ -37,6 +40,7 @@ def take_snapshot(core: SchedulerCore) -> CoreSnapshot:
         core.slots.snapshot(),
         core.memory.snapshot(),
         core.adapters.snapshot(),
+        core.saved.snapshot(),
         tuple(core.in_flight),
         core.iteration,
         core.draining,
@@ -45,12 +49,13 @@ def take_snapshot(core: SchedulerCore) -> CoreSnapshot:
     )
 
 
-def rebuild(snapshot: CoreSnapshot, latency: LatencyModel) -> SchedulerCore:
-    """Return a core in the state of `snapshot`; it plans as the original does when `latency` knows the same."""
-    core = SchedulerCore(snapshot.limits, latency)
+def rebuild(snapshot: CoreSnapshot, latency: LatencyModel, offload: OffloadModel | None = None) -> SchedulerCore:
+    """Return a core in the state of `snapshot`; it plans as the original does when its models know the same."""
+    core = SchedulerCore(snapshot.limits, latency, offload=offload)
     core.slots.restore(snapshot.slots)
     core.memory.restore(snapshot.memory)
     core.adapters.restore(snapshot.adapters)
+    core.saved.restore(snapshot.saved)
     core.in_flight = deque(snapshot.in_flight)
     core.iteration, core.draining = snapshot.iteration, snapshot.draining
     core.token_limit.tokens, core.token_limit.calm_iterations = snapshot.token_limit

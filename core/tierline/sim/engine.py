@@ -1,7 +1,7 @@
 """The shipped scheduling core on virtual time: arrivals in, the moment of every token out."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,9 @@ from tierline.scheduling.batching import batch_features
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import BatchPlan, EngineRequest, IterationResult
+from tierline.scheduling.transfers import StorageTier
 from tierline.sim.clock import VirtualClock
+from tierline.sim.tiers import PageTimes, SimulatedTiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,10 @@ class SimulatedEngine:
         core: SchedulerCore,
         truth: Coefficients,
         accepts: Callable[[str, int], bool] = lambda _request_id, _position: False,
+        *,
+        tiers: Mapping[StorageTier, PageTimes] | None = None,
     ) -> None:
+        self._tiers = SimulatedTiers(tiers or {})
         self._core = core
         self._truth = truth
         self._accepts = accepts
@@ -46,9 +51,12 @@ class SimulatedEngine:
         coming = deque(sorted(arrivals, key=lambda arrival: arrival.at_ms))
         while coming or not self._core.empty:
             self._take_in(coming)
+            for result in self._tiers.ended(self._clock.now_ms):
+                self._core.transferred(result)
             plan = self._core.plan(self._clock.now_ms)
             if plan is None:
-                self._clock.advance_to(coming[0].at_ms)
+                arrival_ms = coming[0].at_ms if coming and self._core.free_requests else float("inf")
+                self._clock.advance_to(min(arrival_ms, self._tiers.next_end_ms))
             else:
                 self._run(plan)
         return self._clock.now_ms
@@ -62,8 +70,8 @@ class SimulatedEngine:
 
     def _run(self, plan: BatchPlan) -> None:
         names = [self._core.slots.request(slot).request_id for slot in plan.slots.tolist()]
-        elapsed_ms = self._truth.predict_ms(batch_features(plan))
-        self._clock.advance(elapsed_ms)
+        elapsed_ms = self._truth.predict_ms(batch_features(plan)) if names else 0.0
+        self._clock.advance(elapsed_ms + self._tiers.begin(plan, self._clock.now_ms))
         stopped, sampled = np.zeros(len(names), np.bool_), self._sampled(plan, names)
         result = IterationResult(plan.iteration, stopped, elapsed_ms, sampled, plan.drafts)
         for row in self._core.commit(result).delivered:

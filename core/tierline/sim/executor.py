@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from tierline.scheduling.batching import batch_features
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import BatchPlan, EngineLimits, IterationResult
+from tierline.scheduling.transfers import Direction
+from tierline.sim.fake_tiers import FakeTiers
 from tierline.sim.pages import CorruptContext, Pages
 
 VOCABULARY = 50_021
@@ -65,6 +67,7 @@ class FakeExecutor:
         self.block_table = np.full((slots, limits.blocks_per_request), -1, np.int32)
         self._tokens = np.full((slots, limits.max_model_tokens + 1), -1, np.int64)
         self.pages = Pages(limits)
+        self.tiers = FakeTiers(limits, self.pages)
         self._truth = truth
         self._known_ids = known_ids
         self._is_stop = is_stop
@@ -76,16 +79,22 @@ class FakeExecutor:
         self._begun: deque[BatchPlan] = deque()
 
     def begin(self, plan: BatchPlan) -> None:
-        """Apply the plan's deltas now, while earlier plans may still be computing."""
-        self.apply(plan)
+        """Apply the plan's deltas now, while earlier plans may still be computing; bytes move in the order of plans."""
+        self._update(plan)
         self._begun.append(plan)
 
     def finish(self) -> Executed:
         """Compute the oldest plan that was begun."""
-        return self.compute(self._begun.popleft())
+        plan = self._begun.popleft()
+        self._move(plan)
+        return self.compute(plan)
 
     def apply(self, plan: BatchPlan) -> None:
         """Take over the plan's deltas."""
+        self._update(plan)
+        self._move(plan)
+
+    def _update(self, plan: BatchPlan) -> None:
         for admitted in plan.admitted:
             ids = self._known_ids(admitted.request_id)
             self._tokens[admitted.slot] = -1
@@ -94,7 +103,11 @@ class FakeExecutor:
         self._load_adapters(plan)
         slots, indexes, blocks = plan.block_updates.T
         self.block_table[slots, indexes] = blocks
+
+    def _move(self, plan: BatchPlan) -> None:
+        self.tiers.begin(plan.transfers, Direction.SAVE)
         self.pages.copy(plan.copies)
+        self.tiers.begin(plan.transfers, Direction.LOAD)
 
     def compute(self, plan: BatchPlan) -> Executed:
         """Compute a plan whose deltas were applied; the same rows give the same again."""

@@ -51,6 +51,14 @@ class Pages:
         """Say whether all of `blocks` hold an adapter's weights."""
         return bool((self._prints[blocks] == zlib.crc32(adapter.encode())).all())
 
+    def saved(self, blocks: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return what `blocks` hold, [blocks, block_tokens]."""
+        return self._prints[blocks].copy()
+
+    def load(self, blocks: NDArray[np.int32], saved: NDArray[np.int64]) -> None:
+        """Put back what `saved` returned."""
+        self._prints[blocks] = saved
+
     def poison(self, blocks: NDArray[np.int32]) -> None:
         """Spoil `blocks`: whoever reads them before they are written again has been given what is not its own."""
         self._prints[blocks] = POISON

@@ -37,8 +37,10 @@ from tierline_worker.engine.requests import LiveRequest, Roster, key_of
 from tierline_worker.engine.snapshot import Snapshot, take_load
 from tierline_worker.metrics import WorkerMetrics
 from tierline_worker.slots import SlotLoad
+from tierline_worker.tiers.tiers import KVTiers
 
 _LOG = logging.getLogger(__name__)
+TRANSFER_PATIENCE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Engine:
         clock: Callable[[], float],
         adapters: AdapterCatalog | None = None,
         keys: KeySpace | None = None,
+        tiers: KVTiers | None = None,
     ) -> None:
         self.snapshot = Snapshot()
         self._identity = identity
@@ -77,6 +80,7 @@ class Engine:
         self._metrics = metrics
         self._progress = progress
         self._clock = clock
+        self._tiers = tiers
         self._roster = Roster()
         self._ledger = CreditLedger(self._core.limits.blocks_per_request)
         self._intake = Intake(identity.vocab_size, self._roster, self._ledger, metrics, self._adapters, keys=keys)
@@ -154,7 +158,12 @@ class Engine:
         return frames
 
     def _iterate(self) -> Delivery:
+        self._hear_transfers(0.0)
         self._launch()
+        if not len(self._flights):
+            # All that is here waits for its KV; messages are looked at in between.
+            self._hear_transfers(TRANSFER_PATIENCE_S)
+            return Delivery(self._roster, self._metrics, self._clock())
         landed = self._flights.land()
         plan, now_s = landed.plan, self._clock()
         delivery = Delivery(self._roster, self._metrics, now_s)
@@ -162,9 +171,15 @@ class Engine:
         committed = self._core.commit(_result(landed))
         self._tell_shortage(landed)
         self._deliver(landed, committed, delivery)
-        self._measure(landed)
-        (self._progress.failed if len(landed.errors) == len(plan.slots) else self._progress.finished)(now_s)
+        if len(plan.slots):
+            self._measure(landed)
+            (self._progress.failed if len(landed.errors) == len(plan.slots) else self._progress.finished)(now_s)
         return delivery
+
+    def _hear_transfers(self, patience_s: float) -> None:
+        if self._tiers is not None:
+            for result in self._tiers.wait(patience_s):
+                self._core.transferred(result)
 
     def _launch(self) -> None:
         """Plan and launch until the executor has enough; with nothing in flight there is always something to plan."""
@@ -172,7 +187,7 @@ class Engine:
             plan = self._core.plan(self._clock() * 1e3)
             if plan is not None:
                 self._flights.add(plan, self._loads(plan))
-            elif len(self._flights):
+            elif len(self._flights) or self._core.awaiting_transfers:
                 return
             else:
                 raise RuntimeError("the scheduling core planned nothing for the requests it holds")
@@ -235,6 +250,8 @@ class Engine:
         for request in list(self._roster.by_key.values()):
             delivery.fail(request, error)
         self._flights.abandon()
+        if self._tiers is not None:
+            self._tiers.settle()
         self._core = self._new_core()
         self._adapters.register_all(self._core)
         if self._draining is not None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tierline.scheduling.plans import BatchPlan
 from tierline_worker.engine.isolation import Computes, compute_in_parts, is_out_of_memory
-from tierline_worker.executor import Pending, Sampled
+from tierline_worker.executor import Pending, Sampled, nothing_sampled
 from tierline_worker.slots import SlotLoad
 
 
@@ -117,6 +117,9 @@ class Flights:
 
     def _launch(self, flight: _Flight) -> None:
         flight.launched_s = self._clock()
+        if not len(flight.plan.slots):
+            flight.pending = partial(nothing_sampled, flight.plan)
+            return
         try:
             flight.pending = self._executor.launch(flight.plan)
         except Exception as error:  # noqa: BLE001 it is the plan's result, and raised when that is asked for

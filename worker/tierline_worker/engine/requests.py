@@ -122,6 +122,9 @@ def engine_request(gateway: int, frame: Submit, now_s: float, adapter: str = "")
         tenant=frame.tenant,
         adapter=adapter,
         speculate=frame.speculate and not frame.sampling.sequential,
+        batching=frame.batching,
+        granularity=frame.granularity,
+        save=frame.save,
     )
 
 

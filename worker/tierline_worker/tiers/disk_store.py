@@ -92,6 +92,9 @@ class DiskStore:
         self._queued_bytes -= staged.numel()
         if ended.ok and transfer.direction is Direction.LOAD:
             arena[torch.from_numpy(transfer.blocks).long().to(arena.device)] = staged.to(arena.device)
+            if arena.is_cuda:
+                # The stream that reads these blocks is another one and does not wait for this copy by itself.
+                torch.cuda.current_stream(arena.device).synchronize()
         return TransferResult(transfer.ticket, ended.elapsed_ms, ended.ok)
 
     def _work(self) -> None:
