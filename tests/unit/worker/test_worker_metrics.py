@@ -139,6 +139,18 @@ def test_running_requests_are_seen_between_iterations(tiny_path):
     assert value(text, "tierline_worker_kv_fragmented_tokens") == 3
 
 
+def test_a_prefix_that_was_computed_before_is_a_hit(tiny_path):
+    made = TinyEngine(tiny_path)
+    for name in ("first", "second"):
+        made.submit(name, tuple(range(1, 13)), 2)
+        made.run()
+    text = made.scrape()
+    # Of the second prompt two blocks of four are found; at least one token is computed.
+    assert value(text, "vllm:prefix_cache_queries_total") == 24
+    assert value(text, "vllm:prefix_cache_hits_total") == 8
+    assert value(text, "tierline_worker_kv_blocks_cached") == 3
+
+
 def test_the_hardware_is_told(engine):
     text = engine.scrape()
     assert value(text, "tierline_worker_device_info", device="cpu", dtype="float32") == 1
