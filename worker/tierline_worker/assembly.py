@@ -122,6 +122,7 @@ def build_engine(settings: WorkerSettings, loaded: Loaded, metrics: WorkerMetric
     latency = LatencyModel(roofline.coefficients())
     offload = calibrate(loaded.tiers, loaded.limits)
     metrics.describe(DeviceFacts(loaded.model.embedding.device, settings.dtype, roofline))
+    metrics.watch_tiers(loaded.tiers.moved)
     # After the warm-up, whose times it would disturb, and before anyone asks.
     loaded.grammars.prepare()
     # What lives until the end need not be looked at by the collector again.

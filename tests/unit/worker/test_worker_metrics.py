@@ -231,6 +231,22 @@ def test_what_tiers_moved_is_published_by_tier_and_direction():
     assert value(text, "tierline_worker_offload_failures_total", **save) == 0
 
 
+def test_preempted_kv_that_goes_to_the_host_and_comes_back_is_seen(tiny_path):
+    made = TinyEngine(
+        tiny_path, TIERLINE_KV_CACHE_BLOCKS="24", TIERLINE_HOST_CACHE_BLOCKS="64", TIERLINE_MAX_MODEL_TOKENS="64"
+    )
+    for number in range(4):
+        made.submit(f"r{number}", (number, *range(1, 12)), 40, save="CPU")
+    made.run()
+    text = made.scrape()
+    assert value(text, "tierline_worker_preemptions_total", kind="host") > 0
+    assert value(text, "tierline_worker_preemptions_total", kind="disk") == 0
+    assert value(text, "tierline_worker_saved_tokens_total") > 0
+    assert value(text, "tierline_worker_restored_tokens_total") > 0
+    for direction in ("save", "load"):
+        assert value(text, "tierline_worker_offload_bytes_total", tier="host", direction=direction) > 0
+
+
 def test_the_cache_and_the_adapters_in_use_are_told_in_labels():
     limits = EngineLimits(4, 64, 128, 4, 40, prefix_caching=True, host_blocks=8, max_adapters=2)
     load = Snapshot(limits=limits, running_adapters=("a", "b"), waiting_adapters=("c",))
