@@ -6,11 +6,10 @@ Which of torch's kernels is fastest for what was measured (`bench/linear_formats
 import warnings
 
 import torch
-from torch.nn import functional
 
 from tierline_worker.model.quantize import GROUP, Groups4, Rows8
 
-_DENSE_FROM_TOKENS = 64
+_DENSE_FROM_TOKENS = 128
 _ROW_BLOCKS = (64, 32)
 _MIDDLE_7 = 64
 _LEVELS_7 = 63
@@ -68,14 +67,28 @@ class Int8Linear:
         return product if self._bias is None else product.add_(self._bias)
 
 
+class Scratch:
+    """One growing buffer: memory from the system costs more than what is computed in it."""
+
+    def __init__(self) -> None:
+        self._numbers = torch.empty(0)
+
+    def of(self, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
+        """Return a tensor that shares the buffer with all others of this scratch."""
+        if self._numbers.numel() < shape.numel() or self._numbers.dtype is not dtype:
+            self._numbers = torch.empty(shape.numel(), dtype=dtype)
+        return self._numbers[: shape.numel()].view(shape)
+
+
 class Int4Linear:
     """Weights in 4 bits with scale and minimum for each 32, products in bfloat16.
 
     Values stay as they are; scale and minimum are rounded to bfloat16, as the kernel takes them. The kernel decodes the
-    weights anew for each few tokens, so long chunks decode them once into a dense matrix.
+    weights anew for each few tokens, so long chunks decode them once, into `scratch`, which layers may share.
     """
 
-    def __init__(self, weight: Groups4, bias: torch.Tensor | None = None) -> None:
+    def __init__(self, weight: Groups4, bias: torch.Tensor | None = None, scratch: "Scratch | None" = None) -> None:
+        self._scratch = scratch or Scratch()
         self._pack = torch.ops.aten._convert_weight_to_int4pack_for_cpu.default
         self._values = self._pack(weight.values.int(), 2)
         middle = weight.minimum + 8 * weight.scale
@@ -87,8 +100,9 @@ class Int4Linear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[0] >= _DENSE_FROM_TOKENS and self._block:
-            return functional.linear(x, self._decoded(x.dtype), self._bias)
-        product: torch.Tensor = self._multiply(x.to(torch.bfloat16), self._values, GROUP, self._scales).to(x.dtype)
+            product = torch.matmul(x, self._decoded(x.dtype)).transpose(0, 1).flatten(1)
+        else:
+            product = self._multiply(x.to(torch.bfloat16), self._values, GROUP, self._scales).to(x.dtype)
         return product if self._bias is None else product.add_(self._bias)
 
     @staticmethod
@@ -97,23 +111,29 @@ class Int4Linear:
         return weight.shape[0] % _ROW_BLOCKS[0] == 0 and weight.shape[1] % GROUP == 0
 
     def _decoded(self, dtype: torch.dtype) -> torch.Tensor:
-        """Return the weight [out, in]."""
-        values = _unpacked(self._values, self._block).to(dtype).sub_(8)
-        scale, middle = self._scales.to(dtype).permute(2, 1, 0).unsqueeze(-1)
-        groups = values.view(len(values), -1, GROUP)
-        return torch.addcmul(middle, groups, scale).flatten(1)
+        """Return the weight as [out / block, in, block], the kernel's own order; valid until the next such call."""
+        values = _blocks(self._values, self._block)
+        scale, middle = self._scales.to(dtype).view(-1, len(values), self._block, 2).permute(3, 1, 0, 2).unsqueeze(3)
+        dense = self._scratch.of(values.shape, dtype).copy_(values)
+        dense.view(len(values), -1, GROUP, self._block).sub_(8).mul_(scale).add_(middle)
+        return dense
 
     def _row_block(self) -> int:
         """Return how many rows the kernel interleaves, which depends on the CPU; 0 when its order is not known."""
         sample = torch.arange(_ROW_BLOCKS[0] * GROUP, dtype=torch.int32).view(-1, GROUP) * 7 // 5 % 16
         packed = self._pack(sample, 2)
-        return next((block for block in _ROW_BLOCKS if torch.equal(_unpacked(packed, block).int(), sample)), 0)
+        return next((block for block in _ROW_BLOCKS if torch.equal(_in_rows(packed, block).int(), sample)), 0)
 
 
-def _unpacked(packed: torch.Tensor, block: int) -> torch.Tensor:
-    """Return uint8 [out, in] of the kernel's order: by blocks of rows, columns of bytes with two rows each."""
+def _blocks(packed: torch.Tensor, block: int) -> torch.Tensor:
+    """Return uint8 [out / block, in, block] of the kernel's order: each of its bytes holds two of a block's rows."""
     pairs = packed.view(-1, packed.shape[1] * 2, block // 2)
-    return torch.cat((pairs & 15, pairs >> 4), dim=-1).transpose(1, 2).reshape(packed.shape[0], -1)
+    return torch.cat((pairs & 15, pairs >> 4), dim=-1)
+
+
+def _in_rows(packed: torch.Tensor, block: int) -> torch.Tensor:
+    """Return uint8 [out, in] of the kernel's order."""
+    return _blocks(packed, block).transpose(1, 2).flatten(0, 1)
 
 
 def _prepacked(weight: Rows8) -> torch.ScriptObject:

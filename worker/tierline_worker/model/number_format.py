@@ -1,12 +1,12 @@
 """In which numbers a model is held and computed: what was asked for, as this machine does it best."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from tierline_worker.errors import SettingsError
 from tierline_worker.model.linear import DenseLinear, Linear, multiplies_bfloat16
-from tierline_worker.model.linear_narrow import HalfLinear, Int4Linear, Int8Linear, has_fbgemm
+from tierline_worker.model.linear_narrow import HalfLinear, Int4Linear, Int8Linear, Scratch, has_fbgemm
 from tierline_worker.model.quantize import Groups4, Rows8
 
 
@@ -16,12 +16,13 @@ class NumberFormat:
 
     `stored` is the dtype of embeddings and KV, and of weights before quantization. `hidden` is the dtype of the hidden
     states: float32 where the CPU cannot multiply `stored` itself, since torch's products of 16-bit numbers are slower
-    there than those in float32 (four times at 4 rows, on AVX2).
+    there than those in float32 (six times at 32 rows, on AVX2). `scratch` is shared by the model's layers.
     """
 
     stored: torch.dtype
     hidden: torch.dtype
     quantization: str = "None"
+    scratch: Scratch = field(default_factory=Scratch, compare=False)
 
     @staticmethod
     def choose(stored: torch.dtype, quantization: str = "None", device: str = "cpu") -> "NumberFormat":
@@ -38,7 +39,7 @@ class NumberFormat:
         """Return a layer of `weight` [out, in] and `bias` [out], both in any dtype."""
         bias = None if bias is None else bias.to(self.hidden)
         if self.quantization == "Int4" and Int4Linear.holds(weight):
-            return Int4Linear(Groups4.of(weight), bias)
+            return Int4Linear(Groups4.of(weight), bias, self.scratch)
         if self.quantization == "Int8":
             return Int8Linear(Rows8.of(weight), bias)
         return self._unquantized(weight.to(self.stored), bias)
@@ -52,7 +53,7 @@ class NumberFormat:
     def linear_of_groups(self, weight: Groups4, bias: torch.Tensor | None = None) -> Linear:
         """Return a layer of weights that are in 4 bits already, with those very bits where the format has 4."""
         if self.quantization == "Int4" and Int4Linear.holds(weight.values):
-            return Int4Linear(weight, None if bias is None else bias.to(self.hidden))
+            return Int4Linear(weight, None if bias is None else bias.to(self.hidden), self.scratch)
         return self.linear(weight.dense(), bias)
 
     def _unquantized(self, weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
