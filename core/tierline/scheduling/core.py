@@ -224,6 +224,28 @@ class SchedulerCore:
         unused = self.adapters.unused_pages if self.limits.max_adapters else 0
         return max(self.memory.total - self.memory.used + unused - int(promised.sum()), 0)
 
+    def room(self, priority: int) -> tuple[int, int]:
+        """Return how many requests and blocks one of `priority` finds here: lower ones yield to it and are not waited
+        for."""
+        slots = self.slots
+        before = slots.priority >= priority
+        waiting, backlog_tokens = self._backlog(before)
+        promised = before & ((slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED))
+        owed = -(-slots.known[promised] // self.limits.block_tokens) - self.memory.owned[promised]
+        unused = self.adapters.unused_pages if self.limits.max_adapters else 0
+        there = self.memory.total - self.memory.used + unused + self.preemptor.yields_below(priority)
+        requests = min(self.free_requests, self._feed.room(waiting, backlog_tokens))
+        return requests, max(min(there, self.memory.total) - int(owed.sum()), 0)
+
+    @property
+    def rooms(self) -> tuple[tuple[int, int, int], ...]:
+        """What credits cannot tell when they run short: rows (priority, requests, blocks), the room of a request above
+        that priority, for each priority here."""
+        if self.grantable_requests and self.free_blocks >= self.limits.blocks_per_request:
+            return ()
+        here = self.slots.priority[(self.slots.phase != Phase.FREE) & (self.slots.phase != Phase.ENDED)]
+        return tuple((priority, *self.room(priority + 1)) for priority in np.unique(here).tolist())
+
     @property
     def backlog_tokens(self) -> int:
         """Tokens of prompts that are not computed yet."""
@@ -244,14 +266,16 @@ class SchedulerCore:
             latency_coefficients=tuple(self.latency.coefficients),
             latency_residual_p95_ms=self.latency.residual_p95_ms,
             latency_samples=self.latency.samples,
+            rooms=self.rooms,
         )
 
-    def _backlog(self) -> tuple[int, int]:
-        """Count the requests whose context is not computed yet, and the tokens that it lacks."""
+    def _backlog(self, among: NDArray[np.bool_] | None = None) -> tuple[int, int]:
+        """Count the requests, `among` these slots, whose context is not computed yet, and the tokens that it lacks."""
         slots = self.slots
         left = slots.known - np.maximum(slots.computed + slots.reusable, self.saved.end)
         unfinished = (slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED) & (left > 1)
-        return int(np.count_nonzero(unfinished)), int(left[unfinished].sum())
+        counted = unfinished if among is None else unfinished & among
+        return int(np.count_nonzero(counted)), int(left[counted].sum())
 
     def _can_never_fit(self, request: EngineRequest) -> bool:
         needed = blocks_for(request.max_total_tokens - 1, self.limits.block_tokens)

@@ -203,6 +203,7 @@ class FleetSimulation:
             total_tokens=queued.total_tokens,
             expected_tokens=queued.context_tokens + queued.expected_output_tokens,
             tpot_budget_ms=self._by_id[queued.request_id].tier.tpot_budget_ms,
+            priority=queued.priority,
         )
         chosen = choose_worker(views, need)
         return self._workers[chosen.name] if chosen else None

@@ -73,6 +73,7 @@ class SimulatedWorker:
             used_blocks=core.memory.used,
             backlog_tokens=core.backlog_tokens,
             latency=core.latency.coefficients,
+            rooms=core.rooms,
         )
 
     def submit(self, request: EngineRequest, missing_tokens: int) -> NackReason | None:
@@ -81,7 +82,7 @@ class SimulatedWorker:
         self._view = None
         self._account.spend(cost)
         self._issuer.spend(cost)
-        if self.outstanding and self._core.free_blocks < cost:
+        if self.outstanding and self._core.room(request.priority)[1] < cost:
             return NackReason.NO_BLOCKS
         reason = self._core.submit(request)
         if reason is None:

@@ -185,7 +185,11 @@ class TokenBatch(msgspec.Struct, frozen=True, omit_defaults=True, array_like=Tru
 
 
 class Signals(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a worker reports with each iteration."""
+    """What a worker reports with each iteration.
+
+    `rooms` is what credits do not tell while lower priorities hold a worker: rows (priority, requests, blocks) say what
+    a request above that priority finds, since others yield to it. It may overdraw its gateway's credit by that.
+    """
 
     running_requests: int = 0
     waiting_requests: int = 0
@@ -196,6 +200,7 @@ class Signals(msgspec.Struct, frozen=True, omit_defaults=True):
     latency_coefficients: tuple[float, ...] = ()
     latency_residual_p95_ms: float = 0.0
     latency_samples: int = 0
+    rooms: tuple[tuple[int, int, int], ...] = ()
 
 
 class Credits(msgspec.Struct, frozen=True):

@@ -29,7 +29,6 @@ class SubmitPolicy(TypedDict):
     granularity: PreemptionGranularity
     save: PreemptionSave
     speculate: bool
-    adapter: str
     fork_of: NotRequired[str]
 
 

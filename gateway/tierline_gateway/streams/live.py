@@ -40,8 +40,7 @@ class LiveRequest:
 
     `worker` is where it runs, None while it waits; `last_worker` is where it ran last. `prefix_keys` name the chunks of
     its prompt, by which a worker that computed a beginning of it before is found. `fork_of` is the id of the first
-    choice of the same answer, empty for that one itself. `adapter` is the LoRA adapter that it is computed with, empty
-    for the model alone.
+    choice of the same answer, empty for that one itself.
     """
 
     generation: Generation
@@ -52,7 +51,6 @@ class LiveRequest:
     text: AnswerText
     arrival_ms: float
     prefix_keys: tuple[bytes, ...] = ()
-    adapter: str = ""
     delivery: DeliveryTimes = field(default_factory=DeliveryTimes)
     worker: str | None = None
     last_worker: str = ""
@@ -73,7 +71,6 @@ class LiveRequest:
         tier: TierPolicy,
         decode: Callable[[Sequence[int]], str],
         now_ms: float,
-        adapter: str = "",
     ) -> "LiveRequest":
         """Return a request that just arrived."""
         return cls(
@@ -84,8 +81,7 @@ class LiveRequest:
             life=RequestLife(request_id),
             text=AnswerText(decode, generation.stop, generation.sampling.min_tokens),
             arrival_ms=now_ms,
-            prefix_keys=chunk_keys(generation.prompt_ids, tenant.cache_namespace, adapter),
-            adapter=adapter,
+            prefix_keys=chunk_keys(generation.prompt_ids, tenant.cache_namespace),
         )
 
     def fork(self, choice: int, decode: Callable[[Sequence[int]], str]) -> "LiveRequest":
@@ -100,7 +96,6 @@ class LiveRequest:
             text=AnswerText(decode, self.generation.stop, self.generation.sampling.min_tokens),
             arrival_ms=self.arrival_ms,
             prefix_keys=self.prefix_keys,
-            adapter=self.adapter,
             fork_of=self.request_id,
             changed=self.changed,
         )

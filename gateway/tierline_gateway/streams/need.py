@@ -15,6 +15,6 @@ def need_of(queued: QueuedRequest, live: LiveRequest, siblings: Iterable[LiveReq
         total_tokens=queued.total_tokens,
         expected_tokens=queued.context_tokens + queued.expected_output_tokens,
         tpot_budget_ms=live.tier.tpot_budget_ms,
-        adapter=live.adapter,
+        priority=queued.priority,
         near=frozenset(sibling.worker for sibling in siblings if sibling.worker is not None),
     )

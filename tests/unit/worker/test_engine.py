@@ -207,6 +207,18 @@ def test_no_blocks_is_nacked(harness):
     assert harness.submit("b", prompt=(1,) * 100, max_tokens=2) == [Nack("b", 1, NackReason.NO_BLOCKS)]
 
 
+def test_a_higher_priority_is_taken_although_lower_ones_hold_all_blocks(harness):
+    assert harness.submit("guaranteed", prompt=(1,) * 40, max_tokens=20, preemptible=False) == []
+    assert harness.submit("low", prompt=(1,) * 100, max_tokens=20) == []
+    for _ in range(4):
+        harness.engine.step()
+    assert harness.submit("same", prompt=(1,) * 60, max_tokens=2) == [Nack("same", 1, NackReason.NO_BLOCKS)]
+    rooms = {priority: blocks for priority, _, blocks in harness.engine.snapshot.signals.rooms}
+    assert rooms[0] >= 16
+    assert harness.submit("vip", prompt=(1,) * 60, max_tokens=2, priority=5) == []
+    assert {"low", "guaranteed", "vip"} == {name for _, name in harness.run()}
+
+
 def test_a_newer_epoch_replaces_the_older(harness):
     harness.submit("a", max_tokens=9)
     harness.engine.step()

@@ -82,7 +82,7 @@ class Intake:
         if adapter is None:
             return NackReason.UNKNOWN_ADAPTER
         # Alone on the worker it is started in any case: what is too long even then, the core knows.
-        if self._roster.by_key and core.free_blocks < cost_blocks:
+        if self._roster.by_key and core.room(frame.priority)[1] < cost_blocks:
             return NackReason.NO_BLOCKS
         request = live_request(gateway, frame, now_s, adapter, self._keys)
         asked = engine_request(gateway, frame, now_s, adapter)
