@@ -187,3 +187,10 @@ def test_a_flood_is_ahead_of_others_only_as_far_as_its_share_goes() -> None:
     assert queue.ahead_of(queued("v2", tenant="v")) == 2 + 5
     queue.charge_output("f999", "f", 150, 1)
     assert queue.ahead_of(queued("v2", tenant="v")) == 2 + 2
+
+
+def test_a_tenant_pays_a_prompt_once_however_many_answers_it_wants() -> None:
+    one = queued("one", context_tokens=500, expected_output_tokens=10)
+    fork = queued("fork", context_tokens=500, expected_output_tokens=10, shares_prompt=True)
+    assert fork.prepaid == one.prepaid
+    assert fork.cost < one.cost - 490

@@ -36,6 +36,14 @@ def test_memory_breaks_ties() -> None:
     assert choose_worker([fuller, IDLE], NEED) == IDLE
 
 
+def test_another_answer_to_a_prompt_goes_where_that_is_computed_unless_it_may_not() -> None:
+    near = replace(IDLE, name="near", reported_requests=3)
+    need = replace(NEED, near=frozenset({"near"}))
+    assert choose_worker([near, IDLE], need) == near
+    assert choose_worker([replace(near, credit_requests=0), IDLE], need) == IDLE
+    assert choose_worker([near, IDLE], need, avoid={"near"}) == IDLE
+
+
 def test_who_may_not_take_it() -> None:
     assert not replace(IDLE, accepting=False).can_take(10, 10)
     assert not replace(IDLE, credit_requests=0).can_take(10, 10)
