@@ -16,7 +16,7 @@ from tierline.scheduling.adapters import NONE, AdapterResidency
 from tierline.scheduling.batching import Batch, BatchPlanner, batch_features
 from tierline.scheduling.counters import EngineCounters
 from tierline.scheduling.drafting import Drafting, with_drafts
-from tierline.scheduling.feeding import Feed
+from tierline.scheduling.headroom import Headroom
 from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.offload import OffloadModel
@@ -69,7 +69,6 @@ class SchedulerCore:
         self.adapters = AdapterResidency(limits.max_adapters, self.slots, self.memory, self.counters)
         self.in_flight: deque[InFlight] = deque()
         self.iteration = 0
-        self.draining = False
         self.drafting = Drafting(limits, self.slots, self.memory, latency) if limits.max_draft_tokens else None
         self.reuse = PrefixReuse(limits, self.slots, self.memory, self.counters)
         self._planner = planner(
@@ -83,7 +82,7 @@ class SchedulerCore:
             drafting=self.drafting,
         )
         self._last_iteration_ms = 0.0
-        self._feed = Feed(limits)
+        self.headroom = Headroom(limits, self.slots, self.memory, self.saved, self.adapters, preemptor=self.preemptor)
 
     def submit(self, request: EngineRequest) -> NackReason | None:
         """Take a request, or say why not. Raises `InvalidEngineRequest` when nothing could be computed for it.
@@ -92,7 +91,7 @@ class SchedulerCore:
         too small, is `TooLong`.
         """
         _check(request)
-        if self.draining:
+        if self.headroom.closed:
             return NackReason.DRAINING
         if request.request_id in self.slots.slot_of:
             return NackReason.DUPLICATE
@@ -106,7 +105,7 @@ class SchedulerCore:
         self.adapters.assign(slot, request.adapter)
         if self.drafting is not None:
             self.drafting.start(slot)
-        self._feed.submitted(request.context_tokens - self.reuse.find(slot).tokens)
+        self.headroom.feed.submitted(request.context_tokens - self.reuse.find(slot).tokens)
         return None
 
     def cancel(self, request_id: str) -> bool:
@@ -137,8 +136,8 @@ class SchedulerCore:
         """Return the next iteration's work, or None when nothing can run now.
 
         With no iteration in flight, a request here and no transfer awaited it is never None. A plan may hold transfers
-        and no rows. `now_ms` is the clock of the requests'
-        deadlines. Deadlines order at one moment as slacks do, so today's order does not depend on it.
+        and no rows. `now_ms` is the clock of the requests' deadlines. Deadlines order at one moment as slacks do, so
+        today's order does not depend on it.
         """
         assert len(self.in_flight) < MAX_IN_FLIGHT, "commit the oldest plan first"
         if not self.slots.slot_of:
@@ -149,7 +148,7 @@ class SchedulerCore:
         self.iteration += 1
         plan = self._plan_of(batch)
         features = batch_features(plan)
-        self._feed.planned(int(features.prefill_tokens), self._backlog()[1])
+        self.headroom.feed.planned(int(features.prefill_tokens), self.headroom.backlog_tokens)
         self.in_flight.append(InFlight(plan, features, batch.epoch))
         return plan
 
@@ -189,7 +188,7 @@ class SchedulerCore:
 
     def drain(self) -> None:
         """Refuse new requests from now on; those here run to their end."""
-        self.draining = True
+        self.headroom.close()
 
     @property
     def token_limit(self) -> TokenLimit:
@@ -201,81 +200,22 @@ class SchedulerCore:
         """True when no request is here and no iteration is in flight."""
         return not self.slots.slot_of and not self.in_flight
 
-    @property
-    def free_requests(self) -> int:
-        """How many more requests `submit` would take now."""
-        return 0 if self.draining else self.slots.free
-
-    @property
-    def grantable_requests(self) -> int:
-        """How many more requests gateways may be promised: those that the next iterations start, if slots are free."""
-        waiting, backlog_tokens = self._backlog()
-        return min(self.free_requests, self._feed.room(waiting, backlog_tokens))
-
-    @property
-    def free_blocks(self) -> int:
-        """Blocks that neither belong to a request nor will be needed for the context of one that waits.
-
-        Adapters that no running request uses give theirs back when a request needs them.
-        """
-        slots = self.slots
-        waiting = (slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED)
-        promised = -(-slots.known[waiting] // self.limits.block_tokens) - self.memory.owned[waiting]
-        unused = self.adapters.unused_pages if self.limits.max_adapters else 0
-        return max(self.memory.total - self.memory.used + unused - int(promised.sum()), 0)
-
-    def room(self, priority: int) -> tuple[int, int]:
-        """Return how many requests and blocks one of `priority` finds here: lower ones yield to it and are not waited
-        for."""
-        slots = self.slots
-        before = slots.priority >= priority
-        waiting, backlog_tokens = self._backlog(before)
-        promised = before & ((slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED))
-        owed = -(-slots.known[promised] // self.limits.block_tokens) - self.memory.owned[promised]
-        unused = self.adapters.unused_pages if self.limits.max_adapters else 0
-        there = self.memory.total - self.memory.used + unused + self.preemptor.yields_below(priority)
-        requests = min(self.free_requests, self._feed.room(waiting, backlog_tokens))
-        return requests, max(min(there, self.memory.total) - int(owed.sum()), 0)
-
-    @property
-    def rooms(self) -> tuple[tuple[int, int, int], ...]:
-        """What credits cannot tell when they run short: rows (priority, requests, blocks), the room of a request above
-        that priority, for each priority here."""
-        if self.grantable_requests and self.free_blocks >= self.limits.blocks_per_request:
-            return ()
-        here = self.slots.priority[(self.slots.phase != Phase.FREE) & (self.slots.phase != Phase.ENDED)]
-        return tuple((priority, *self.room(priority + 1)) for priority in np.unique(here).tolist())
-
-    @property
-    def backlog_tokens(self) -> int:
-        """Tokens of prompts that are not computed yet."""
-        return self._backlog()[1]
-
     def signals(self) -> Signals:
         """Return what the worker reports with each iteration."""
         slots = self.slots
         running = int(np.count_nonzero(slots.phase == Phase.RUNNING))
-        _, backlog_tokens = self._backlog()
         return Signals(
             running_requests=running,
             waiting_requests=len(slots.slot_of) - running,
             used_blocks=self.memory.used,
             total_blocks=self.memory.total,
-            backlog_tokens=backlog_tokens,
+            backlog_tokens=self.headroom.backlog_tokens,
             iteration_ms=self._last_iteration_ms,
             latency_coefficients=tuple(self.latency.coefficients),
             latency_residual_p95_ms=self.latency.residual_p95_ms,
             latency_samples=self.latency.samples,
-            rooms=self.rooms,
+            rooms=self.headroom.rooms,
         )
-
-    def _backlog(self, among: NDArray[np.bool_] | None = None) -> tuple[int, int]:
-        """Count the requests, `among` these slots, whose context is not computed yet, and the tokens that it lacks."""
-        slots = self.slots
-        left = slots.known - np.maximum(slots.computed + slots.reusable, self.saved.end)
-        unfinished = (slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED) & (left > 1)
-        counted = unfinished if among is None else unfinished & among
-        return int(np.count_nonzero(counted)), int(left[counted].sum())
 
     def _can_never_fit(self, request: EngineRequest) -> bool:
         needed = blocks_for(request.max_total_tokens - 1, self.limits.block_tokens)

@@ -43,7 +43,7 @@ def take_snapshot(core: SchedulerCore) -> CoreSnapshot:
         core.saved.snapshot(),
         tuple(core.in_flight),
         core.iteration,
-        core.draining,
+        core.headroom.closed,
         (core.token_limit.tokens, core.token_limit.calm_iterations),
         core.drafting.snapshot() if core.drafting is not None else None,
     )
@@ -57,7 +57,7 @@ def rebuild(snapshot: CoreSnapshot, latency: LatencyModel, offload: OffloadModel
     core.adapters.restore(snapshot.adapters)
     core.saved.restore(snapshot.saved)
     core.in_flight = deque(snapshot.in_flight)
-    core.iteration, core.draining = snapshot.iteration, snapshot.draining
+    core.iteration, core.headroom.closed = snapshot.iteration, snapshot.draining
     core.token_limit.tokens, core.token_limit.calm_iterations = snapshot.token_limit
     if core.drafting is not None and snapshot.drafting is not None:
         core.drafting.restore(snapshot.drafting)

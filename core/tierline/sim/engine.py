@@ -55,14 +55,14 @@ class SimulatedEngine:
                 self._core.transferred(result)
             plan = self._core.plan(self._clock.now_ms)
             if plan is None:
-                arrival_ms = coming[0].at_ms if coming and self._core.free_requests else float("inf")
+                arrival_ms = coming[0].at_ms if coming and self._core.headroom.free_requests else float("inf")
                 self._clock.advance_to(min(arrival_ms, self._tiers.next_end_ms))
             else:
                 self._run(plan)
         return self._clock.now_ms
 
     def _take_in(self, coming: deque[Arrival]) -> None:
-        while coming and coming[0].at_ms <= self._clock.now_ms and self._core.free_requests:
+        while coming and coming[0].at_ms <= self._clock.now_ms and self._core.headroom.free_requests:
             request = coming.popleft().request
             refused = self._core.submit(request)
             assert refused is None, f"{request.request_id} can not run here: {refused}"

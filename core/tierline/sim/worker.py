@@ -71,9 +71,9 @@ class SimulatedWorker:
             total_blocks=core.limits.total_blocks,
             outstanding_requests=len(self.outstanding),
             used_blocks=core.memory.used,
-            backlog_tokens=core.backlog_tokens,
+            backlog_tokens=core.headroom.backlog_tokens,
             latency=core.latency.coefficients,
-            rooms=core.rooms,
+            rooms=core.headroom.rooms,
         )
 
     def submit(self, request: EngineRequest, missing_tokens: int) -> NackReason | None:
@@ -82,7 +82,7 @@ class SimulatedWorker:
         self._view = None
         self._account.spend(cost)
         self._issuer.spend(cost)
-        if self.outstanding and self._core.room(request.priority)[1] < cost:
+        if self.outstanding and self._core.headroom.room(request.priority)[1] < cost:
             return NackReason.NO_BLOCKS
         reason = self._core.submit(request)
         if reason is None:
@@ -134,4 +134,6 @@ class SimulatedWorker:
 
     def _grant(self) -> None:
         self._view = None
-        self._account.update(self._issuer.grant(self._core.grantable_requests, self._core.free_blocks, gateways=1))
+        self._account.update(
+            self._issuer.grant(self._core.headroom.grantable_requests, self._core.headroom.free_blocks, gateways=1)
+        )

@@ -184,7 +184,7 @@ class CoreMachine(RuleBasedStateMachine):
         unknown = bool(request.adapter) and request.adapter not in self.served
         blocks += self.served.get(request.adapter, 0)
         too_long = total > self.limits.max_model_tokens or blocks > self.limits.total_blocks
-        free = self.core.free_requests
+        free = self.core.headroom.free_requests
         refused = self.core.submit(request)
         if unknown:
             assert refused is NackReason.UNKNOWN_ADAPTER
@@ -322,7 +322,7 @@ class CoreMachine(RuleBasedStateMachine):
         for key in self.served:
             self.core.adapters.retire(key)
         assert self.core.memory.free == self.limits.total_blocks
-        assert self.core.free_requests == self.limits.max_running_requests
+        assert self.core.headroom.free_requests == self.limits.max_running_requests
         for name, request in self.requests.items():
             tokens, reason = alone(self.ids[name], request)
             if self.ended[name] == "cancelled":

@@ -148,7 +148,7 @@ class PreemptionMachine(RuleBasedStateMachine):
                 self.core.transferred(self.device.tiers.end(self.device.tiers.begun[0]))
         assert self.core.empty
         assert self.core.memory.free == self.limits.total_blocks
-        assert self.core.free_requests == self.limits.max_running_requests
+        assert self.core.headroom.free_requests == self.limits.max_running_requests
         assert not self.core.awaiting_transfers
         assert [pool.free for pool in self.core.saved.pools.values()] == [
             self.limits.host_blocks,

@@ -162,7 +162,7 @@ class TestUrgency:
         step(core)
         core.submit(request("patient", 4, 3, adapter="green"))
         for number in range(1, 400):
-            if core.free_requests:
+            if core.headroom.free_requests:
                 core.submit(request(f"r{number}", 4, 3, adapter="red"))
             if "green" in loaded(core):
                 return
@@ -236,7 +236,7 @@ def test_unused_adapters_do_not_lessen_what_gateways_may_send() -> None:
     core = core_with({"red": 10}, total_blocks=12)
     core.submit(request("a", 4, 2, adapter="red"))
     step(core)
-    assert core.free_blocks < 2
+    assert core.headroom.free_blocks < 2
     while not core.empty:
         step(core)
-    assert core.free_blocks == 12
+    assert core.headroom.free_blocks == 12

@@ -39,15 +39,15 @@ def test_slow_iterations_ask_for_less_and_recover() -> None:
 
 def test_no_more_is_promised_than_slots_are_free() -> None:
     core = SchedulerCore(EngineLimits(1, 256, 512, 4, 1000), LatencyModel(Coefficients(1, 0.01, 0, 0.01, 0)))
-    assert core.grantable_requests == 1
+    assert core.headroom.grantable_requests == 1
     core.submit(EngineRequest("a", 10, 5))
-    assert core.grantable_requests == 0
+    assert core.headroom.grantable_requests == 0
 
 
 def test_running_requests_do_not_count_as_waiting() -> None:
     core = SchedulerCore(LIMITS, LatencyModel(Coefficients(1, 0.01, 0, 0.01, 0)))
     core.submit(EngineRequest("a", 250, 5))
     core.submit(EngineRequest("b", 250, 5))
-    assert core.grantable_requests == 0
+    assert core.headroom.grantable_requests == 0
     core.plan(0.0)
-    assert core.grantable_requests > 0
+    assert core.headroom.grantable_requests > 0

@@ -20,7 +20,7 @@ class TestMemoryPressure:
         core.submit(request("big", 28, 4))
         passed = 0
         while phase(core, "big") is Phase.WAITING:
-            if core.free_requests and passed <= 3 * BYPASS_LIMIT:
+            if core.headroom.free_requests and passed <= 3 * BYPASS_LIMIT:
                 core.submit(request(f"s{passed}", 2, 1))
                 passed += 1
             step(core)

@@ -18,7 +18,7 @@ class TestSubmit:
         assert core.submit(request("b", 3, 3)) is NackReason.NO_SLOT
         core.drain()
         assert core.submit(request("b", 3, 3)) is NackReason.DRAINING
-        assert core.free_requests == 0
+        assert core.headroom.free_requests == 0
 
     @pytest.mark.parametrize(
         ("prompt", "output", "emitted", "field"),
@@ -92,9 +92,9 @@ class TestLife:
         core.submit(request("a", 6, 9))
         first, second = planned(core), planned(core)
         assert commit(core, first, stopped_rows=(0,)).finished
-        assert core.free_requests == 3
+        assert core.headroom.free_requests == 3
         assert commit(core, second) == Committed()
-        assert core.free_requests == 4
+        assert core.headroom.free_requests == 4
 
 
 class TestCancel:
@@ -111,14 +111,14 @@ class TestCancel:
         step(core)
         core.cancel("a")
         assert core.memory.free == 64
-        assert core.free_requests == 4
+        assert core.headroom.free_requests == 4
 
     def test_blocks_in_flight_are_reusable_only_after_it(self) -> None:
         core = core_of(total_blocks=4)
         core.submit(request("a", 12, 4))
         flying = planned(core)
         core.cancel("a")
-        assert (core.memory.free, core.memory.cooling, core.free_blocks) == (1, 3, 4)
+        assert (core.memory.free, core.memory.cooling, core.headroom.free_blocks) == (1, 3, 4)
         core.submit(request("a", 12, 4))
         assert core.plan(0.0) is None
         assert commit(core, flying) == Committed()
@@ -197,8 +197,8 @@ class TestSignals:
         assert signals.iteration_ms == 6.0
         assert signals.latency_samples == 1
         assert len(signals.latency_coefficients) == len(Coefficients._fields)
-        assert core.free_blocks == 40 - 9 - 8
-        assert core.free_requests == 1
+        assert core.headroom.free_blocks == 40 - 9 - 8
+        assert core.headroom.free_requests == 1
 
 
 def test_a_broken_core_is_noticed() -> None:

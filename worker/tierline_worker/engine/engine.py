@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tierline.scheduling.batching import batch_features
 from tierline.scheduling.core import SchedulerCore
-from tierline.scheduling.plans import BatchPlan, Committed, IterationResult
+from tierline.scheduling.plans import BatchPlan, Committed
 from tierline.scheduling.prefix_keys import KeySpace
 from tierline.wire.frames import PROTOCOL_VERSION, Draining, Iteration, Refusal, TokenBatch, Welcome
 from tierline.wire.states import FinishReason
@@ -150,7 +150,7 @@ class Engine:
         frames = []
         adapters = self._adapters.news(core)
         for gateway in self._ledger:
-            granted, changed = self._ledger.grant(gateway, core.grantable_requests, core.free_blocks)
+            granted, changed = self._ledger.grant(gateway, core.headroom.grantable_requests, core.headroom.free_blocks)
             tokens = tuple(batches.get(gateway, ()))
             if changed or tokens or adapters is not None:
                 frame = Iteration(core.iteration, self.snapshot.signals, granted, tokens, adapters)
@@ -168,7 +168,7 @@ class Engine:
         plan, now_s = landed.plan, self._clock()
         delivery = Delivery(self._roster, self._metrics, now_s)
         self._fail_rows(landed, delivery)
-        committed = self._core.commit(_result(landed))
+        committed = self._core.commit(landed.result)
         self._tell_shortage(landed)
         self._deliver(landed, committed, delivery)
         if len(plan.slots):
@@ -262,7 +262,9 @@ class Engine:
         if self._draining is not None:
             return [Outgoing(gateway, Refusal("the worker drains, use another one"))]
         self._ledger.open(gateway)
-        granted, _ = self._ledger.grant(gateway, self._core.grantable_requests, self._core.free_blocks)
+        granted, _ = self._ledger.grant(
+            gateway, self._core.headroom.grantable_requests, self._core.headroom.free_blocks
+        )
         limits = self._core.limits
         welcome = Welcome(
             version=PROTOCOL_VERSION,
@@ -290,18 +292,3 @@ class Engine:
         self._roster.remove(requests)
         if not self.busy:
             self._progress.idle()
-
-
-def _result(landed: Landed) -> IterationResult:
-    # Without a duration the latency model learns nothing from a broken iteration.
-    broken = landed.errors or landed.out_of_memory
-    elapsed_ms = 0.0 if broken else landed.elapsed_s * 1e3
-    sampled = landed.sampled
-    return IterationResult(
-        landed.plan.iteration,
-        sampled.stopped,
-        elapsed_ms,
-        sampled.counts,
-        sampled.drafted,
-        out_of_memory=landed.out_of_memory,
-    )

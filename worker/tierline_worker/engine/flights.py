@@ -15,7 +15,7 @@ from typing import NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tierline.scheduling.plans import BatchPlan
+from tierline.scheduling.plans import BatchPlan, IterationResult
 from tierline_worker.engine.isolation import Computes, compute_in_parts, is_out_of_memory
 from tierline_worker.executor import Pending, Sampled, nothing_sampled
 from tierline_worker.slots import SlotLoad
@@ -55,6 +55,19 @@ class Landed:
     errors: dict[int, Exception]
     elapsed_s: float
     out_of_memory: bool = False
+
+    @property
+    def result(self) -> IterationResult:
+        """What the scheduling core hears of it; of a broken iteration no duration, so that it learns none."""
+        broken = self.errors or self.out_of_memory
+        return IterationResult(
+            self.plan.iteration,
+            self.sampled.stopped,
+            0.0 if broken else self.elapsed_s * 1e3,
+            self.sampled.counts,
+            self.sampled.drafted,
+            out_of_memory=self.out_of_memory,
+        )
 
 
 @dataclass(slots=True)

@@ -82,7 +82,7 @@ class Intake:
         if adapter is None:
             return NackReason.UNKNOWN_ADAPTER
         # Alone on the worker it is started in any case: what is too long even then, the core knows.
-        if self._roster.by_key and core.room(frame.priority)[1] < cost_blocks:
+        if self._roster.by_key and core.headroom.room(frame.priority)[1] < cost_blocks:
             return NackReason.NO_BLOCKS
         request = live_request(gateway, frame, now_s, adapter, self._keys)
         asked = engine_request(gateway, frame, now_s, adapter)
@@ -93,5 +93,5 @@ class Intake:
         return reason
 
     def _end(self, core: SchedulerCore, gateway: int, ended: TokenBatch) -> Outgoing:
-        granted, _ = self._ledger.grant(gateway, core.grantable_requests, core.free_blocks)
+        granted, _ = self._ledger.grant(gateway, core.headroom.grantable_requests, core.headroom.free_blocks)
         return Outgoing(gateway, Iteration(core.iteration, core.signals(), granted, (ended,)))
