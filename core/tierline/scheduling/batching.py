@@ -241,6 +241,8 @@ class BatchPlanner:
         updates, copies = self._reuse.take(slot, found)
         batch.updates += updates
         batch.copies += copies
+        for source, _ in copies:
+            self._memory.read_by(source, batch.iteration)
         self._slots.bypassed[slot] = 0
         if loads:
             self._parking.load(slot)

@@ -148,6 +148,10 @@ class MemoryManager:
         self.owned[slot] = kept
         self._let_go(blocks, barrier)
 
+    def read_by(self, block: int, iteration: int) -> None:
+        """Note that `iteration` copies `block`: let go meanwhile, it is given away only once that is committed."""
+        self._touched[block] = max(int(self._touched[block]), iteration)
+
     def take_pages(self, count: int) -> Blocks | None:
         """Take `count` blocks for an adapter's weights, None when so many are not free. What requests are guaranteed is
         the caller's to keep (`Preemptor.lacking`)."""

@@ -3,6 +3,7 @@
 from core_steps import commit, core_of, phase, planned, request, rows, step
 
 from tierline.scheduling.invariants import CheckedSchedulerCore
+from tierline.scheduling.memory import BlockState
 from tierline.scheduling.slots import Phase
 
 KEYS = tuple(b"k%d" % index for index in range(8))
@@ -183,6 +184,20 @@ class TestForks:
         step(core)
         core.submit(request("b", 10, 9, emitted_tokens=3, fork_of="a"))
         assert rows(core, planned(core))["b"] == (10, 3, True)
+
+    def test_the_source_of_a_copy_that_is_in_flight_is_given_to_nobody(self) -> None:
+        core = caching()
+        core.submit(request("a", 10, 2))
+        step(core)
+        last = planned(core)
+        core.submit(request("b", 10, 9, fork_of="a"))
+        copying = planned(core)
+        [[source, _]] = copying.copies.tolist()
+        [finished] = commit(core, last).finished
+        assert finished.request_id == "a"
+        assert core.memory.state[source] == BlockState.COOLING
+        commit(core, copying)
+        assert core.memory.state[source] == BlockState.FREE
 
     def test_a_fork_of_a_fork_does_not_read_a_copy_before_it_is_made(self) -> None:
         core = core_of()

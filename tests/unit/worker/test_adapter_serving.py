@@ -141,7 +141,7 @@ def test_more_adapters_than_places(tiny_path, paths, expected):
 
 
 def test_preempted_for_blocks_and_adapters_evicted_under_pressure(tiny_path, paths, expected):
-    rig = Rig(tiny_path, paths, TIERLINE_KV_CACHE_BLOCKS="90")
+    rig = Rig(tiny_path, paths, TIERLINE_KV_CACHE_BLOCKS="72")
     waiting = [(turn, at, name) for turn in range(3) for at, name in enumerate((*NAMES, ""))]
     while waiting:
         turn, at, name = waiting[0]
