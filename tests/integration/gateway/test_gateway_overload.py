@@ -18,7 +18,8 @@ async def ask(rig, name: str):
 async def overloaded(rig, make_worker, **changes):
     """One request waits already, and the queue is known to be served slowly."""
     worker = await make_worker("w0", requests=0)
-    tiers = [tier("interactive", 100, max_queue_ms=5000, **changes), tier("batch", 10, max_queue_ms=60_000)]
+    interactive = {"max_queue_ms": 5000, "ttft_deadline_ms": 30_000, **changes}
+    tiers = [tier("interactive", 100, **interactive), tier("batch", 10, max_queue_ms=60_000, ttft_deadline_ms=60_000)]
     rig.source.current = policy(tiers, [tenant("acme")])
     rig.service.dispatcher.desk.rate.interval_ms = SLOW_SERVICE_MS
     first = asyncio.create_task(ask(rig, "interactive"))
@@ -32,6 +33,14 @@ async def test_reject_says_when_to_come_back(rig, make_worker) -> None:
         await ask(rig, "interactive")
     assert caught.value.response.headers["Retry-After"] == "5"
     assert caught.value.response.headers["x-tierline-reason"] == "Saturated"
+    worker.requests = 4
+    await first
+
+
+async def test_the_target_of_the_first_token_bounds_the_wait(rig, make_worker) -> None:
+    worker, first = await overloaded(rig, make_worker, overload="Reject", ttft_deadline_ms=2000)
+    with pytest.raises(openai.RateLimitError, match=r"queue would take 10\.0 s, the tier's targets leave 2\.0 s"):
+        await ask(rig, "interactive")
     worker.requests = 4
     await first
 
