@@ -216,6 +216,8 @@ class AdapterResidency:
 
     def _unused(self, kept: int) -> list[tuple[int, Adapter]]:
         """Return residents that may go, the first to go first; the one at place `kept` stays."""
+        if not self._places:
+            return []
         used = {*self._places_in(self._slots.active), kept}
         waiting = (self._slots.phase == Phase.WAITING) | (self._slots.phase == Phase.PARKED)
         needed = set(self.of_slot[waiting].tolist())

@@ -49,10 +49,12 @@ class Preemptor:
         """
         slots = self._slots
         there = self._memory.total - self._memory.pages - pages
+        own = int(slots.full_blocks[slot])
+        if slots.preemptible[slot] and not pages:
+            return own - there
         guaranteed = int(slots.full_blocks[self.guaranteed()].sum())
         alone = int(slots.full_blocks[slots.active].max(initial=0)) if pages else 0
-        own = int(slots.full_blocks[slot])
-        reserved = max(own, guaranteed if pages else 0) if slots.preemptible[slot] else guaranteed + own
+        reserved = max(own, guaranteed) if slots.preemptible[slot] else guaranteed + own
         return max(reserved, alone) - there
 
     def relieve(self) -> None:
@@ -111,9 +113,11 @@ class Preemptor:
     def claim(self, slot: int, missing: int) -> None:
         """Park requests that yield to waiting `slot`, if that gives `missing` blocks in the end."""
         missing -= self._memory.cooling
+        if missing <= 0:
+            return
         victims = self.yielding_to(slot)
         yields = self._yields(victims)
-        if missing <= 0 or not len(yields) or yields[-1] < missing:
+        if not len(yields) or yields[-1] < missing:
             return
         target = self._memory.free + self._memory.cooling + missing
         turn_over = slices.used_up(self._slots, slot)
@@ -146,6 +150,8 @@ class Preemptor:
     def _yields(self, victims: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return how many blocks come free when the first one, two, three of `victims` give up all of theirs."""
         memory = self._memory
+        if memory.references.max() <= 1:
+            return np.cumsum(memory.owned[victims])
         referred = np.zeros(memory.total, np.int32)
         freed, total = [], 0
         for victim in victims.tolist():
