@@ -44,7 +44,7 @@ test-unit: setup ## Unit and property tests
 
 .PHONY: effects
 effects: setup ## Each policy's measured effect against its threshold: out/effects.json
-	$(PYTEST) tests/effects -q
+	$(PYTEST) tests/effects -n 2 -q
 
 .PHONY: test-integration
 test-integration: setup ## Each part against the real API server

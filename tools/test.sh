@@ -21,7 +21,7 @@ pytest=("$bin/python" -m pytest -q "${exhaustive[@]}")
 suite check make --no-print-directory check
 suite control-plane "$bin/tierline-devcluster" build
 suite unit "${pytest[@]}" tests/unit tests/property -n 2
-suite effects "${pytest[@]}" tests/effects
+suite effects "${pytest[@]}" tests/effects -n 2
 suite integration "${pytest[@]}" tests/integration
 suite e2e "${pytest[@]}" e2e
 
