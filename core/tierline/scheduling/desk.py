@@ -76,7 +76,7 @@ class RequestDesk:
 
     def ended(self, request_id: str, tenant: str, tier: str, output_tokens: int, complete: bool) -> None:
         """Settle a request that is over; a `complete` answer, stopped by itself or its limit, teaches its length."""
-        self.queue.settle(request_id, tenant)
+        self.queue.settle(request_id)
         self._dispatched_ms.pop(request_id, None)
         if complete:
             self.lengths.learn(tenant, tier, output_tokens)

@@ -2,11 +2,8 @@
 
 Order: streams that lost their worker, since their clients are in the middle of an answer; then tier priority; in it
 tenants whose service counter is at most the lowest counter plus their allowed difference; then the least slack to the
-first token's deadline. Counters follow the Virtual Token Counter (Sheng et al., "Fairness in Serving Large Language
-Models", OSDI 2024): a tenant that becomes active is lifted to the lowest active counter, so idling earns no credit.
-Unlike VTC the choice among tenants within the bound is by deadline, which widens VTC's bound by the allowed difference.
-An answer is charged when it starts, by its expected length, and corrected while it grows and when it ends (the paper's
-VTC with predictions): a tenant whose answers have only begun does not look as if it had been given nothing.
+first token's deadline. Counters are those of the Virtual Token Counter (`service_counters`). Unlike VTC the choice
+among tenants within the bound is by deadline, which widens VTC's bound by the allowed difference.
 
 Binding is late: a request stays here until `fits` says that some worker can take it now. One that does not fit lets
 others pass until its deadline; from then on it holds the line, so it cannot starve. A stream that lost its worker holds
@@ -17,6 +14,8 @@ whatever waits above them.
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+from tierline.scheduling.service_counters import ServiceCounters
 
 PROMPT_WEIGHT = 1.0
 OUTPUT_WEIGHT = 2.0
@@ -92,17 +91,17 @@ class _Line:
 
 
 class QueueManager:
-    """Holds waiting requests and says which one goes next; pure state, no clock of its own."""
+    """Holds waiting requests and says which one goes next; pure state, no clock of its own.
+
+    `counters` is public for whoever shares them with other gateways or keeps them over a restart.
+    """
 
     def __init__(self, guard_every: int = GUARD_EVERY) -> None:
+        self.counters = ServiceCounters()
         self._guard_every = guard_every
         self._bands: dict[int, dict[str, _Line]] = {}
         self._resumed: list[QueuedRequest] = []
         self._by_id: dict[str, QueuedRequest] = {}
-        self._waiting_of: dict[str, int] = {}
-        self._counters: dict[str, float] = {}
-        self._prepaid: dict[str, float] = {}
-        self._last_left = ""
         self._since_guard = 0
 
     def __len__(self) -> int:
@@ -117,15 +116,13 @@ class QueueManager:
 
     def counter(self, tenant: str) -> float:
         """Return the tenant's service so far in weighted tokens; only differences mean anything."""
-        return self._counters.get(tenant, 0.0)
+        return self.counters.of(tenant)
 
     def push(self, request: QueuedRequest) -> None:
         """Take a new request, or one that comes back (nacked or moved); it finds its place by its own fields."""
         assert request.request_id not in self._by_id, f"{request.request_id} waits already"
-        if not self._waiting_of.get(request.tenant):
-            self._lift(request.tenant)
+        self.counters.arrived(request.tenant, request.priority)
         self._by_id[request.request_id] = request
-        self._waiting_of[request.tenant] = self._waiting_of.get(request.tenant, 0) + 1
         if request.resumed:
             insort(self._resumed, request, key=lambda queued: (-queued.priority, queued.order))
             return
@@ -146,28 +143,21 @@ class QueueManager:
         if not request.resumed:
             below_the_top = request.priority < max(self._bands)
             self._since_guard = 0 if below_the_top else self._since_guard + 1
-            self._charge(request.tenant, request.cost)
-            self._prepaid[request.request_id] = request.prepaid
+            self.counters.prepay(request.request_id, request.tenant, request.cost, request.prepaid)
         self.remove(request.request_id)
 
     def refund(self, request: QueuedRequest) -> None:
         """Undo the charge of `take`, for a request that its worker did not start."""
         if not request.resumed:
-            self._charge(request.tenant, -request.cost)
-            self._prepaid.pop(request.request_id, None)
+            self.counters.refund(request.request_id)
 
     def charge_output(self, request_id: str, tenant: str, tokens: int, weight: int) -> None:
         """Charge generated tokens as they come, as far as they were not paid for in advance."""
-        due = OUTPUT_WEIGHT * tokens / weight
-        prepaid = self._prepaid.get(request_id, 0.0)
-        if prepaid:
-            self._prepaid[request_id] = max(prepaid - due, 0.0)
-        if due > prepaid:
-            self._charge(tenant, due - prepaid)
+        self.counters.charge_output(request_id, tenant, OUTPUT_WEIGHT * tokens / weight)
 
-    def settle(self, request_id: str, tenant: str) -> None:
+    def settle(self, request_id: str) -> None:
         """Give back what was paid in advance for tokens that a request which ended did not generate."""
-        self._charge(tenant, -self._prepaid.pop(request_id, 0.0))
+        self.counters.settle(request_id)
 
     def expired(self, now_ms: float) -> tuple[QueuedRequest, ...]:
         """Requests whose waiting is over; the caller removes and refuses them."""
@@ -183,7 +173,7 @@ class QueueManager:
         above = sum(len(line.requests) for line in self._lines_above(request.priority))
         band = self._bands.get(request.priority, {})
         own = band[request.tenant].before(request.order) if request.tenant in band else []
-        level = self._level(request.tenant) + sum(other.cost for other in own)
+        level = self.counters.level(request.tenant) + sum(other.cost for other in own)
         others = (self._until(tenant, line, level) for tenant, line in band.items() if tenant != request.tenant)
         return len(self._resumed) + above + len(own) + sum(others)
 
@@ -202,7 +192,7 @@ class QueueManager:
         for priority in sorted(self._bands, reverse=True):
             if self._resumed and priority <= self._resumed[0].priority:
                 return None
-            for request in self._in_order(self._bands[priority]):
+            for request in self._in_order(priority):
                 if fits(request):
                     return request
                 if request.deadline_ms <= now_ms:
@@ -217,8 +207,9 @@ class QueueManager:
         late = [request for request in self._by_id.values() if request.priority < top and request.deadline_ms <= now_ms]
         return sorted(late, key=lambda request: request.deadline_ms)[:1]
 
-    def _in_order(self, band: dict[str, _Line]) -> Iterator[QueuedRequest]:
-        lowest = min(self.counter(tenant) for tenant in band)
+    def _in_order(self, priority: int) -> Iterator[QueuedRequest]:
+        band = self._bands[priority]
+        lowest = self.counters.lowest(band, priority)
         heads = [line.requests[0] for line in band.values()]
         for head in sorted(heads, key=lambda head: self._rank(head, lowest)):
             yield from band[head.tenant].requests[:LOOKAHEAD]
@@ -229,29 +220,12 @@ class QueueManager:
         # Tenants over their bound are still served when nobody else can use the capacity.
         return (over, counter if over else head.deadline_ms, head.arrival_ms, head.request_id)
 
-    def _lift(self, tenant: str) -> None:
-        self._counters[tenant] = self._level(tenant)
-
-    def _level(self, tenant: str) -> float:
-        """Return the counter that `tenant` waits with: its own, lifted when nothing of it waited yet."""
-        if self._waiting_of.get(tenant):
-            return self.counter(tenant)
-        active = [self.counter(other) for other, count in self._waiting_of.items() if count]
-        floor = min(active) if active else self.counter(self._last_left)
-        return max(self.counter(tenant), floor)
-
-    def _charge(self, tenant: str, tokens: float) -> None:
-        self._counters[tenant] = self.counter(tenant) + tokens
-
     def _unlink(self, request: QueuedRequest) -> None:
         if request.resumed:
             self._resumed.remove(request)
         else:
             self._leave_band(request)
-        self._waiting_of[request.tenant] -= 1
-        if not self._waiting_of[request.tenant]:
-            del self._waiting_of[request.tenant]
-            self._last_left = request.tenant
+        self.counters.left(request.tenant, request.priority)
 
     def _leave_band(self, request: QueuedRequest) -> None:
         band = self._bands[request.priority]

@@ -53,7 +53,7 @@ def _serve(queue: QueueManager, request_id: str, served: Served, weight: int) ->
             resumed = _queued(request_id, served, weight, resumed=True)
             queue.push(resumed)
             queue.take(resumed)
-    queue.settle(request_id, "a")
+    queue.settle(request_id)
 
 
 def _queued(request_id: str, served: Served, weight: int, *, resumed: bool) -> QueuedRequest:

@@ -107,9 +107,9 @@ def test_an_answer_is_charged_in_advance_and_settled_by_what_it_became() -> None
     queue.charge_output("short", "a", 30, 1)
     queue.charge_output("long", "b", 30, 1)
     assert queue.counter("a") == queue.counter("b") == 200
-    queue.settle("short", "a")
+    queue.settle("short")
     queue.charge_output("long", "b", 40, 1)
-    queue.settle("long", "b")
+    queue.settle("long")
     assert queue.counter("a") == 100 + 2 * 30
     assert queue.counter("b") == 100 + 2 * 70
 
@@ -120,7 +120,7 @@ def test_a_refused_start_gives_the_advance_back() -> None:
     assert request is not None
     queue.take(request)
     queue.refund(request)
-    queue.settle("a", "a")
+    queue.settle("a")
     assert queue.counter("a") == 0
 
 
