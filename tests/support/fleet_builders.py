@@ -87,7 +87,7 @@ def worker(**asked: Any) -> WantedWorker:
         "cpu": None,
         "memory": None,
         "gpus": 0,
-        "accelerator": None,
+        "accelerators": (),
         "capacity": Capacity.ANY,
         "zone_spread": ZoneSpread.PREFERRED,
         "drain_seconds": 30,

@@ -38,6 +38,7 @@ MODEL = {
 PLACEMENT = {
     "spot": {"policy": "PreferSpot", "extraReplicas": 1, "onDemandFloor": 1, "zoneSpread": "Preferred"},
     "consolidation": "WhenIdle",
+    "acceleratorChoice": "Cost",
 }
 PERCENTILES = {"p50": 100, "p95": 200, "p99": 300}
 
@@ -102,6 +103,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
                     "role": "Unified",
                     "replicas": {"min": 2, "max": 4},
                     "accelerator": "cpu",
+                    "alternativeAccelerators": ["h100"],
                     "engine": ENGINE,
                     "resources": RESOURCES,
                 },
@@ -110,7 +112,13 @@ SAMPLES: dict[str, dict[str, Any]] = {
             ],
             "disaggregation": {"mode": "Auto", "minPromptTokens": 1024, "minQueuedRequests": 4},
             "placement": PLACEMENT,
-            "scaling": {"mode": "Tierline"},
+            "scaling": {
+                "mode": "Tierline",
+                "targetUtilizationPercent": 70,
+                "stabilizationSeconds": 300,
+                "scaleToZeroIdleSeconds": 600,
+                "forecast": "Trend",
+            },
             "rollout": {"canaryPercent": 10},
             "drainSeconds": 20,
             "gateway": {"replicas": 1},
@@ -121,6 +129,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "readyReplicas": 2,
             "pools": [{"name": "main", "replicas": 2, "readyReplicas": 2}],
             "gateway": {"readyReplicas": 1},
+            "centsPerHour": 120,
         },
     },
     "WorkerPool": {
@@ -132,6 +141,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "replicas": 2,
             "role": "Unified",
             "accelerator": "cpu",
+            "alternativeAccelerators": ["h100"],
             "engine": ENGINE,
             "resources": RESOURCES,
             "model": MODEL,

@@ -86,6 +86,15 @@ CASES: dict[str, tuple[list[Patch], list[Patch]]] = {
         [{"policy": "OnDemandOnly", "extraReplicas": 0}, {"policy": "OnDemandOnly", "extraReplicas": None}],
         [{"policy": "OnDemandOnly"}],
     ),
+    "alternativeAccelerators needs accelerator: name the preferred kind there, and others here.": (
+        [
+            {"accelerator": "a", "alternativeAccelerators": ["b"]},
+            {"accelerator": "a", "alternativeAccelerators": None},
+            {"accelerator": None, "alternativeAccelerators": []},
+            {"accelerator": None, "alternativeAccelerators": None},
+        ],
+        [{"accelerator": None, "alternativeAccelerators": ["b"]}],
+    ),
     "min must not be greater than max.": ([{"min": 4}], [{"min": 5}]),
     "pools must hold both a Prefill and a Decode pool or neither: one cannot serve without the other.": (
         [{"pools": [PREFILL, DECODE]}, {"pools": [ROLE_LESS]}, {"pools": [PREFILL, DECODE, UNIFIED]}],

@@ -10,8 +10,10 @@ from tierline.api.crd_shape import AGE, READY, REASON, Column, Shape
 from tierline.api.fields import Counter, Identifier, ListOf, ObjectName, Percent, ShortName
 from tierline.api.meta import ReplicaCount, Resource, Status
 from tierline.api.serving import (
+    ALTERNATIVES_TO_ONE,
     DEFAULT_DRAIN_SECONDS,
     ROLE_STAYS,
+    Accelerators,
     DrainSeconds,
     Engine,
     ExpectedWorkload,
@@ -24,6 +26,7 @@ from tierline.api.serving import (
 
 DisaggregationMode = Literal["Auto", "Always", "Never"]
 ScalingMode = Literal["Tierline", "External"]
+Forecast = Literal["Trend", "Never"]
 
 FLEET_NAME_LIMIT = 40
 """So that `<fleet>-<pool>` and `<fleet>-gateway` are legal names of pods and Services (63 characters)."""
@@ -45,6 +48,11 @@ class Pool(Block):
     engine: Engine = Field(default_factory=Engine, description="engine holds the sizes of a worker's engine.")
     resources: Resources = Field(default_factory=Resources, description="resources are what one worker asks for.")
 
+    alternative_accelerators: Accelerators = Field(
+        default=(), description="alternativeAccelerators are other node labels that will do, in order of preference."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (ALTERNATIVES_TO_ONE,)
     transitions: ClassVar[tuple[Transition, ...]] = (ROLE_STAYS,)
 
 
@@ -61,10 +69,25 @@ class Disaggregation(Block):
 
 
 class Scaling(Block):
-    """Who decides the number of replicas."""
+    """Who decides the number of replicas, and how eagerly."""
 
     mode: ScalingMode = Field(
         default="Tierline", description="mode says who writes replicas: Tierline, or an external autoscaler."
+    )
+    target_utilization_percent: Annotated[int, Field(ge=10, le=95)] = Field(
+        default=70,
+        description="targetUtilizationPercent is the load of a replica that scaling aims at, in percent.",
+    )
+    stabilization_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
+        default=300,
+        description="stabilizationSeconds is how long fewer replicas must have sufficed before one goes, in seconds.",
+    )
+    scale_to_zero_idle_seconds: Annotated[int, Field(ge=10, le=86_400)] = Field(
+        default=600,
+        description="scaleToZeroIdleSeconds is the idle time after which pools with min 0 have none, in seconds.",
+    )
+    forecast: Forecast = Field(
+        default="Trend", description="forecast says whether a rising load is met before it is there."
     )
 
 
@@ -151,6 +174,9 @@ class LLMFleetStatus(Status):
         default=(), description="pools sum up each pool."
     )
     gateway: ReplicaCount | None = Field(default=None, description="gateway sums up the front door.")
+    cents_per_hour: Counter = Field(
+        default=0, description="centsPerHour is what the fleet's workers cost by the price table, in cents per hour."
+    )
 
 
 class LLMFleet(Resource):
@@ -166,6 +192,7 @@ class LLMFleet(Resource):
             Column("Desired", ".status.replicas", "integer"),
             Column("Serving", ".status.readyReplicas", "integer"),
             Column("Gateways", ".status.gateway.readyReplicas", "integer", priority=1),
+            Column("Cents-Per-Hour", ".status.centsPerHour", "integer", priority=1),
             Column("Tiers", ".spec.tierRefs", priority=1),
             READY,
             REASON,

@@ -4,14 +4,16 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from tierline.api.block import Block, Transition
+from tierline.api.block import Block, Rule, Transition
 from tierline.api.crd_shape import AGE, READY, REASON, Column, Scale, Shape
 from tierline.api.fields import Counter, Identifier
 from tierline.api.fleet import FleetName
 from tierline.api.meta import ReplicaCount, Resource, Status
 from tierline.api.serving import (
+    ALTERNATIVES_TO_ONE,
     DEFAULT_DRAIN_SECONDS,
     ROLE_STAYS,
+    Accelerators,
     DrainSeconds,
     Engine,
     Model,
@@ -41,7 +43,11 @@ class WorkerPoolSpec(Block):
         default=DEFAULT_DRAIN_SECONDS, description="drainSeconds is the time to hand streams over, in seconds."
     )
     placement: Placement = Field(default_factory=Placement, description="placement is where workers may run.")
+    alternative_accelerators: Accelerators = Field(
+        default=(), description="alternativeAccelerators are other node labels that will do, in order of preference."
+    )
 
+    rules: ClassVar[tuple[Rule, ...]] = (ALTERNATIVES_TO_ONE,)
     transitions: ClassVar[tuple[Transition, ...]] = (
         Transition(
             field="fleetRef",

@@ -5,12 +5,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from tierline.api.block import Block, Rule, Transition
-from tierline.api.fields import Counter, Positive, Quantity
+from tierline.api.fields import Counter, Identifier, ListOf, Positive, Quantity
 
 Role = Literal["Unified", "Prefill", "Decode"]
 Dtype = Literal["Float32", "BFloat16", "Float16"]
 SpotPolicy = Literal["OnDemandOnly", "PreferSpot", "SpotOnly"]
 ZoneSpread = Literal["Required", "Preferred", "Ignored"]
+AcceleratorChoice = Literal["Cost", "Order"]
 
 DEFAULT_KV_CACHE_BLOCKS = 1024
 DEFAULT_BLOCK_TOKENS = 16
@@ -21,6 +22,7 @@ DEFAULT_DRAIN_SECONDS = 30
 
 ModelSource = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(pypi://|hf://|file:///|/).+$")]
 DrainSeconds = Annotated[int, Field(ge=0, le=3600)]
+Accelerators = Annotated[tuple[Identifier, ...], Field(max_length=8), ListOf()]
 
 
 def or_default(field: str, default: int | str) -> str:
@@ -39,6 +41,14 @@ ROLE_STAYS = Transition(
     message="cannot be changed: add a pool with the other role instead.",
     cel=f"{or_default('role', 'Unified')} == {former_or_default('role', 'Unified')}",
     holds=lambda new, old: new.role == old.role,
+)
+
+
+ALTERNATIVES_TO_ONE = Rule(
+    field="alternativeAccelerators",
+    message="needs accelerator: name the preferred kind there, and others here.",
+    cel="has(self.accelerator) || !has(self.alternativeAccelerators) || size(self.alternativeAccelerators) == 0",
+    holds=lambda it: it.accelerator is not None or not it.alternative_accelerators,
 )
 
 
@@ -189,6 +199,10 @@ class Placement(Block):
     spot: SpotPlacement | None = Field(default=None, description="spot is how spot capacity is used.")
     consolidation: Literal["WhenIdle", "Never"] = Field(
         default="WhenIdle", description="consolidation says when replicas may be drained to give nodes back."
+    )
+    accelerator_choice: AcceleratorChoice = Field(
+        default="Cost",
+        description="acceleratorChoice says which of a pool's accelerators comes first: the cheapest, or the first.",
     )
 
 

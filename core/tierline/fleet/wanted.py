@@ -27,7 +27,8 @@ class ZoneSpread(Enum):
 class WantedWorker:
     """One worker of a pool, whichever replica it is. Quantities are Kubernetes quantities as text.
 
-    `environment` holds the engine's settings as the worker process reads them.
+    `environment` holds the engine's settings as the worker process reads them; `accelerators` are node labels of which
+    one must hold, in order of preference (none: any node).
     """
 
     environment: Mapping[str, str]
@@ -35,7 +36,7 @@ class WantedWorker:
     cpu: str | None
     memory: str | None
     gpus: int
-    accelerator: str | None
+    accelerators: tuple[str, ...]
     capacity: Capacity
     zone_spread: ZoneSpread
     drain_seconds: int

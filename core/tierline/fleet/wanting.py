@@ -57,7 +57,7 @@ def wanted_worker(pool: WorkerPool) -> WantedWorker:
         cpu=spec.resources.cpu,
         memory=spec.resources.memory,
         gpus=spec.resources.gpu,
-        accelerator=spec.accelerator,
+        accelerators=(spec.accelerator, *spec.alternative_accelerators) if spec.accelerator else (),
         capacity=_CAPACITY[spot.policy] if spot else Capacity.ANY,
         zone_spread=_SPREAD[spot.zone_spread] if spot else ZoneSpread.PREFERRED,
         drain_seconds=spec.drain_seconds,
@@ -99,6 +99,7 @@ def _wanted_pool(fleet: LLMFleet, pool: Pool, placement: Placement) -> WantedPoo
     }
     if pool.accelerator:
         spec["accelerator"] = pool.accelerator
+        spec["alternativeAccelerators"] = list(pool.alternative_accelerators)
     return WantedPool(
         name=f"{fleet.metadata.name}-{pool.name}",
         min_replicas=pool.replicas.min,

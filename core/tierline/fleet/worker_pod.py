@@ -203,8 +203,8 @@ def _given(amounts: Mapping[str, str | None]) -> dict[str, str]:
 
 def _node_affinity(worker: WantedWorker) -> dict[str, Any]:
     required: list[dict[str, Any]] = []
-    if worker.accelerator:
-        required.append({"key": LABEL_ACCELERATOR, "operator": "In", "values": [worker.accelerator]})
+    if worker.accelerators:
+        required.append({"key": LABEL_ACCELERATOR, "operator": "In", "values": list(worker.accelerators)})
     if worker.capacity is Capacity.ON_DEMAND:
         required.append(_not_spot())
     if worker.capacity is Capacity.SPOT:

@@ -36,7 +36,7 @@ def test_a_worker_gets_its_settings_from_the_fleet_through_the_pool():
     assert worker.environment["TIERLINE_MODEL_SOURCE"] == "/models/tiny"
     assert worker.environment["TIERLINE_MODEL_NAME"] == "chat"
     assert worker.environment["TIERLINE_KV_CACHE_BLOCKS"] == "1024"
-    assert (worker.cpu, worker.gpus, worker.accelerator, worker.drain_seconds) == ("2", 1, "h100", 7)
+    assert (worker.cpu, worker.gpus, worker.accelerators, worker.drain_seconds) == ("2", 1, ("h100",), 7)
     assert worker.zone_spread is ZoneSpread.PREFERRED
 
 

@@ -33,7 +33,7 @@ def walk(value, key=""):
         yield from walk(child, child_key)
 
 
-EVERYTHING = {"cpu": "2", "memory": "4Gi", "gpus": 1, "accelerator": "h100", "capacity": Capacity.SPOT}
+EVERYTHING = {"cpu": "2", "memory": "4Gi", "gpus": 1, "accelerators": ("h100",), "capacity": Capacity.SPOT}
 
 
 @pytest.mark.parametrize("version", ["1.27", "1.35"])
