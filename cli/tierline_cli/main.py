@@ -12,6 +12,8 @@ from tierline.artifacts import default_cache_dir
 from tierline.sim.ladder import LADDER
 from tierline_cli.bench.cases import CASES
 from tierline_cli.bench.command import MODEL, SMALL, BenchOptions, parse_pythons, run_bench
+from tierline_cli.bench.gateway.command import GatewayBenchOptions, run_gateway_bench
+from tierline_cli.bench.gateway.experiments import Sizes
 from tierline_cli.bench.grid import available_threads
 from tierline_cli.demo.command import default_sources, run_demo
 from tierline_cli.demo.options import DemoOptions
@@ -99,6 +101,32 @@ def engine(  # noqa: PLR0917 typer makes options of them
             cache_dir=default_cache_dir(os.environ).absolute(),
         )
         code = run_bench(options, _console)
+    except CommandFailed as error:
+        _errors.print(f"[red]tierline bench:[/red] {error}")
+        code = 1
+    raise typer.Exit(code)
+
+
+@bench.command()
+def gateway(
+    json_file: Annotated[Path, typer.Option("--json", help="File for the figures.")] = Path("out/bench/gateway.json"),
+    peer: Annotated[list[str] | None, typer.Option(help="smg.")] = None,
+    peer_python: Annotated[list[str] | None, typer.Option(help="NAME=PATH of a peer's interpreter.")] = None,
+    small: Annotated[bool, typer.Option("--small", help="A few seconds each, to see that all works.")] = False,
+    model: Annotated[str, typer.Option(help="A model.source, for its tokenizer.")] = MODEL,
+) -> None:
+    """Load the gateway in front of workers that only pretend, beside others."""
+    try:
+        options = GatewayBenchOptions(
+            json_file=json_file,
+            model=model,
+            sources=default_sources().absolute(),
+            cache_dir=default_cache_dir(os.environ).absolute(),
+            peers=peer or (),
+            peer_pythons=parse_pythons(peer_python or ()),
+            sizes=Sizes.small() if small else Sizes(),
+        )
+        code = run_gateway_bench(options, _console)
     except CommandFailed as error:
         _errors.print(f"[red]tierline bench:[/red] {error}")
         code = 1
