@@ -12,6 +12,7 @@ from tierline.wire.credits import submit_cost_blocks
 from tierline.wire.frames import (
     LENGTH_BYTES,
     PROTOCOL_VERSION,
+    AdapterState,
     Cancel,
     Credits,
     Draining,
@@ -70,6 +71,7 @@ class FakeWorker:
     fail_at: int | None = None
     stop_at: int | None = None
     deaf: bool = False
+    adapters: tuple[AdapterState, ...] = ()
     held: dict[str, tuple[Submit, list[int]]] = field(default_factory=dict)
     submits: list[Submit] = field(default_factory=list)
     cancels: list[Cancel] = field(default_factory=list)
@@ -101,6 +103,11 @@ class FakeWorker:
         if self.writer is not None:
             self.writer.write(encode(frame))  # type: ignore[arg-type]
             await self.writer.drain()
+
+    async def serves(self, *adapters: AdapterState) -> None:
+        """Tell the gateway that the adapters are others now."""
+        self.adapters = adapters
+        await self.send(Iteration(0, Signals(total_blocks=self.blocks), self.credits(), (), adapters))
 
     async def drain(self, deadline_ms: int) -> None:
         await self.send(Draining(deadline_ms))
@@ -134,7 +141,14 @@ class FakeWorker:
             case Hello():
                 totals = self.credits()
                 welcome = Welcome(
-                    PROTOCOL_VERSION, self.name, "m", BLOCK_TOKENS, self.blocks, self.max_model_tokens, totals
+                    PROTOCOL_VERSION,
+                    self.name,
+                    "m",
+                    BLOCK_TOKENS,
+                    self.blocks,
+                    self.max_model_tokens,
+                    totals,
+                    self.adapters,
                 )
                 await self.send(welcome)
             case Submit():

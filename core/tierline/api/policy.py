@@ -70,7 +70,8 @@ class SecretKeyRef:
 class TenantPolicy:
     """One tenant: its share, its tiers and its limits; None means no limit.
 
-    `tiers` holds only tiers that exist; `default_tier` stays as declared, so that a refusal can name it.
+    `tiers` holds only tiers that exist; `default_tier` stays as declared, so that a refusal can name it. `adapters` are
+    the LoRA adapters it may use, whether some worker serves them or not.
     """
 
     namespace: str
@@ -85,6 +86,7 @@ class TenantPolicy:
     max_concurrent_requests: int | None
     max_service_difference_tokens: int | None
     cache_sharing: CacheSharing
+    adapters: tuple[str, ...] = ()
 
     @property
     def cache_namespace(self) -> str:
@@ -238,6 +240,7 @@ def _add_tenant(
         max_concurrent_requests=limits.max_concurrent_requests,
         max_service_difference_tokens=spec.max_service_difference_tokens,
         cache_sharing=spec.cache_sharing,
+        adapters=spec.adapter_refs,
     )
 
 

@@ -25,6 +25,8 @@ from tierline.scheduling.latency import Coefficients
 from tierline.wire.credits import blocks_for, submit_cost_blocks
 
 ALIKE: Final = 1.1
+LOADING_REQUESTS: Final = 2
+"""So many requests more a worker may hold before one that must load the adapter first is the better one."""
 _NOTHING_CACHED: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -36,7 +38,8 @@ class WorkerView:
     gateway has on it, known exactly; `reported_requests` is what it said it holds, of all gateways, a moment ago.
     `backlog_tokens` are prompts that it has not computed yet. `latency` is the model it published. `stale` says that it
     has not been heard of for too long to believe its report. `rooms` is what requests above a priority find beyond the
-    credit (see `wire.frames.Signals`).
+    credit (see `wire.frames.Signals`). `adapters` are those that it serves, `resident_adapters` of them lie in its
+    arena.
     """
 
     name: str
@@ -53,6 +56,8 @@ class WorkerView:
     latency: Coefficients | None = None
     stale: bool = False
     rooms: tuple[tuple[int, int, int], ...] = ()
+    adapters: frozenset[str] = frozenset()
+    resident_adapters: frozenset[str] = frozenset()
 
     @property
     def window_tokens(self) -> int:
@@ -88,7 +93,8 @@ class WorkerView:
 class Need:
     """What routing must know of a request; `cached_tokens` is by worker, 0 where nothing is said.
 
-    `expected_tokens` is how long prompt and answer probably become together. Workers in `near` compute other answers to
+    `expected_tokens` is how long prompt and answer probably become together; `adapter` is the LoRA adapter that it is
+    computed with, empty for none: only workers that serve it can take it. Workers in `near` compute other answers to
     the same prompt; with room for one more they go before all others.
     """
 
@@ -98,19 +104,21 @@ class Need:
     expected_tokens: float = 0.0
     tpot_budget_ms: float = inf
     priority: int = 0
+    adapter: str = ""
     cached_tokens: Mapping[str, int] = field(default_factory=lambda: _NOTHING_CACHED)
     near: Set[str] = frozenset()
 
 
 def choose_worker(workers: Iterable[WorkerView], need: Need, avoid: Set[str] = frozenset()) -> WorkerView | None:
     """Return the best worker that can take the request now, or None; those in `avoid` only when no other can."""
-    able = [worker for worker in workers if worker.can_take(need.context_tokens, need.total_tokens, need.priority)]
+    serving = (worker for worker in workers if not need.adapter or need.adapter in worker.adapters)
+    able = [worker for worker in serving if worker.can_take(need.context_tokens, need.total_tokens, need.priority)]
     able = [worker for worker in able if worker.name not in avoid] or able
     able = [worker for worker in able if worker.name in need.near] or able
     known = [worker for worker in able if worker.latency is not None and not worker.stale]
     if known:
         return min(known, key=lambda worker: _rank(worker, need))
-    return min(_two_of(able, need.request_id), key=lambda worker: (load_score(worker), worker.name), default=None)
+    return min(_two_of(able, need.request_id), key=lambda worker: (_load(worker, need), worker.name), default=None)
 
 
 def step_ms(worker: WorkerView, latency: Coefficients, more_requests: int = 0) -> float:
@@ -143,7 +151,13 @@ def _rank(worker: WorkerView, need: Need) -> tuple[bool, bool, int, float, str]:
     wanted = blocks_for(int(max(need.expected_tokens, need.context_tokens)), worker.block_tokens)
     no_room = worker.used_blocks + wanted > worker.total_blocks
     sooner = floor(log(max(first_token_ms(worker, worker.latency, need), 1e-3)) / log(ALIKE))
-    return (too_slow, no_room, sooner, load_score(worker), worker.name)
+    return (too_slow, no_room, sooner, _load(worker, need), worker.name)
+
+
+def _load(worker: WorkerView, need: Need) -> float:
+    """Return how loaded a worker is for a request: to load an adapter, another one may have to go."""
+    loads = bool(need.adapter) and need.adapter not in worker.resident_adapters
+    return load_score(worker) + LOADING_REQUESTS * loads
 
 
 def _two_of(workers: Sequence[WorkerView], request_id: str) -> Sequence[WorkerView]:

@@ -49,6 +49,12 @@ def model_not_found(model: str, known: list[str]) -> ApiError:
     return ApiError(404, message, "ModelNotFound", param="model", code="model_not_found")
 
 
+def adapter_not_found(adapter: str) -> ApiError:
+    """A model name whose adapter no worker serves."""
+    message = f"The adapter {adapter!r} is served by no worker now; see /v1/models for those that are."
+    return ApiError(404, message, "AdapterNotFound", param="model", code="model_not_found")
+
+
 def too_many(message: str, reason: str, retry_after_s: int) -> ApiError:
     return ApiError(
         429, message, reason, kind="rate_limit_error", code="rate_limit_exceeded", retry_after_s=retry_after_s

@@ -13,9 +13,9 @@ from aiohttp import web
 from tierline.api.names import HEADER_REASON, HEADER_REQUEST_ID
 from tierline.text.token_bytes import TokenBytes
 from tierline_gateway.front.answer_writer import AnswerWriter
-from tierline_gateway.front.api_errors import ApiError, failed, model_not_found
+from tierline_gateway.front.api_errors import ApiError, failed
 from tierline_gateway.front.generation import Generation
-from tierline_gateway.front.identity import model_of, request_id_of, tenant_of, tier_of
+from tierline_gateway.front.identity import request_id_of, served_as, tenant_of, tier_of, usable_adapters
 from tierline_gateway.front.openai_requests import ChatRequest, CompletionRequest, decode_request
 from tierline_gateway.front.openai_responses import ResponseShape
 from tierline_gateway.front.prompts import PromptReader
@@ -55,17 +55,19 @@ class OpenAIEndpoints:
 
     async def models(self, request: web.Request) -> web.Response:
         snapshot = self._service.snapshot()
-        tenant_of(snapshot, request.headers)
+        tenant = tenant_of(snapshot, request.headers)
         listed = [_model_object(name) for name in sorted(snapshot.policy.models)]
+        usable = usable_adapters(snapshot.policy, tenant, self._service.links.adapters)
+        served = (served_as(snapshot.policy, tenant, name, self._service.links.adapters) for name in usable)
+        listed += [_model_object(each.adapter, each.model.served_name) for each in served if each.adapter]
         return _json({"object": "list", "data": listed})
 
     async def model(self, request: web.Request) -> web.Response:
         snapshot = self._service.snapshot()
-        tenant_of(snapshot, request.headers)
+        tenant = tenant_of(snapshot, request.headers)
         name = request.match_info["model"]
-        if name not in snapshot.policy.models:
-            raise model_not_found(name, list(snapshot.policy.models))
-        return _json(_model_object(name))
+        served = served_as(snapshot.policy, tenant, name, self._service.links.adapters)
+        return _json(_model_object(name, served.model.served_name if served.adapter else None))
 
     async def _generate(
         self, request: web.Request, kind: Any, read_prompt: Callable[[PromptReader, Any], Generation]
@@ -77,8 +79,8 @@ class OpenAIEndpoints:
         snapshot = self._service.snapshot()
         tenant = tenant_of(snapshot, request.headers)
         decoded = decode_request(kind, body)
-        model = model_of(snapshot.policy, decoded.model)
-        tier = tier_of(snapshot.policy, tenant, model, request.headers)
+        served = served_as(snapshot.policy, tenant, decoded.model, self._service.links.adapters)
+        tier = tier_of(snapshot.policy, tenant, served.model, request.headers)
         # Long prompts take long to tokenise, grammars to check; both free the interpreter meanwhile.
         long = len(body) > LONG_BODY_BYTES or is_structured(decoded)
         reader = self._service.prompt_reader()
@@ -90,6 +92,7 @@ class OpenAIEndpoints:
             tier=tier,
             decode=reader.tokenizer.decode,
             now_ms=arrival_ms,
+            adapter=served.adapter,
         )
         return await self._answer(request, live, chat=kind is ChatRequest)
 
@@ -161,8 +164,10 @@ def _refusal(request: web.Request, error: ApiError) -> web.Response:
     return web.Response(status=error.status, body=error.body(), content_type="application/json", headers=headers)
 
 
-def _model_object(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "tierline"}
+def _model_object(name: str, parent: str | None = None) -> dict[str, Any]:
+    """Return OpenAI's object; an adapter names its model as `parent`, as vLLM does."""
+    described = {"id": name, "object": "model", "created": 0, "owned_by": "tierline"}
+    return described if parent is None else described | {"root": name, "parent": parent}
 
 
 def _json(body: dict[str, Any]) -> web.Response:

@@ -2,7 +2,8 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 
 from tierline.api.names import HEADER_REQUEST_ID, HEADER_TIER
 from tierline.api.policy import CompiledPolicy, ModelPolicy, TenantPolicy, TierPolicy
@@ -24,12 +25,43 @@ def tenant_of(snapshot: PolicySnapshot, headers: Mapping[str, str]) -> TenantPol
     return tenant
 
 
-def model_of(policy: CompiledPolicy, name: str) -> ModelPolicy:
-    """Return the model that `name` stands for; raises `ApiError` 404 that lists the models."""
-    model = policy.models.get(name)
-    if model is None:
-        raise model_not_found(name, list(policy.models))
-    return model
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a request's `model` stands for: a model, alone or with a LoRA adapter."""
+
+    model: ModelPolicy
+    adapter: str = ""
+
+
+def served_as(policy: CompiledPolicy, tenant: TenantPolicy, name: str, adapters: Set[str] | None) -> Served:
+    """Return what `name` stands for: a model, `model:adapter`, or, as in vLLM, an adapter's name alone.
+
+    `adapters` are those that workers serve, None while no worker is connected; then what the tenant may use counts as
+    served. Raises `ApiError`: 404 that lists what there is, 403 for an adapter that the tenant may not use.
+    """
+    if name in policy.models:
+        return Served(policy.models[name])
+    base, _, adapter = name.rpartition(":")
+    # A gateway serves one fleet; with several models an adapter's name alone would be ambiguous.
+    model = policy.models.get(base) if base else _only(policy.models)
+    known = set(tenant.adapters) if adapters is None else adapters
+    if model is None or adapter not in known:
+        raise model_not_found(name, [*policy.models, *usable_adapters(policy, tenant, adapters)])
+    if adapter not in tenant.adapters:
+        allowed = ", ".join(tenant.adapters) or "none"
+        message = f"'model' asks for adapter {adapter!r}, which the tenant may not use; its adapterRefs are: {allowed}."
+        raise ApiError(403, message, "AdapterNotAllowed", "permission_error", "model", "adapter_not_allowed")
+    return Served(model, adapter)
+
+
+def usable_adapters(policy: CompiledPolicy, tenant: TenantPolicy, adapters: Set[str] | None) -> list[str]:
+    """Return the adapters that the tenant may name alone and that workers serve, in order."""
+    alone = set(tenant.adapters) - set(policy.models) if _only(policy.models) else set[str]()
+    return sorted(alone & (adapters or set()))
+
+
+def _only(models: Mapping[str, ModelPolicy]) -> ModelPolicy | None:
+    return next(iter(models.values())) if len(models) == 1 else None
 
 
 def tier_of(policy: CompiledPolicy, tenant: TenantPolicy, model: ModelPolicy, headers: Mapping[str, str]) -> TierPolicy:

@@ -18,7 +18,7 @@ from tierline_gateway.streams.journal import JournalGap
 from tierline_gateway.streams.ledger import Ledger
 from tierline_gateway.streams.live import LiveRequest, Move
 from tierline_gateway.streams.need import need_of
-from tierline_gateway.streams.refusal import refusal
+from tierline_gateway.streams.refusal import hopeless, refusal
 from tierline_gateway.workers.link import WorkerLink
 from tierline_gateway.workers.pool import LinkPool
 
@@ -109,8 +109,9 @@ class Dispatcher:
         now_ms = self._clock_ms()
         window = self.links.window_tokens
         for queued in tuple(self.queue.waiting()):
-            if 0 < window <= queued.context_tokens and not queued.resumed:
-                self._end(self._live[queued.request_id], FinishReason.REFUSED, too_long(queued.context_tokens, window))
+            live = self._live[queued.request_id]
+            if not queued.resumed and (error := hopeless(live, window, self.links)) is not None:
+                self._end(live, FinishReason.REFUSED, error)
         for queued in self.queue.expired(now_ms):
             live = self._live[queued.request_id]
             if any(sibling.worker is not None or sibling.life.done for sibling in self._siblings(live)):
@@ -160,8 +161,13 @@ class Dispatcher:
             return
         self._leave(live)
         live.life.to(RequestState.WAITING)
+        if frame.reason is NackReason.UNKNOWN_ADAPTER:
+            link.lacks(live.adapter)
+        window = self.links.window_tokens
+        error = hopeless(live, window, self.links)
         if frame.reason is NackReason.TOO_LONG:
-            error = too_long(live.journal.context_tokens, self.links.window_tokens)
+            error = too_long(live.journal.context_tokens, window)
+        if error is not None:
             self._end(live, FinishReason.REFUSED, error)
             return
         queued = self._queued(live)
@@ -222,6 +228,7 @@ class Dispatcher:
             save=live.tier.save,
             speculate=live.tier.speculation == "Auto",
             fork_of=next((other.request_id for other in self._siblings(live) if other.worker == link.name), ""),
+            adapter=live.adapter,
         )
 
     def _siblings(self, live: LiveRequest) -> Iterator[LiveRequest]:

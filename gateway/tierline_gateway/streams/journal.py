@@ -29,6 +29,7 @@ class SubmitPolicy(TypedDict):
     granularity: PreemptionGranularity
     save: PreemptionSave
     speculate: bool
+    adapter: str
     fork_of: NotRequired[str]
 
 

@@ -40,7 +40,8 @@ class LiveRequest:
 
     `worker` is where it runs, None while it waits; `last_worker` is where it ran last. `prefix_keys` name the chunks of
     its prompt, by which a worker that computed a beginning of it before is found. `fork_of` is the id of the first
-    choice of the same answer, empty for that one itself.
+    choice of the same answer, empty for that one itself. `adapter` is the LoRA adapter that it is computed with, empty
+    for the model alone.
     """
 
     generation: Generation
@@ -51,6 +52,7 @@ class LiveRequest:
     text: AnswerText
     arrival_ms: float
     prefix_keys: tuple[bytes, ...] = ()
+    adapter: str = ""
     delivery: DeliveryTimes = field(default_factory=DeliveryTimes)
     worker: str | None = None
     last_worker: str = ""
@@ -71,6 +73,7 @@ class LiveRequest:
         tier: TierPolicy,
         decode: Callable[[Sequence[int]], str],
         now_ms: float,
+        adapter: str = "",
     ) -> "LiveRequest":
         """Return a request that just arrived."""
         return cls(
@@ -81,7 +84,8 @@ class LiveRequest:
             life=RequestLife(request_id),
             text=AnswerText(decode, generation.stop, generation.sampling.min_tokens),
             arrival_ms=now_ms,
-            prefix_keys=chunk_keys(generation.prompt_ids, tenant.cache_namespace),
+            prefix_keys=chunk_keys(generation.prompt_ids, tenant.cache_namespace, adapter),
+            adapter=adapter,
         )
 
     def fork(self, choice: int, decode: Callable[[Sequence[int]], str]) -> "LiveRequest":
@@ -96,6 +100,7 @@ class LiveRequest:
             text=AnswerText(decode, self.generation.stop, self.generation.sampling.min_tokens),
             arrival_ms=self.arrival_ms,
             prefix_keys=self.prefix_keys,
+            adapter=self.adapter,
             fork_of=self.request_id,
             changed=self.changed,
         )

@@ -16,5 +16,6 @@ def need_of(queued: QueuedRequest, live: LiveRequest, siblings: Iterable[LiveReq
         expected_tokens=queued.context_tokens + queued.expected_output_tokens,
         tpot_budget_ms=live.tier.tpot_budget_ms,
         priority=queued.priority,
+        adapter=live.adapter,
         near=frozenset(sibling.worker for sibling in siblings if sibling.worker is not None),
     )

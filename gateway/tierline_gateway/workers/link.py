@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tierline.scheduling.latency import Coefficients, published
@@ -12,6 +12,7 @@ from tierline.wire.frames import (
     HEARTBEAT_SECONDS,
     PROTOCOL_VERSION,
     SILENCE_SECONDS,
+    AdapterState,
     Cancel,
     Draining,
     FrameError,
@@ -89,6 +90,8 @@ class WorkerLink:
         self.drain_deadline: float | None = None
         self.outstanding: set[str] = set()
         self._latency: Coefficients | None = None
+        self.adapters: frozenset[str] = frozenset()
+        self._resident_adapters: frozenset[str] = frozenset()
         self._sent_tokens = 0
         self._gateway_id = gateway_id
         self._events = events
@@ -134,6 +137,8 @@ class WorkerLink:
             latency=self._latency,
             stale=self.silent_s > STALE_SECONDS,
             rooms=self.signals.rooms,
+            adapters=self.adapters,
+            resident_adapters=self._resident_adapters,
         )
 
     @property
@@ -157,6 +162,10 @@ class WorkerLink:
         self.outstanding.add(frame.request_id)
         self._sent_tokens += context
         self._transport.write(message)
+
+    def lacks(self, adapter: str) -> None:
+        """Note that the worker refused an adapter; it will say so by itself, but later."""
+        self.adapters -= {adapter}
 
     def cancel(self, request_id: str, epoch: int) -> None:
         self.outstanding.discard(request_id)
@@ -215,6 +224,7 @@ class WorkerLink:
             self._events.link_down(self, cause)
         self.outstanding.clear()
         self._sent_tokens = 0
+        self.adapters = self._resident_adapters = frozenset()
         return was_up
 
     def _send(self, frame: Hello | Cancel) -> None:
@@ -232,6 +242,8 @@ class WorkerLink:
                 self.account.update(frame.credits)
                 self.signals, self._sent_tokens = frame.signals, 0
                 self._latency = published(frame.signals.latency_coefficients)
+                if frame.adapters is not None:
+                    self._serves(frame.adapters)
                 self._events.iteration(self, frame)
             case Nack():
                 self._events.nack(self, frame)
@@ -243,11 +255,16 @@ class WorkerLink:
                 log.info("worker %s refuses us: %s", self.name, frame.reason)
                 self.close("Refused")
 
+    def _serves(self, adapters: Sequence[AdapterState]) -> None:
+        self.adapters = frozenset(state.name for state in adapters)
+        self._resident_adapters = frozenset(state.name for state in adapters if state.resident)
+
     def _welcomed(self, frame: Welcome) -> None:
         if frame.version != PROTOCOL_VERSION:
             log.error("worker %s speaks version %d, we speak %d", self.name, frame.version, PROTOCOL_VERSION)
             self.close("VersionMismatch")
             return
         self.welcome = frame
+        self._serves(frame.adapters)
         self.account.update(frame.credits)
         self._events.link_up(self)

@@ -65,6 +65,17 @@ class LinkPool:
         return any(view.accepting and view.name != name for view in self._views())
 
     @property
+    def adapters(self) -> frozenset[str] | None:
+        """The adapters that some connected worker serves, None while none is connected."""
+        served = [link.adapters for link in self if link.up]
+        return frozenset().union(*served) if served else None
+
+    def lost_adapter(self, adapter: str) -> bool:
+        """Whether workers are connected and none of them serves `adapter`."""
+        served = self.adapters
+        return served is not None and adapter not in served
+
+    @property
     def capacity_exists(self) -> bool:
         return any(view.accepting for view in self._views())
 

@@ -126,3 +126,24 @@ def test_a_higher_priority_overdraws_the_credit_by_what_yields_to_it() -> None:
     assert not full.can_take(10, 10, priority=3)
     overdrawn = replace(full, credit_requests=-1, credit_blocks=-1)
     assert not overdrawn.can_take(10, 10, priority=1)
+
+
+class TestAdapters:
+    WARM = replace(IDLE, name="warm", adapters=frozenset({"red"}), resident_adapters=frozenset({"red"}))
+    COLD = replace(IDLE, name="cold", adapters=frozenset({"red"}))
+    RED = replace(NEED, adapter="red")
+
+    def test_only_workers_that_serve_it_can_take_it(self) -> None:
+        assert choose_worker([IDLE, replace(self.COLD, reported_requests=30)], self.RED).name == "cold"
+        assert choose_worker([IDLE], self.RED) is None
+
+    def test_where_it_is_resident_comes_first_until_that_worker_holds_two_requests_more(self) -> None:
+        assert choose_worker([self.COLD, replace(self.WARM, reported_requests=1)], self.RED).name == "warm"
+        assert choose_worker([self.COLD, replace(self.WARM, reported_requests=3)], self.RED).name == "cold"
+
+    def test_workers_that_published_nothing_are_chosen_alike(self) -> None:
+        mute = [replace(worker, latency=None) for worker in (self.COLD, self.WARM)]
+        assert choose_worker(mute, self.RED).name == "warm"
+
+    def test_the_model_alone_goes_anywhere(self) -> None:
+        assert choose_worker([self.COLD, self.WARM], NEED).name == "cold"
