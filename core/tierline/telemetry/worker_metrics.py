@@ -14,6 +14,7 @@ ENGINE: Final = "0"
 
 REQUESTS_RUNNING = "vllm:num_requests_running"
 REQUESTS_WAITING = "vllm:num_requests_waiting"
+REQUESTS_WAITING_BY_REASON = "vllm:num_requests_waiting_by_reason"
 KV_CACHE_USAGE = "vllm:kv_cache_usage_perc"
 PREFIX_QUERIES = "vllm:prefix_cache_queries"
 PREFIX_HITS = "vllm:prefix_cache_hits"
@@ -117,6 +118,7 @@ class WorkerMetric:
 VLLM_METRICS: Final = (
     WorkerMetric(REQUESTS_RUNNING, "gauge", "Requests in the running batch."),
     WorkerMetric(REQUESTS_WAITING, "gauge", "Requests on this worker that wait for blocks or are parked."),
+    WorkerMetric(REQUESTS_WAITING_BY_REASON, "gauge", "The same: for room, or for KV that is loaded.", ("reason",)),
     WorkerMetric(KV_CACHE_USAGE, "gauge", "Share of KV blocks in use, 0 to 1."),
     WorkerMetric(PREFIX_QUERIES, "counter", "Context tokens looked up in the prefix cache."),
     WorkerMetric(PREFIX_HITS, "counter", "Context tokens found in the prefix cache."),

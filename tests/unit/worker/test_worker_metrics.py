@@ -24,6 +24,7 @@ from tierline_worker.tiers.tiers import KVTiers
 VLLM = {
     "vllm:num_requests_running": ("gauge", ()),
     "vllm:num_requests_waiting": ("gauge", ()),
+    "vllm:num_requests_waiting_by_reason": ("gauge", ("reason",)),
     "vllm:kv_cache_usage_perc": ("gauge", ()),
     "vllm:prefix_cache_queries": ("counter", ()),
     "vllm:prefix_cache_hits": ("counter", ()),
@@ -201,8 +202,10 @@ def test_without_drafts_there_is_no_acceptance_rate():
 
 def test_signals_are_published():
     signals = Signals(1, 2, 3, 12, 99, 4.0, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0), 0.5, 77)
-    text = scraped(signals=signals, fragmented_tokens=2, parked_requests=1)
+    text = scraped(signals=signals, fragmented_tokens=2, parked_requests=1, loading_requests=1)
     assert value(text, "vllm:num_requests_waiting") == 2
+    assert value(text, "vllm:num_requests_waiting_by_reason", reason="capacity") == 1
+    assert value(text, "vllm:num_requests_waiting_by_reason", reason="deferred") == 1
     assert value(text, "tierline_worker_requests_parked") == 1
     assert value(text, "vllm:kv_cache_usage_perc") == 0.25
     assert value(text, "tierline_worker_kv_tokens") == 10

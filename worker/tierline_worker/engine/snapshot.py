@@ -31,6 +31,7 @@ class Snapshot:
     adapter_blocks: int = 0
     cached_blocks: int = 0
     parked_requests: int = 0
+    loading_requests: int = 0
     token_limit: int = 0
     speculating: bool = False
     running_adapters: tuple[str, ...] = ()
@@ -57,6 +58,7 @@ def take_load(core: SchedulerCore) -> Snapshot:
         adapter_blocks=memory.pages,
         cached_blocks=memory.cache.idle,
         parked_requests=int(np.count_nonzero(slots.phase == Phase.PARKED)),
+        loading_requests=int(np.count_nonzero(slots.phase == Phase.LOADING)),
         token_limit=core.token_limit.tokens,
         speculating=core.drafting is not None and core.drafting.switch.on,
         running_adapters=running,

@@ -28,6 +28,7 @@ def readings(sample: LoadSample) -> Readings:
     """Return the value of every series that is not stamped while the engine runs."""
     plain = {**_load(sample), **_totals(sample.load.counters)}
     labelled: dict[str, Mapping[tuple[str, ...], float]] = {
+        names.REQUESTS_WAITING_BY_REASON: _waiting(sample.load),
         names.PREEMPTIONS_BY_KIND: _preemptions(sample.load.counters),
         names.RECOMPUTED_TOKENS: {("preemption",): float(sample.load.counters.recomputed_tokens)},
         names.LATENCY_COEFFICIENT: _coefficients(sample.load.signals.latency_coefficients),
@@ -68,6 +69,12 @@ def _load(sample: LoadSample) -> dict[str, float]:
         names.DRAINING: int(sample.draining),
         names.STALLED_SECONDS: sample.stalled_s,
     }
+
+
+def _waiting(load: Snapshot) -> dict[tuple[str, ...], float]:
+    """Tell who waits for blocks or a turn, and who for saved KV that is on its way."""
+    waiting, deferred = load.signals.waiting_requests, load.loading_requests
+    return {("capacity",): waiting - deferred, ("deferred",): deferred}
 
 
 def _totals(counters: EngineCounters) -> dict[str, float]:
