@@ -6,7 +6,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from tierline.telemetry import gateway_metrics as names
 from tierline.telemetry.gateway_metrics import MetricName
+from tierline.wire.states import FinishReason
 from tierline_gateway.streams.live import LiveRequest
+
+_COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
 
 
 class Instruments:
@@ -18,6 +21,7 @@ class Instruments:
         self.ttft = self._histogram(names.TTFT, names.SECONDS_BUCKETS)
         self.tpot = self._histogram(names.TPOT, names.TOKEN_SECONDS_BUCKETS)
         self.requests = self._counter(names.REQUESTS)
+        self.revision_requests = self._counter(names.REVISION_REQUESTS)
         self.moves = self._counter(names.MOVES)
         self.recomputed = self._counter(names.RECOMPUTED)
         self.dropped = self._counter(names.DROPPED)
@@ -40,6 +44,10 @@ class Instruments:
         tenant = self.tenant_label(live.tenant.tenant)
         if not live.fork_of:
             self.requests.labels(live.tier.name, tenant, outcome).inc()
+        if live.life.finish_reason is FinishReason.FAILED:
+            self.failed_by_worker(live)
+        elif live.life.finish_reason in _COMPLETE:
+            self._count_for_revision(live, names.OUTCOME_MET if kept_targets(live) else names.OUTCOME_MISSED)
         self.recomputed.inc(live.journal.recomputed_tokens)
         self.dropped.inc(live.journal.duplicates_dropped)
         if live.delivery.tokens:
@@ -50,6 +58,14 @@ class Instruments:
         tpot_ms = live.delivery.tpot_ms()
         if tpot_ms is not None:
             self.tpot.labels(live.tier.name, tenant).observe(tpot_ms / 1000)
+
+    def failed_by_worker(self, live: LiveRequest) -> None:
+        """Record that a worker failed a request or vanished under it, whether or not another one goes on with it."""
+        self._count_for_revision(live, names.OUTCOME_FAILED)
+
+    def _count_for_revision(self, live: LiveRequest, outcome: str) -> None:
+        if live.last_revision:
+            self.revision_requests.labels(live.tier.name, live.last_pool, live.last_revision, outcome).inc()
 
     def exposition(self) -> bytes:
         """Return all series in Prometheus' text format."""
@@ -63,3 +79,16 @@ class Instruments:
 
     def _histogram(self, metric: MetricName, buckets: Iterable[float]) -> Histogram:
         return Histogram(metric.name, metric.help, metric.labels, registry=self.registry, buckets=tuple(buckets))
+
+
+def kept_targets(live: LiveRequest) -> bool:
+    """Say whether a complete answer kept its tier's TTFT, time per token and deadline."""
+    delivery, tier = live.delivery, live.tier
+    if not delivery.tokens:
+        return True
+    times = (
+        (delivery.first_ms - live.arrival_ms, tier.ttft_deadline_ms),
+        (delivery.tpot_ms(), tier.tpot_budget_ms),
+        (delivery.last_ms - live.arrival_ms, tier.deadline_ms),
+    )
+    return all(took is None or limit is None or took <= limit for took, limit in times)

@@ -7,12 +7,14 @@ import os
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
 import kopf
 from kubernetes.aio import client, config
+
+from tierline_operator.older_servers import NEW_PATH, as_new, as_old, old_path, speaks_old
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Cluster:
     def __init__(self, kubeconfig: str | None = None) -> None:
         self._kubeconfig = kubeconfig or os.environ.get("KUBECONFIG")
         self._client: client.ApiClient | None = None
+        self._speaks_old: bool | None = None
 
     async def login(self) -> kopf.ConnectionInfo:
         """Read the credentials again, use them from now on, and return them in kopf's form.
@@ -102,6 +105,8 @@ class Cluster:
         """Return every object and the version of the list, read in pages."""
         items: list[dict[str, Any]] = []
         token = ""
+        # A server may have been upgraded since the last list.
+        self._speaks_old = None
         while True:
             page = await self.request(Call("GET", path, {**query, "limit": str(PAGE_SIZE), "continue": token}))
             items.extend(page.get("items") or ())
@@ -119,15 +124,27 @@ class Cluster:
             "timeoutSeconds": str(WATCH_SECONDS),
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS)
-        async with self._open(Call("GET", path, asked), timeout) as response:
+        async with self._open(await self._as_served(Call("GET", path, asked)), timeout) as response:
             if response.status >= 400:
                 raise _error(response.status, await response.read())
             async for line in response.content:
                 if line.strip():
-                    yield json.loads(line)
+                    event = json.loads(line)
+                    yield {**event, "object": as_new(event["object"])}
 
     async def once(self, call: Call) -> dict[str, Any]:
         """Try the request once; raises as `request` does."""
+        answer: dict[str, Any] = as_new(await self._once(await self._as_served(call)))
+        return answer
+
+    async def _as_served(self, call: Call) -> Call:
+        if not call.path.startswith(NEW_PATH):
+            return call
+        if self._speaks_old is None:
+            self._speaks_old = speaks_old(await self._once(Call("GET", "/apis/policy")))
+        return replace(call, path=old_path(call.path), body=as_old(call.body)) if self._speaks_old else call
+
+    async def _once(self, call: Call) -> dict[str, Any]:
         async with self._open(call, aiohttp.ClientTimeout(total=REQUEST_SECONDS)) as response:
             text = await response.read()
             if response.status >= 400:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from tierline_operator.actuator import Actuator
+from tierline_operator.canary_figures import GatewayFigures
 from tierline_operator.cluster import Cluster
 from tierline_operator.looping import Looper
 from tierline_operator.metrics import Metrics
 from tierline_operator.policy_status import PolicyStatus
+from tierline_operator.pool_reconciling import PoolReconciler
 from tierline_operator.reconciling import Reconciler
 from tierline_operator.settings import Settings
 from tierline_operator.stores import Stores
@@ -21,6 +23,7 @@ class Context:
     cluster: Cluster
     stores: Stores
     reconciler: Reconciler
+    pools: PoolReconciler
     policy: PolicyStatus
     looper: Looper
 
@@ -34,6 +37,7 @@ class Context:
             cluster=cluster,
             stores=stores,
             reconciler=Reconciler(stores, actuator, settings.images),
+            pools=PoolReconciler(stores, actuator, settings.images, GatewayFigures()),
             policy=PolicyStatus(stores, actuator),
             looper=Looper(wakes, metrics, settings.resync_seconds),
         )

@@ -37,6 +37,8 @@ POD = ResourceKind("Pod", "", "v1", "pods", selector=OURS)
 NODE = ResourceKind("Node", "", "v1", "nodes", namespaced=False)
 SERVICE_ACCOUNT = ResourceKind("ServiceAccount", "", "v1", "serviceaccounts", selector=OURS)
 SERVICE = ResourceKind("Service", "", "v1", "services", selector=OURS)
+CONTROLLER_REVISION = ResourceKind("ControllerRevision", "apps", "v1", "controllerrevisions", selector=OURS)
+DISRUPTION_BUDGET = ResourceKind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets", selector=OURS)
 DEPLOYMENT = ResourceKind("Deployment", "apps", "v1", "deployments", selector=OURS)
 ROLE = ResourceKind("Role", "rbac.authorization.k8s.io", "v1", "roles", selector=OURS)
 ROLE_BINDING = ResourceKind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", selector=OURS)
@@ -55,6 +57,8 @@ WATCHED: tuple[ResourceKind, ...] = (
     DEPLOYMENT,
     ROLE,
     ROLE_BINDING,
+    CONTROLLER_REVISION,
+    DISRUPTION_BUDGET,
 )
 BY_KIND = {kind.kind: kind for kind in (*WATCHED, EVENT, LEASE)}
 FLEET_CHILDREN: tuple[ResourceKind, ...] = (WORKER_POOL, SERVICE_ACCOUNT, SERVICE, DEPLOYMENT, ROLE, ROLE_BINDING)

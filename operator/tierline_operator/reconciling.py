@@ -1,24 +1,19 @@
 """One look at a fleet or a pool: observe, plan, carry out, tell."""
 
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation, FleetPlan, owns, plan_fleet
 from tierline.fleet.fleet_status import fleet_status, fleet_verdicts
-from tierline.fleet.observed import Manifest
-from tierline.fleet.pool_plan import PoolPlan, plan_pool
-from tierline.fleet.pool_status import pool_status, pool_verdicts
 from tierline.fleet.verdicts import notices_of
 from tierline.fleet.wanted import Images
-from tierline.fleet.worker_pod import worker_pod
 from tierline_operator.actuator import Actuator
 from tierline_operator.cluster import ApiError
 from tierline_operator.kinds import BY_KIND
 from tierline_operator.looping import Refused
-from tierline_operator.observing import find_fleet, find_pool, observe_fleet, observe_pool
+from tierline_operator.observing import find_fleet, observe_fleet
 from tierline_operator.stores import Stores
 
 log = logging.getLogger(__name__)
@@ -50,30 +45,11 @@ class Reconciler:
         seen = observe_fleet(self._stores, live, self._images)
         strangers = await self._strangers(seen)
         plan = plan_fleet(replace(seen, strangers=strangers))
-        refusal = await _first_refusal(self._fleet_writes(namespace, plan))
+        refusal = await first_refusal(self._fleet_writes(namespace, plan))
         await self._tell_fleet(namespace, name, refusal, strangers)
         if refusal:
             raise Refused(refusal)
         return NAME_TAKEN_SECONDS if strangers else None
-
-    async def pool(self, namespace: str, name: str) -> float | None:
-        """Reconcile one pool; returns the seconds until time alone changes its plan, or raises `Refused` with them."""
-        live = find_pool(self._stores, namespace, name)
-        if live is None or "deletionTimestamp" in live["metadata"]:
-            return None
-        seen, template, _ = observe_pool(self._stores, live, self._images, self._clock())
-        plan = plan_pool(seen)
-        if template is not None and plan.attempts:
-            # Recorded before the pods exist: whatever happens next, no attempt's name is used a second time.
-            recorded = {**live.get("status", {}), "lastAttempt": plan.last_attempt}
-            await self._actuator.write_status(seen.pool, live, recorded, fenced=True)
-        refusal = await _first_refusal(self._pool_writes(namespace, name, plan, template))
-        refusal = _without_attempts(refusal, name)
-        await self._tell_pool(namespace, name, plan.last_attempt, refusal)
-        due = None if plan.wake_at_ms is None else max(0, plan.wake_at_ms - self._clock()) / 1000
-        if refusal:
-            raise Refused(refusal, due)
-        return due
 
     async def _strangers(self, seen: FleetObservation) -> frozenset[ChildKey]:
         """The stores hold labelled objects only, and an apply would take over whatever else bears a child's name."""
@@ -90,14 +66,6 @@ class Reconciler:
         yield from (self._actuator.scale(namespace, it.name, it.replicas) for it in plan.scales)
         yield from (self._actuator.delete(it) for it in plan.deletes)
 
-    def _pool_writes(
-        self, namespace: str, pool: str, plan: PoolPlan, template: Manifest | None
-    ) -> Iterable[Awaitable[None]]:
-        yield from (self._actuator.publish_deadline(namespace, it) for it in plan.evacuations)
-        if template is not None:
-            yield from (self._actuator.create(worker_pod(template, pool, it)) for it in plan.attempts)
-        yield from (self._actuator.remove_pod(namespace, it) for it in plan.removals)
-
     async def _tell_fleet(self, namespace: str, name: str, refusal: str, strangers: frozenset[ChildKey]) -> None:
         live = find_fleet(self._stores, namespace, name)
         if live is None:
@@ -108,23 +76,8 @@ class Reconciler:
         for notice in notices_of(seen.fleet, verdicts):
             await self._actuator.post_event(seen.fleet, notice)
 
-    async def _tell_pool(self, namespace: str, name: str, last_attempt: int, refusal: str) -> None:
-        live = find_pool(self._stores, namespace, name)
-        if live is None:
-            return
-        seen, _, problems = observe_pool(self._stores, live, self._images, self._clock())
-        verdicts = pool_verdicts(seen, problems, refusal)
-        await self._actuator.write_status(seen.pool, live, pool_status(seen, verdicts, last_attempt))
-        for notice in notices_of(seen.pool, verdicts):
-            await self._actuator.post_event(seen.pool, notice)
 
-
-def _without_attempts(message: str, pool: str) -> str:
-    """Return the message without the number of the worker: it differs each time, and a status must not."""
-    return re.sub(rf"(?<![\w.-]){re.escape(pool)}-\d+(?![\w.-])", f"{pool}-*", message)
-
-
-async def _first_refusal(writes: Iterable[Awaitable[None]]) -> str:
+async def first_refusal(writes: Iterable[Awaitable[None]]) -> str:
     """Make the writes in order; one that the server refuses does not keep the others back."""
     refusal = ""
     for write in writes:

@@ -47,7 +47,7 @@ def build_registry(context: Context) -> kopf.OperatorRegistry:
         GROUP, VERSION, WORKER_POOL.plural, id="pool", registry=registry, cancellation_timeout=CANCELLATION_SECONDS
     )
     async def pool(namespace: str | None, name: str, **_: Any) -> None:
-        await look_after(WORKER_POOL, namespace, name, context.reconciler.pool)
+        await look_after(WORKER_POOL, namespace, name, context.pools.pool)
 
     return registry
 

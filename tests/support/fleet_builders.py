@@ -55,8 +55,8 @@ def carried_out(seen: PoolObservation, plan: PoolPlan, ready: bool = True) -> Po
     told = {it.uid: it.deadline_ms for it in plan.evacuations}
     left = [replace(it, evacuate_by_ms=told.get(it.uid, it.evacuate_by_ms)) for it in seen.pods if it.uid not in gone]
     made = [
-        pod(attempt, ready=ready, revision=seen.revision, created_ms=seen.now_ms, scheduled_ms=seen.now_ms)
-        for attempt in plan.attempts
+        pod(made.attempt, ready=ready, revision=made.revision, created_ms=seen.now_ms, scheduled_ms=seen.now_ms)
+        for made in plan.workers
     ]
     return replace(seen, pods=(*left, *made), last_attempt=plan.last_attempt)
 

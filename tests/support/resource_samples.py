@@ -40,6 +40,29 @@ PLACEMENT = {
     "consolidation": "WhenIdle",
     "acceleratorChoice": "Cost",
 }
+ROLLOUT = {
+    "canaryPercent": 10,
+    "maxSurge": 1,
+    "maxUnavailable": 1,
+    "holdSeconds": 60,
+    "progressDeadlineSeconds": 600,
+    "analysis": {"minRequests": 20},
+}
+ROLLOUT_STATUS = {
+    "stableRevision": "0123456789",
+    "targetRevision": "abcdef0123",
+    "promotedRevision": "abcdef0123",
+    "rejectedRevision": "aaaaaaaaaa",
+    "rejection": "Its canaries were not ready within 600 s.",
+    "canariesReady": "True",
+    "canariesSince": "2026-11-21T08:00:00Z",
+    "hold": {
+        "gate": "Analysis",
+        "reason": "TooFewRequests",
+        "message": "Fewer than 20 requests have ended on canaries.",
+        "since": "2026-11-21T08:00:00Z",
+    },
+}
 PERCENTILES = {"p50": 100, "p95": 200, "p99": 300}
 
 SAMPLES: dict[str, dict[str, Any]] = {
@@ -119,7 +142,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
                 "scaleToZeroIdleSeconds": 600,
                 "forecast": "Trend",
             },
-            "rollout": {"canaryPercent": 10},
+            "rollout": ROLLOUT,
             "drainSeconds": 20,
             "gateway": {"replicas": 1},
         },
@@ -147,7 +170,15 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "model": MODEL,
             "drainSeconds": 20,
             "placement": PLACEMENT,
+            "rollout": ROLLOUT,
         },
-        "status": {**STATUS, "replicas": 2, "readyReplicas": 2, "selector": "tierline.dev/pool=main", "lastAttempt": 3},
+        "status": {
+            **STATUS,
+            "replicas": 2,
+            "readyReplicas": 2,
+            "selector": "tierline.dev/pool=main",
+            "lastAttempt": 3,
+            "rollout": ROLLOUT_STATUS,
+        },
     },
 }

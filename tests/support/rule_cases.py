@@ -95,6 +95,10 @@ CASES: dict[str, tuple[list[Patch], list[Patch]]] = {
         ],
         [{"accelerator": None, "alternativeAccelerators": ["b"]}],
     ),
+    "maxUnavailable must be at least 1 when maxSurge is 0: otherwise no worker could ever be replaced.": (
+        [{"maxSurge": 0}, {"maxSurge": None, "maxUnavailable": None}, {"maxUnavailable": 0}],
+        [{"maxSurge": 0, "maxUnavailable": 0}, {"maxSurge": 0, "maxUnavailable": None}],
+    ),
     "min must not be greater than max.": ([{"min": 4}], [{"min": 5}]),
     "pools must hold both a Prefill and a Decode pool or neither: one cannot serve without the other.": (
         [{"pools": [PREFILL, DECODE]}, {"pools": [ROLE_LESS]}, {"pools": [PREFILL, DECODE, UNIFIED]}],

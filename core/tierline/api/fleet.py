@@ -7,8 +7,9 @@ from pydantic import Field
 
 from tierline.api.block import Block, Rule, Transition
 from tierline.api.crd_shape import AGE, READY, REASON, Column, Shape
-from tierline.api.fields import Counter, Identifier, ListOf, ObjectName, Percent, ShortName
+from tierline.api.fields import Counter, Identifier, ListOf, ObjectName, ShortName
 from tierline.api.meta import ReplicaCount, Resource, Status
+from tierline.api.rollout import Rollout
 from tierline.api.serving import (
     ALTERNATIVES_TO_ONE,
     DEFAULT_DRAIN_SECONDS,
@@ -88,14 +89,6 @@ class Scaling(Block):
     )
     forecast: Forecast = Field(
         default="Trend", description="forecast says whether a rising load is met before it is there."
-    )
-
-
-class Rollout(Block):
-    """How a change reaches the workers."""
-
-    canary_percent: Percent | None = Field(
-        default=None, description="canaryPercent is the share of workers that try a change first, in percent."
     )
 
 

@@ -155,7 +155,7 @@ def _tier(tier: SLOTier, tiers: list[SLOTier], problems: list[FieldProblem]) -> 
         ttft_deadline_ms=_ttft_deadline_ms(spec),
         tpot_budget_ms=_tpot_budget_ms(spec),
         deadline_ms=_deadline_ms(spec),
-        attainment_percent=spec.attainment_percent or _default_attainment_percent(spec),
+        attainment_percent=attainment_percent(spec),
         overload="Reject" if problem else admission.overload or row.overload,
         max_queue_ms=row.max_queue_ms if max_queue_ms is None else max_queue_ms,
         degrade_to=degrade_to,
@@ -208,8 +208,10 @@ def _deadline_ms(spec: SLOTierSpec) -> int | None:
     return None if seconds is None else seconds * 1000
 
 
-def _default_attainment_percent(spec: SLOTierSpec) -> int:
-    """A deadline at a percentile is meant to be met by that share of requests."""
+def attainment_percent(spec: SLOTierSpec) -> int:
+    """Return the share of requests that must meet the targets: by default that of the percentile of the deadline."""
+    if spec.attainment_percent is not None:
+        return spec.attainment_percent
     if spec.deadline_percentile is not None:
         return int(spec.deadline_percentile.removeprefix("P"))
     targets = spec.targets or Targets()

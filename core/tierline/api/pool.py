@@ -9,6 +9,7 @@ from tierline.api.crd_shape import AGE, READY, REASON, Column, Scale, Shape
 from tierline.api.fields import Counter, Identifier
 from tierline.api.fleet import FleetName
 from tierline.api.meta import ReplicaCount, Resource, Status
+from tierline.api.rollout import Rollout, RolloutStatus
 from tierline.api.serving import (
     ALTERNATIVES_TO_ONE,
     DEFAULT_DRAIN_SECONDS,
@@ -46,6 +47,7 @@ class WorkerPoolSpec(Block):
     alternative_accelerators: Accelerators = Field(
         default=(), description="alternativeAccelerators are other node labels that will do, in order of preference."
     )
+    rollout: Rollout = Field(default_factory=Rollout, description="rollout is how a change reaches the workers.")
 
     rules: ClassVar[tuple[Rule, ...]] = (ALTERNATIVES_TO_ONE,)
     transitions: ClassVar[tuple[Transition, ...]] = (
@@ -69,6 +71,7 @@ class WorkerPoolStatus(ReplicaCount, Status):
     last_attempt: Counter = Field(
         default=0, description="lastAttempt is the highest attempt number that a pod name has carried."
     )
+    rollout: RolloutStatus | None = Field(default=None, description="rollout is how far a change has come.")
 
 
 class WorkerPool(Resource):

@@ -6,6 +6,7 @@ from typing import Any
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation
 from tierline.fleet.gateway_objects import gateway_name
 from tierline.fleet.observed import Manifest
+from tierline.fleet.rollout_status import fleet_rollout_verdict
 from tierline.fleet.verdicts import Verdict, conditions_of
 
 
@@ -15,7 +16,9 @@ def fleet_verdicts(seen: FleetObservation, refusal: str = "") -> tuple[Verdict, 
     resolved = _tiers_resolved(seen)
     available = _available(seen)
     progressing = _progressing(seen, accepted, resolved)
-    return (accepted, resolved, available, progressing, _ready((accepted, resolved, available), progressing, refusal))
+    rolled_out = fleet_rollout_verdict(live for _, live in sorted(seen.pools.items()))
+    ready = _ready((accepted, resolved, available), progressing, rolled_out, refusal)
+    return (accepted, resolved, available, progressing, rolled_out, ready)
 
 
 def fleet_status(seen: FleetObservation, verdicts: tuple[Verdict, ...], now_ms: int) -> Mapping[str, Any]:
@@ -117,7 +120,7 @@ def _progressing(seen: FleetObservation, accepted: Verdict, resolved: Verdict) -
     return Verdict("Progressing", False, "Settled", "Everything is as wanted.", is_news=False)
 
 
-def _ready(needed: tuple[Verdict, ...], progressing: Verdict, refusal: str) -> Verdict:
+def _ready(needed: tuple[Verdict, ...], progressing: Verdict, rolled_out: Verdict, refusal: str) -> Verdict:
     if refusal:
         return Verdict("Ready", False, "WriteRefused", refusal)
     for verdict in needed:
@@ -125,4 +128,6 @@ def _ready(needed: tuple[Verdict, ...], progressing: Verdict, refusal: str) -> V
             return Verdict("Ready", False, verdict.reason, verdict.message, is_news=False)
     if progressing.holds:
         return Verdict("Ready", False, progressing.reason, progressing.message, is_news=False)
+    if not rolled_out.holds:
+        return Verdict("Ready", False, rolled_out.reason, rolled_out.message, is_news=False)
     return Verdict("Ready", True, "AsWanted", "All tiers exist, all workers and gateways are ready.", is_news=False)

@@ -5,9 +5,9 @@ The rules, in the order in which they are applied:
 1. Pods that have ended are cleaned; pods whose node is gone are removed without waiting for anybody.
 2. A pod of an old revision that is not ready gives no capacity and goes at once.
 3. As many pods are created as are missing; a pod on a doomed node is counted absent.
-4. Ready pods of an old revision are replaced one at a time: first one pod too many, then, when it is ready, one less.
-5. Of a surplus the pods of an old revision go first, then those not ready, then the youngest; never a ready one that
-   is needed.
+4. Pods that no revision's share has room for are replaced within the rollout's bounds: at most `max_surge` pods too
+   many, at least `replicas - max_unavailable` ready ones.
+5. Of a revision's surplus those not ready go first, then the youngest; never a ready one that is needed.
 6. A pod on a doomed node is told its deadline, and leaves shortly before it once the others carry the load.
 """
 
@@ -25,7 +25,8 @@ EVACUATION_MARGIN_MS = 10_000
 class PoolObservation:
     """A pool and all its pods. `revision` is that of the pods wanted now; None when the spec cannot be used.
 
-    `last_attempt` is the highest attempt number ever recorded for the pool: a name is never used twice.
+    `shares` says how many replicas of which revision there should be while a change is tried; empty means all of
+    `revision`. `last_attempt` is the highest attempt number ever recorded: a name is never used twice.
     """
 
     pool: ObjectIdentity
@@ -35,6 +36,27 @@ class PoolObservation:
     revision: str | None
     pods: tuple[ObservedPod, ...] = ()
     nodes: Mapping[str, ObservedNode] = field(default_factory=dict)
+    shares: Mapping[str, int] = field(default_factory=dict)
+    max_surge: int = 1
+    max_unavailable: int = 0
+
+    @property
+    def wanted(self) -> Mapping[str, int]:
+        """Replicas by revision."""
+        return self.shares or ({} if self.revision is None else {self.revision: self.replicas})
+
+    @property
+    def total(self) -> int:
+        """Replicas of all revisions: while a change is tried there may be one more than the pool's own number."""
+        return sum(self.wanted.values()) if self.wanted else self.replicas
+
+
+@dataclass(frozen=True, slots=True)
+class NewWorker:
+    """A pod to create: the number in its name, and the revision that it is made from."""
+
+    attempt: int
+    revision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +80,24 @@ class Evacuation:
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """What to do for a pool now. `last_attempt` must be recorded before the pods in `attempts` are created.
+    """What to do for a pool now. `last_attempt` must be recorded before the pods in `workers` are created.
 
     `wake_at_ms` is the next moment at which time alone changes the plan.
     """
 
     last_attempt: int
-    attempts: tuple[int, ...] = ()
+    workers: tuple[NewWorker, ...] = ()
     removals: tuple[PodRemoval, ...] = ()
     evacuations: tuple[Evacuation, ...] = ()
     wake_at_ms: int | None = None
 
     @property
+    def attempts(self) -> tuple[int, ...]:
+        return tuple(worker.attempt for worker in self.workers)
+
+    @property
     def is_empty(self) -> bool:
-        return not (self.attempts or self.removals or self.evacuations)
+        return not (self.workers or self.removals or self.evacuations)
 
 
 def plan_pool(seen: PoolObservation) -> PoolPlan:
@@ -83,44 +109,62 @@ def plan_pool(seen: PoolObservation) -> PoolPlan:
     cleaned = _cleaning(census)
     if seen.revision is None:
         return PoolPlan(last_attempt=last, removals=cleaned, evacuations=_evacuations(census))
-    useless = tuple(pod for pod in census.staying if pod.revision != seen.revision and not pod.ready)
+    sorted_out = _sort_out(census.staying, seen.wanted)
+    useless = tuple(pod for pod in census.staying if pod in sorted_out.excess and not pod.ready)
     kept = tuple(pod for pod in census.staying if pod not in useless)
-    needed = _pods_to_create(kept, len(census.cooling), seen)
+    workers = _workers_to_create(sorted_out, kept, len(census.cooling), seen, last)
     removals = (
         *cleaned,
-        *_because("its revision is old and it is not ready", useless),
-        *_because("more pods than replicas", _surplus(kept, seen)),
+        *_because("there is no share for its revision and it is not ready", useless),
+        *_because("more workers than wanted of its revision", _spare(sorted_out, kept, seen)),
         *_departures(census, kept, seen),
     )
     return PoolPlan(
-        last_attempt=last + needed,
-        attempts=tuple(range(last + 1, last + needed + 1)),
+        last_attempt=last + len(workers),
+        workers=workers,
         removals=removals,
         evacuations=_evacuations(census),
         wake_at_ms=_next_moment(census, seen),
     )
 
 
-def _pods_to_create(kept: tuple[ObservedPod, ...], cooling: int, seen: PoolObservation) -> int:
-    missing = seen.replicas - len(kept) - cooling
-    if missing > 0:
-        return missing
-    rolling = any(pod.revision != seen.revision for pod in kept)
-    return 1 if rolling and len(kept) == seen.replicas and cooling == 0 else 0
+@dataclass(frozen=True, slots=True)
+class _SortedOut:
+    """Pods beyond every revision's share, first to go first, and the revisions of which workers are missing."""
+
+    excess: tuple[ObservedPod, ...]
+    missing: tuple[str, ...]
 
 
-def _surplus(kept: tuple[ObservedPod, ...], seen: PoolObservation) -> tuple[ObservedPod, ...]:
-    rolling = any(pod.revision != seen.revision for pod in kept)
-    surge_not_ready = any(pod.revision == seen.revision and not pod.ready for pod in kept)
-    allowed = seen.replicas + (1 if rolling and surge_not_ready else 0)
-    in_order = sorted(kept, key=lambda pod: (pod.revision == seen.revision, pod.ready, -pod.created_ms, -pod.attempt))
-    spare_ready = sum(pod.ready for pod in kept) - seen.replicas
-    victims: list[ObservedPod] = []
-    for pod in in_order:
-        if len(kept) - len(victims) > allowed and not (pod.ready and spare_ready <= 0):
-            victims.append(pod)
-            spare_ready -= pod.ready
-    return tuple(victims)
+def _sort_out(staying: tuple[ObservedPod, ...], wanted: Mapping[str, int]) -> _SortedOut:
+    excess = [pod for pod in staying if pod.revision not in wanted]
+    missing: list[str] = []
+    for revision, share in wanted.items():
+        best_first = sorted(
+            (pod for pod in staying if pod.revision == revision),
+            key=lambda pod: (not pod.ready, pod.created_ms, pod.attempt),
+        )
+        excess += best_first[share:]
+        missing += [revision] * (share - len(best_first))
+    in_order = sorted(excess, key=lambda pod: (pod.revision in wanted, pod.ready, -pod.created_ms, -pod.attempt))
+    return _SortedOut(tuple(in_order), tuple(missing))
+
+
+def _workers_to_create(
+    sorted_out: _SortedOut, kept: tuple[ObservedPod, ...], cooling: int, seen: PoolObservation, last: int
+) -> tuple[NewWorker, ...]:
+    rolling = any(pod in kept for pod in sorted_out.excess)
+    room = seen.total + (seen.max_surge if rolling else 0) - len(kept) - cooling
+    made = sorted_out.missing[: max(0, room)]
+    return tuple(NewWorker(last + number, revision) for number, revision in enumerate(made, start=1))
+
+
+def _spare(sorted_out: _SortedOut, kept: tuple[ObservedPod, ...], seen: PoolObservation) -> tuple[ObservedPod, ...]:
+    """Return the excess pods that are ready and not needed: enough others are ready."""
+    rolling = sorted_out.missing or any(pod.revision not in seen.wanted for pod in sorted_out.excess)
+    floor = seen.replicas - (seen.max_unavailable if rolling else 0)
+    spare = max(0, sum(pod.ready for pod in kept) - floor)
+    return tuple(pod for pod in sorted_out.excess if pod.ready)[:spare]
 
 
 def _departures(census: Census, kept: tuple[ObservedPod, ...], seen: PoolObservation) -> Iterable[PodRemoval]:

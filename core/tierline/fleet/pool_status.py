@@ -6,22 +6,34 @@ from typing import Any
 from tierline.api.names import LABEL_POOL, label_value
 from tierline.fleet.census import Census, take_census
 from tierline.fleet.pool_plan import PoolObservation
+from tierline.fleet.rollout import Hold
+from tierline.fleet.rollout_status import ROLLED_BACK, rollout_verdict
 from tierline.fleet.verdicts import Verdict, conditions_of
 
 
-def pool_verdicts(seen: PoolObservation, problems: tuple[str, ...], refusal: str = "") -> tuple[Verdict, ...]:
-    """Return the pool's conditions. `refusal` is what the API server said to our last write, if it refused it."""
+def pool_verdicts(
+    seen: PoolObservation, problems: tuple[str, ...], hold: Hold | None = None, refusal: str = ""
+) -> tuple[Verdict, ...]:
+    """Return the pool's conditions. `hold` is where a change waits, if it does; `refusal` is what the API server said
+    to our last write, if it refused it.
+    """
     census = take_census(seen.pods, seen.nodes, seen.now_ms)
     accepted = _accepted(problems)
     available = _available(seen, census)
-    progressing = _progressing(seen, census)
-    return (accepted, available, progressing, _ready(accepted, available, progressing, refusal))
+    old = [pod for pod in census.staying if pod.revision not in seen.wanted] if seen.revision is not None else []
+    rolled_out = rollout_verdict(hold, len(old), len(census.staying))
+    progressing = _progressing(seen, census, rolled_out)
+    ready = _ready((accepted, available), progressing, rolled_out, refusal)
+    return (accepted, available, progressing, rolled_out, ready)
 
 
-def pool_status(seen: PoolObservation, verdicts: tuple[Verdict, ...], last_attempt: int) -> Mapping[str, Any]:
+def pool_status(
+    seen: PoolObservation, verdicts: tuple[Verdict, ...], last_attempt: int, rollout: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
     """Return the status to write, without anything that changes while its meaning does not."""
     census = take_census(seen.pods, seen.nodes, seen.now_ms)
     return {
+        **({"rollout": rollout} if rollout else {}),
         "observedGeneration": seen.pool.generation,
         "replicas": len(census.alive),
         "readyReplicas": len(census.serving),
@@ -55,16 +67,15 @@ def _available(seen: PoolObservation, census: Census) -> Verdict:
     return Verdict("Available", False, "WorkersStarting", "No worker is ready yet.", is_news=False)
 
 
-def _progressing(seen: PoolObservation, census: Census) -> Verdict:
-    ready = [pod for pod in census.staying if pod.ready and pod.revision == seen.revision]
-    old = [pod for pod in census.staying if pod.revision != seen.revision]
+def _progressing(seen: PoolObservation, census: Census, rolled_out: Verdict) -> Verdict:
+    ready = [pod for pod in census.staying if pod.ready and pod.revision in seen.wanted]
     failure = worker_failure(census)
-    if seen.revision is not None and old:
-        return _going_on("Updating", f"{len(old)} of {len(census.staying)} workers have an old revision.", failure)
+    if not rolled_out.holds and rolled_out.reason != ROLLED_BACK:
+        return _going_on(rolled_out.reason, rolled_out.message, failure)
     if census.doomed:
         return _going_on("Evacuating", f"{len(census.doomed)} workers leave nodes about to be reclaimed.", failure)
-    if len(ready) != seen.replicas or len(census.staying) != seen.replicas:
-        return _going_on("Scaling", f"{len(ready)} of {seen.replicas} workers are ready.", failure)
+    if len(ready) != seen.total or len(census.staying) != seen.total:
+        return _going_on("Scaling", f"{len(ready)} of {seen.total} workers are ready.", failure)
     return Verdict("Progressing", False, "Settled", "All workers are as wanted.", is_news=False)
 
 
@@ -73,12 +84,14 @@ def _going_on(reason: str, message: str, failure: str) -> Verdict:
     return Verdict("Progressing", True, reason, told, is_news=False)
 
 
-def _ready(accepted: Verdict, available: Verdict, progressing: Verdict, refusal: str) -> Verdict:
+def _ready(needed: tuple[Verdict, Verdict], progressing: Verdict, rolled_out: Verdict, refusal: str) -> Verdict:
     if refusal:
         return Verdict("Ready", False, "WriteRefused", refusal)
-    for verdict in (accepted, available):
+    for verdict in needed:
         if not verdict.holds:
             return Verdict("Ready", False, verdict.reason, verdict.message, is_news=False)
     if progressing.holds:
         return Verdict("Ready", False, progressing.reason, progressing.message, is_news=False)
-    return Verdict("Ready", True, available.reason, "All workers are ready.", is_news=False)
+    if not rolled_out.holds:
+        return Verdict("Ready", False, rolled_out.reason, rolled_out.message, is_news=False)
+    return Verdict("Ready", True, needed[1].reason, "All workers are ready.", is_news=False)

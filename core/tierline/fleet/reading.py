@@ -1,10 +1,10 @@
 """From Kubernetes objects as JSON to the snapshots that the planners see. Missing fields read as "not yet"."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from tierline.api.names import ANNOTATION_EVACUATE_BY, LABEL_REVISION
+from tierline.fleet.moments import epoch_ms
 from tierline.fleet.observed import Manifest, ObjectIdentity, ObservedNode, ObservedPod
 
 
@@ -42,9 +42,9 @@ def read_pod(obj: Manifest) -> ObservedPod:
         uid=metadata["uid"],
         attempt=_attempt(metadata["name"]),
         revision=metadata.get("labels", {}).get(LABEL_REVISION, ""),
-        created_ms=_epoch_ms(metadata.get("creationTimestamp")) or 0,
+        created_ms=epoch_ms(metadata.get("creationTimestamp")) or 0,
         node=obj.get("spec", {}).get("nodeName", ""),
-        scheduled_ms=_epoch_ms(conditions.get("PodScheduled", {}).get("lastTransitionTime")),
+        scheduled_ms=epoch_ms(conditions.get("PodScheduled", {}).get("lastTransitionTime")),
         phase=status.get("phase", "Pending"),
         ready=conditions.get("Ready", {}).get("status") == "True",
         terminating="deletionTimestamp" in metadata,
@@ -62,16 +62,12 @@ def _whole_number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() else None
 
 
-def _epoch_ms(timestamp: str | None) -> int | None:
-    return int(datetime.fromisoformat(timestamp).timestamp() * 1000) if timestamp else None
-
-
 def _containers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
 
 
 def _finished_ms(status: Mapping[str, Any]) -> int | None:
-    ends = [_epoch_ms(it.get("state", {}).get("terminated", {}).get("finishedAt")) for it in _containers(status)]
+    ends = [epoch_ms(it.get("state", {}).get("terminated", {}).get("finishedAt")) for it in _containers(status)]
     return max((end for end in ends if end is not None), default=None)
 
 

@@ -6,10 +6,10 @@ kept unless the status flips, so that a status is written only when its meaning 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from tierline.api.meta import MESSAGE_LIMIT
+from tierline.fleet.moments import rfc3339
 from tierline.fleet.observed import Manifest, ObjectIdentity
 
 
@@ -58,14 +58,13 @@ def notices_of(owner: ObjectIdentity, verdicts: Iterable[Verdict]) -> tuple[Noti
 
 
 def _condition(owner: ObjectIdentity, verdict: Verdict, before: Manifest | None, now_ms: int) -> dict[str, Any]:
-    now = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     unchanged = before is not None and before.get("status") == verdict.status
     return {
         "type": verdict.type,
         "status": verdict.status,
         "reason": verdict.reason,
         "message": verdict.message[:MESSAGE_LIMIT],
-        "lastTransitionTime": before["lastTransitionTime"] if before is not None and unchanged else now,
+        "lastTransitionTime": before["lastTransitionTime"] if before is not None and unchanged else rfc3339(now_ms),
         "observedGeneration": owner.generation,
     }
 

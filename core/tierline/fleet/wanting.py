@@ -11,6 +11,7 @@ from tierline.api.pool import WorkerPool
 from tierline.api.serving import Engine, Placement, SpotPlacement, SpotPolicy
 from tierline.api.serving import ZoneSpread as DeclaredSpread
 from tierline.api.tier import SLOTier
+from tierline.fleet.rollout import RolloutPolicy
 from tierline.fleet.wanted import Capacity, WantedFleet, WantedPool, WantedWorker, ZoneSpread
 
 _CAPACITY: Mapping[SpotPolicy, Capacity] = {
@@ -64,6 +65,19 @@ def wanted_worker(pool: WorkerPool) -> WantedWorker:
     )
 
 
+def rollout_policy(pool: WorkerPool) -> RolloutPolicy:
+    """Return how careful `pool` is with changes."""
+    declared = pool.spec.rollout
+    return RolloutPolicy(
+        canary_percent=declared.canary_percent,
+        max_surge=declared.max_surge,
+        max_unavailable=declared.max_unavailable,
+        hold_ms=declared.hold_seconds * 1000,
+        progress_deadline_ms=declared.progress_deadline_seconds * 1000,
+        min_requests=declared.analysis.min_requests,
+    )
+
+
 def forbidden_changes(wanted: WantedFleet, running: Mapping[str, WorkerPool]) -> tuple[str, ...]:
     """Say which fields of the fleet must not change while its pools run; where CEL works the server has refused them.
 
@@ -96,6 +110,7 @@ def _wanted_pool(fleet: LLMFleet, pool: Pool, placement: Placement) -> WantedPoo
         "model": _plain(model),
         "drainSeconds": fleet.spec.drain_seconds,
         "placement": _plain(placement),
+        "rollout": _plain(fleet.spec.rollout),
     }
     if pool.accelerator:
         spec["accelerator"] = pool.accelerator

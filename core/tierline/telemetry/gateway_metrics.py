@@ -21,6 +21,11 @@ class MetricName:
 TTFT = MetricName("tierline_ttft_seconds", "Receipt of a request to its first token", ("tier", "tenant"))
 TPOT = MetricName("tierline_tpot_seconds", "Mean time per token after the first", ("tier", "tenant"))
 REQUESTS = MetricName("tierline_gateway_requests", "Requests that ended, by outcome", ("tier", "tenant", "outcome"))
+REVISION_REQUESTS = MetricName(
+    "tierline_gateway_revision_requests",
+    "Requests that ended on workers of a revision, by whether they kept their tier's targets",
+    ("tier", "pool", "revision", "outcome"),
+)
 QUEUE_DEPTH = MetricName("tierline_gateway_queue_requests", "Requests that wait for a worker", ("tier",))
 RUNNING = MetricName("tierline_gateway_running_requests", "Requests that a worker has started")
 MOVES = MetricName("tierline_gateway_moves", "Streams continued on another worker, by cause", ("cause",))
@@ -30,3 +35,8 @@ BILLED_PROMPT = MetricName("tierline_billed_prompt_tokens", "Prompt tokens of re
 BILLED_OUTPUT = MetricName("tierline_billed_output_tokens", "Output tokens delivered", ("tenant",))
 SERVICE = MetricName("tierline_tenant_service_tokens", "Fairness counter, weighted tokens", ("tenant",))
 WORKERS = MetricName("tierline_gateway_workers", "Workers by state of their connection", ("state",))
+
+OUTCOME_MET = "met"
+OUTCOME_MISSED = "missed"
+OUTCOME_FAILED = "failed"
+"""Outcomes of `REVISION_REQUESTS`: the last is a request that failed, or a stream that its worker lost."""

@@ -2,7 +2,15 @@
 
 from collections.abc import Iterable
 
-from tierline.api.names import ANNOTATION_EVACUATE_BY, LABEL_COMPONENT, LABEL_FLEET, WORKER_WIRE_PORT, label_value
+from tierline.api.names import (
+    ANNOTATION_EVACUATE_BY,
+    LABEL_COMPONENT,
+    LABEL_FLEET,
+    LABEL_POOL,
+    LABEL_REVISION,
+    WORKER_WIRE_PORT,
+    label_value,
+)
 from tierline_gateway.kube.client import Json, KubeClient
 from tierline_gateway.kube.feed import Feed
 from tierline_gateway.workers.discovery import WorkerEndpoint
@@ -36,6 +44,7 @@ def endpoint_of(pod: Json) -> WorkerEndpoint | None:
     if not status.get("podIP") or status.get("phase") in _ENDED:
         return None
     ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ())
+    labels = metadata.get("labels") or {}
     evacuate_by = (metadata.get("annotations") or {}).get(ANNOTATION_EVACUATE_BY, "")
     return WorkerEndpoint(
         name=metadata["name"],
@@ -43,4 +52,6 @@ def endpoint_of(pod: Json) -> WorkerEndpoint | None:
         port=WORKER_WIRE_PORT,
         serving=ready and "deletionTimestamp" not in metadata,
         evacuate_by_epoch_ms=int(evacuate_by) if evacuate_by.isdecimal() else None,
+        pool=labels.get(LABEL_POOL, ""),
+        revision=labels.get(LABEL_REVISION, ""),
     )

@@ -138,7 +138,7 @@ class Dispatcher:
         for request_id in tuple(link.outstanding):
             live = self._live.get(request_id)
             if live is not None and live.worker == link.name:
-                self._replay(live, cause)
+                self._replay(live, cause, blamed=link.endpoint.serving)
         self.pump()
 
     def iteration(self, link: WorkerLink, frame: Iteration) -> None:
@@ -204,7 +204,7 @@ class Dispatcher:
 
     def _start(self, live: LiveRequest, link: WorkerLink, now_ms: float) -> None:
         live.journal.placed(live.life.start())
-        live.worker = live.last_worker = link.name
+        live.placed_on(link.endpoint)
         if live.moves and not live.moves[-1].target:
             last = live.moves[-1]
             live.moves[-1] = Move(last.cause, last.source, link.name, last.at_emitted)
@@ -271,7 +271,7 @@ class Dispatcher:
         log.error("worker %s failed request %s: %s", worker, live.request_id, batch.error)
         live.avoid.add(worker)
         if first_failure and self.links.accepting_besides(worker):
-            self._replay(live, "WorkerFailed")
+            self._replay(live, "WorkerFailed", blamed=True)
         else:
             message = f"The worker could not go on ({batch.error or batch.finish_reason}); try again."
             self._end(live, FinishReason.FAILED, failed(message))
@@ -281,10 +281,12 @@ class Dispatcher:
         tokens = len(live.journal.emitted_ids)
         self.desk.ended(live.request_id, live.tenant.tenant, live.tier.name, tokens, complete)
 
-    def _replay(self, live: LiveRequest, cause: str) -> None:
+    def _replay(self, live: LiveRequest, cause: str, blamed: bool = False) -> None:
         """Put a started request back, ahead of its tier's queue, to be continued from its journal."""
         live.moves.append(Move(cause, live.worker or "", "", len(live.journal.emitted_ids)))
         self._instruments.moves.labels(cause).inc()
+        if blamed:
+            self._instruments.failed_by_worker(live)
         live.journal.replayed()
         self._leave(live)
         live.life.to(RequestState.WAITING)

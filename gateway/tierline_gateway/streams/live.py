@@ -13,6 +13,7 @@ from tierline_gateway.front.generation import Generation
 from tierline_gateway.streams.answer_text import AnswerText
 from tierline_gateway.streams.delivery import DeliveryTimes
 from tierline_gateway.streams.journal import Journal
+from tierline_gateway.workers.discovery import WorkerEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,10 @@ class Piece:
 class LiveRequest:
     """A request in the gateway's care. Times are gateway clock ms.
 
-    `worker` is where it runs, None while it waits; `last_worker` is where it ran last. `prefix_keys` name the chunks of
-    its prompt, by which a worker that computed a beginning of it before is found. `fork_of` is the id of the first
-    choice of the same answer, empty for that one itself. `adapter` is the LoRA adapter that it is computed with, empty
-    for the model alone.
+    `worker` is where it runs, None while it waits; `last_worker` is where it ran last, and `last_pool` and
+    `last_revision` what that one was made from. `prefix_keys` name the chunks of its prompt, by which a worker that
+    computed a beginning of it before is found. `fork_of` is the id of the first choice of the same answer, empty for
+    that one itself. `adapter` is the LoRA adapter that it is computed with, empty for the model alone.
     """
 
     generation: Generation
@@ -56,6 +57,8 @@ class LiveRequest:
     delivery: DeliveryTimes = field(default_factory=DeliveryTimes)
     worker: str | None = None
     last_worker: str = ""
+    last_pool: str = ""
+    last_revision: str = ""
     avoid: set[str] = field(default_factory=set)
     moves: list[Move] = field(default_factory=list)
     error: ApiError | None = None
@@ -113,6 +116,11 @@ class LiveRequest:
     def has_news(self) -> bool:
         """Whether the client has something to be told: pieces, or the end."""
         return bool(self._pieces) or self.life.done
+
+    def placed_on(self, endpoint: WorkerEndpoint) -> None:
+        """Note the worker that goes on with the request."""
+        self.worker = self.last_worker = endpoint.name
+        self.last_pool, self.last_revision = endpoint.pool, endpoint.revision
 
     def add_tokens(self, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs] = ()) -> None:
         """Take new ids up to a stop string, which ends the answer; `logprobs` has an entry for each, or none."""

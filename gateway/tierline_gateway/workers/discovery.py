@@ -9,7 +9,8 @@ from typing import Protocol
 class WorkerEndpoint:
     """A worker pod. `serving` is false when it is not Ready or is being deleted.
 
-    `evacuate_by_epoch_ms` is when its streams must have left, None when no deadline is published.
+    `evacuate_by_epoch_ms` is when its streams must have left, None when no deadline is published. `pool` and `revision`
+    say what it was made from, for who compares a change with what was before.
     """
 
     name: str
@@ -17,6 +18,8 @@ class WorkerEndpoint:
     port: int
     serving: bool = True
     evacuate_by_epoch_ms: int | None = None
+    pool: str = ""
+    revision: str = ""
 
 
 class WorkerDiscovery(Protocol):

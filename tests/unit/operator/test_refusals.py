@@ -6,11 +6,12 @@ import pytest
 from api_server_in_memory import ApiServerInMemory, wired
 from fleet_builders import IMAGES
 
+from tierline_operator.canary_figures import GatewayFigures
 from tierline_operator.cluster import ApiError
 from tierline_operator.looping import Looper, Refused
 from tierline_operator.metrics import Metrics
 from tierline_operator.policy_status import PolicyStatus
-from tierline_operator.reconciling import Reconciler
+from tierline_operator.pool_reconciling import PoolReconciler
 from tierline_operator.wakes import WakeKey, Wakes
 
 KEY = WakeKey("WorkerPool", "demo", "chat-main")
@@ -50,7 +51,7 @@ def ready_of(status):
 
 async def test_refused_workers_do_not_make_the_loop_wake_itself(server):
     wakes, stores, actuator = wired(server)
-    reconciler = Reconciler(stores, actuator, IMAGES)
+    reconciler = PoolReconciler(stores, actuator, IMAGES, GatewayFigures())
     third = asyncio.Event()
     refused = []
 
@@ -74,7 +75,7 @@ async def test_refused_workers_do_not_make_the_loop_wake_itself(server):
 
 async def test_what_is_said_of_refused_workers_stays_the_same(server):
     _, stores, actuator = wired(server)
-    reconciler = Reconciler(stores, actuator, IMAGES)
+    reconciler = PoolReconciler(stores, actuator, IMAGES, GatewayFigures())
     for _ in range(3):
         with pytest.raises(Refused):
             await reconciler.pool("demo", "chat-main")
@@ -91,7 +92,7 @@ async def test_what_is_said_of_refused_workers_stays_the_same(server):
 
 async def test_workers_are_made_once_they_are_no_longer_refused(server):
     _, stores, actuator = wired(server)
-    reconciler = Reconciler(stores, actuator, IMAGES)
+    reconciler = PoolReconciler(stores, actuator, IMAGES, GatewayFigures())
     with pytest.raises(Refused):
         await reconciler.pool("demo", "chat-main")
     server.refuses = lambda _call: None

@@ -1,0 +1,169 @@
+"""One look at a pool: observe, decide how far a change goes, record that, carry the plan out, tell."""
+
+import re
+from collections.abc import Awaitable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tierline.fleet.canary import CanaryFigures
+from tierline.fleet.census import take_census
+from tierline.fleet.disruption_budget import disruption_budget
+from tierline.fleet.drift import has_drifted, stamped
+from tierline.fleet.observed import Manifest
+from tierline.fleet.pool_plan import PoolObservation, PoolPlan, plan_pool
+from tierline.fleet.pool_status import pool_status, pool_verdicts
+from tierline.fleet.revision_history import forgotten, next_number, revision_object
+from tierline.fleet.rollout import RolloutRecord, RolloutStep, RolloutView, in_canary, step_rollout
+from tierline.fleet.rollout_record import read_record, record_status
+from tierline.fleet.verdicts import notices_of
+from tierline.fleet.wanted import Images
+from tierline.fleet.worker_pod import template_revision, worker_pod
+from tierline_operator.actuator import Actuator
+from tierline_operator.canary_figures import Change, FigureSource
+from tierline_operator.kinds import DISRUPTION_BUDGET
+from tierline_operator.looping import Refused
+from tierline_operator.pool_observing import PoolView, attainment_of, find_pool, gateways_of, observe_pool
+from tierline_operator.reconciling import Clock, epoch_ms, first_refusal
+from tierline_operator.stores import Stores
+
+FIGURES_SECONDS = 5.0
+"""How often canaries are looked at: no watch tells of requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A pool as observed, with its change's step and the plan that follows from it."""
+
+    view: PoolView
+    live: Manifest
+    step: RolloutStep
+    plan: PoolPlan
+
+    @property
+    def seen(self) -> PoolObservation:
+        return self.view.seen
+
+
+class PoolReconciler:
+    """Brings single pools nearer to what is wanted; may be called again at any time."""
+
+    def __init__(
+        self, stores: Stores, actuator: Actuator, images: Images, figures: FigureSource, clock: Clock = epoch_ms
+    ) -> None:
+        self._stores = stores
+        self._actuator = actuator
+        self._images = images
+        self._figures = figures
+        self._clock = clock
+
+    async def pool(self, namespace: str, name: str) -> float | None:
+        """Reconcile one pool; returns the seconds until time alone changes its plan, or raises `Refused` with them."""
+        live = find_pool(self._stores, namespace, name)
+        if live is None or "deletionTimestamp" in live["metadata"]:
+            return None
+        decided = await self._decide(live)
+        refusal = await first_refusal(self._keep_revision(decided))
+        await self._record(decided)
+        refusal = refusal or await first_refusal(self._writes(decided))
+        refusal = _without_attempts(refusal, name)
+        await self._tell(namespace, name, decided, refusal)
+        due = self._due(decided)
+        if refusal:
+            raise Refused(refusal, due)
+        return due
+
+    async def _decide(self, live: Manifest) -> _Decided:
+        view = observe_pool(self._stores, live, self._images, self._clock())
+        record = read_record(live.get("status", {}))
+        if view.template is None:
+            return _Decided(view, live, RolloutStep(record, {}), plan_pool(view.seen))
+        step = step_rollout(await self._rollout_view(view, record))
+        seen = replace(view.seen, shares=step.shares)
+        return _Decided(replace(view, seen=seen), live, step, plan_pool(seen))
+
+    async def _rollout_view(self, view: PoolView, record: RolloutRecord) -> RolloutView:
+        seen, wanted = view.seen, view.seen.revision or ""
+        if record.stable not in {wanted, *view.templates}:
+            # Somebody deleted the only record of it: there is nothing to take the change back to.
+            record = RolloutRecord()
+        figures = await self._figures_of(view, record)
+        staying = take_census(seen.pods, seen.nodes, seen.now_ms).staying
+        attainment = attainment_of(self._stores, seen.pool.namespace, view.fleet) if figures else {}
+        return RolloutView(record, wanted, seen.replicas, view.policy, staying, seen.now_ms, figures, attainment)
+
+    async def _figures_of(self, view: PoolView, record: RolloutRecord) -> CanaryFigures | None:
+        pool, wanted = view.seen.pool, view.seen.revision
+        if wanted is None or not in_canary(record, wanted):
+            self._figures.forget(pool.uid)
+            return None
+        gateways = gateways_of(self._stores, pool.namespace, view.fleet)
+        return await self._figures.figures(Change(pool.uid, pool.name, record.stable, wanted, gateways))
+
+    def _keep_revision(self, decided: _Decided) -> Iterable[Awaitable[None]]:
+        view = decided.view
+        if view.template is not None and template_revision(view.template) not in view.templates:
+            number = next_number(view.history)
+            yield self._actuator.create(revision_object(view.seen.pool, view.template, number))
+
+    async def _record(self, decided: _Decided) -> None:
+        """Recorded before pods are made or removed: whoever takes over goes on, and no name is used a second time."""
+        status = decided.live.get("status", {})
+        changed = read_record(status) != read_record({"rollout": record_status(decided.step.record)})
+        if decided.view.template is None or not (changed or decided.plan.workers):
+            return
+        recorded = {**status, "lastAttempt": decided.plan.last_attempt, "rollout": _rollout_status(decided.step)}
+        await self._actuator.write_status(decided.seen.pool, decided.live, recorded, fenced=True)
+
+    def _writes(self, decided: _Decided) -> Iterable[Awaitable[None]]:
+        namespace, plan, view = decided.seen.pool.namespace, decided.plan, decided.view
+        yield from (self._actuator.apply(it) for it in self._budget(view))
+        yield from (self._actuator.publish_deadline(namespace, it) for it in plan.evacuations)
+        yield from (self._actuator.create(it) for it in _new_pods(decided))
+        yield from (self._actuator.remove_pod(namespace, it) for it in plan.removals)
+        record = decided.step.record
+        old = forgotten(view.history, record, decided.seen.revision, decided.seen.pods) if view.template else ()
+        yield from (self._actuator.delete(it) for it in old)
+
+    def _budget(self, view: PoolView) -> Iterable[Manifest]:
+        pool = view.seen.pool
+        budget = stamped(disruption_budget(pool, view.fleet, view.policy.max_unavailable))
+        live = self._stores[DISRUPTION_BUDGET].get(pool.namespace, pool.name)
+        leaving = live is not None and "deletionTimestamp" in live["metadata"]
+        if view.template is not None and not leaving and has_drifted(live, budget):
+            yield budget
+
+    async def _tell(self, namespace: str, name: str, decided: _Decided, refusal: str) -> None:
+        live = find_pool(self._stores, namespace, name)
+        if live is None:
+            return
+        view = observe_pool(self._stores, live, self._images, self._clock())
+        seen = replace(view.seen, shares=decided.seen.shares)
+        verdicts = pool_verdicts(seen, view.problems, decided.step.hold, refusal)
+        status = pool_status(seen, verdicts, decided.plan.last_attempt, _rollout_status(decided.step))
+        await self._actuator.write_status(seen.pool, live, status)
+        for notice in notices_of(seen.pool, verdicts):
+            await self._actuator.post_event(seen.pool, notice)
+
+    def _due(self, decided: _Decided) -> float | None:
+        now_ms, hold = self._clock(), decided.step.hold
+        moments = (decided.plan.wake_at_ms, decided.step.wake_at_ms)
+        dues = [max(0, moment - now_ms) / 1000 for moment in moments if moment is not None]
+        if hold is not None and hold.gate != "Rollback":
+            dues.append(FIGURES_SECONDS)
+        return min(dues, default=None)
+
+
+def _new_pods(decided: _Decided) -> Iterable[Manifest]:
+    view, wanted = decided.view, decided.view.template
+    templates = {**view.templates, **({template_revision(wanted): wanted} if wanted is not None else {})}
+    for made in decided.plan.workers:
+        yield worker_pod(templates[made.revision], decided.seen.pool.name, made.attempt)
+
+
+def _rollout_status(step: RolloutStep) -> Mapping[str, Any]:
+    return record_status(step.record, step.hold)
+
+
+def _without_attempts(message: str, pool: str) -> str:
+    """Return the message without the number of the worker: it differs each time, and a status must not."""
+    return re.sub(rf"(?<![\w.-]){re.escape(pool)}-\d+(?![\w.-])", f"{pool}-*", message)
