@@ -13,6 +13,11 @@ from tierline.sim.run import SimulationResult
 from tierline.telemetry.fairness import service_events
 
 STANDARD = tier("standard", 50, "Fairness", 86_400_000, ttftMilliseconds={"p95": 5000}, tpotMilliseconds={"p95": 100})
+QUEUED = {
+    **STANDARD,
+    "spec": {**STANDARD["spec"], "admission": {"overload": "Defer", "maxQueueMilliseconds": 86_400_000}},
+}
+"""A tier that refuses nobody: VTC promises something to tenants that always wait, and who is refused does not wait."""
 KV_BLOCKS = 6250
 VTC_BOUND = 2 * 2 * KV_BLOCKS * 16
 BACKLOGGED_FROM_MS, BACKLOGGED_UNTIL_MS = 10_000.0, 60_000.0
@@ -24,7 +29,7 @@ def share_out(policy: str, weights: dict[str, int], rates: dict[str, float]) -> 
         policy,
         engine={"kvCacheBlocks": KV_BLOCKS},
         seconds=60,
-        tiers=[STANDARD],
+        tiers=[QUEUED],
         tenants=[{"name": name, "weight": weight} for name, weight in weights.items()],
         traffic=[source(name, "standard", rate, promptTokens=256, outputTokens=256) for name, rate in rates.items()],
     )

@@ -11,7 +11,8 @@ from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.scheduling.admission import AdmissionController, Decision, ServiceRate, Verdict
 from tierline.scheduling.first_token import FirstTokenTime, patience_ms
 from tierline.scheduling.lengths import OutputLengthPredictor
-from tierline.scheduling.queueing import DEFAULT_SERVICE_DIFFERENCE_TOKENS, QueuedRequest, QueueManager
+from tierline.scheduling.queued import DEFAULT_SERVICE_DIFFERENCE_TOKENS, QueuedRequest
+from tierline.scheduling.queueing import QueueManager
 from tierline.scheduling.quota import TenantUsage
 
 RESUME_PATIENCE_MS = 300_000.0
@@ -118,7 +119,9 @@ def queued_request(
     now_ms: float,
     resumed: bool,
     shares_prompt: bool = False,
+    user_priority: int = 0,
     lengths: OutputLengthPredictor,
+    first_tokens: FirstTokenTime,
 ) -> QueuedRequest:
     """Return how a request waits; a stream that lost its worker is `resumed` and waits as long as it must."""
     bound = tenant.max_service_difference_tokens
@@ -137,6 +140,8 @@ def queued_request(
         service_difference_tokens=DEFAULT_SERVICE_DIFFERENCE_TOKENS if bound is None else bound,
         resumed=resumed,
         shares_prompt=shares_prompt,
+        user_priority=user_priority,
+        first_token_ms=first_tokens.predict_ms(context_tokens, 0.0),
     )
 
 

@@ -17,7 +17,7 @@ from tierline.scheduling.admission import Decision
 from tierline.scheduling.desk import RequestDesk, lower_tier, queued_request
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import EngineLimits
-from tierline.scheduling.queueing import QueuedRequest
+from tierline.scheduling.queued import QueuedRequest
 from tierline.scheduling.quota import QuotaLimits, TenantUsage
 from tierline.scheduling.routing import Need, choose_worker, fastest_alone_ms
 from tierline.sim.clock import VirtualClock
@@ -182,6 +182,7 @@ class FleetSimulation:
             now_ms=self._clock.now_ms,
             resumed=bool(request.moves),
             lengths=self._desk.lengths,
+            first_tokens=self._desk.first_tokens,
         )
         return self._policy.queued(queued)
 

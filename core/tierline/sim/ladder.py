@@ -14,7 +14,7 @@ import numpy as np
 
 from tierline.scheduling.batching import Batch, BatchPlanner
 from tierline.scheduling.plans import EngineLimits, EngineRequest
-from tierline.scheduling.queueing import QueuedRequest
+from tierline.scheduling.queued import QueuedRequest
 
 STATIC_CHUNK_TOKENS = 1024
 """Fixed token budget of an iteration where the policy knows no pace; the best one at 50 ms a token on an H100."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from tierline.api.policy import TierPolicy
 from tierline.scheduling.desk import RequestDesk, queued_request
-from tierline.scheduling.queueing import QueuedRequest
+from tierline.scheduling.queued import QueuedRequest
 from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch, TokenLogprobs
 from tierline.wire.states import FinishReason, RequestState
 from tierline_gateway.front.api_errors import ApiError, failed, too_long
@@ -196,6 +196,7 @@ class Dispatcher:
             resumed=bool(live.moves),
             shares_prompt=bool(live.fork_of),
             lengths=self.desk.lengths,
+            first_tokens=self.desk.first_tokens,
         )
 
     def _place(self, queued: QueuedRequest) -> WorkerLink | None:

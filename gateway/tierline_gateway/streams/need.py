@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tierline.scheduling.queueing import QueuedRequest
+from tierline.scheduling.queued import QueuedRequest
 from tierline.scheduling.routing import Need
 from tierline_gateway.streams.live import LiveRequest
 

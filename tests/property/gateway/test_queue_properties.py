@@ -5,7 +5,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierline.scheduling.queueing import LOOKAHEAD, QueuedRequest, QueueManager
+from tierline.scheduling.queued import QueuedRequest
+from tierline.scheduling.queueing import QueueManager
+from tierline.scheduling.tenant_lines import LOOKAHEAD
 
 BOUND = 300
 

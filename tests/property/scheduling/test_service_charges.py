@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierline.scheduling.lengths import OutputLengthPredictor
-from tierline.scheduling.queueing import OUTPUT_WEIGHT, PROMPT_WEIGHT, QueuedRequest, QueueManager
+from tierline.scheduling.queued import OUTPUT_WEIGHT, PROMPT_WEIGHT, QueuedRequest
+from tierline.scheduling.queueing import QueueManager
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from tierline.scheduling.queueing import QueuedRequest, QueueManager
+from tierline.scheduling.queued import QueuedRequest
+from tierline.scheduling.queueing import TRIES, QueueManager
 
 
 def queued(request_id: str, **changes: object) -> QueuedRequest:
@@ -194,3 +195,43 @@ def test_a_tenant_pays_a_prompt_once_however_many_answers_it_wants() -> None:
     fork = queued("fork", context_tokens=500, expected_output_tokens=10, shares_prompt=True)
     assert fork.prepaid == one.prepaid
     assert fork.cost < one.cost - 490
+
+
+def test_of_two_due_at_one_time_the_longer_prompt_starts_first() -> None:
+    queue = filled(queued("short", first_token_ms=50), queued("long", first_token_ms=700, arrival_ms=1.0))
+    assert drain(queue) == ["long", "short"]
+
+
+def test_a_step_of_user_priority_is_worth_one_target_of_waiting() -> None:
+    """The target is a second: two steps more pass a request that came up to two seconds before, and no older one."""
+    old, older = queued("old", arrival_ms=500, deadline_ms=1500), queued("older", arrival_ms=0, deadline_ms=1000)
+    urgent = queued("urgent", arrival_ms=2400, deadline_ms=3400, user_priority=2)
+    assert drain(filled(old, older, urgent)) == ["older", "urgent", "old"]
+
+
+def test_user_priority_does_not_move_a_tenant_before_others() -> None:
+    queue = filled(
+        queued("mine", user_priority=2), queued("yours", tenant="b", deadline_ms=900), queued("low", user_priority=-2)
+    )
+    assert drain(queue) == ["yours", "mine", "low"]
+
+
+def test_a_look_at_a_long_queue_that_fits_nowhere_is_short() -> None:
+    queue = filled(*(queued(f"r{at}", tenant=f"t{at}") for at in range(500)))
+    asked: list[str] = []
+
+    def fits(request: QueuedRequest) -> bool:
+        asked.append(request.request_id)
+        return False
+
+    assert queue.next(0.0, fits) is None
+    assert len(asked) == TRIES
+
+
+def test_every_lower_priority_has_its_turn() -> None:
+    """Three priorities under endless load of the top: each lower one gets one of each two turns of the guard."""
+    lower = [queued(f"l{priority}-{at}", priority=priority) for priority in (1, 2) for at in range(3)]
+    queue = filled(*(queued(f"h{at:02}", priority=3) for at in range(30)), *lower, guard_every=4)
+    order = drain(queue, now_ms=2000.0)[:30]
+    turns = [order.index(f"l{priority}-{at}") for at in range(3) for priority in (1, 2)]
+    assert turns == [4, 9, 14, 19, 24, 29]

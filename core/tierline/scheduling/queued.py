@@ -1,0 +1,74 @@
+"""A request that waits: what the queue must know of it, what it costs its tenant, and its place in the tenant's line.
+
+    latest start = deadline - first_token          first_token: predicted time from dispatch to the first token
+    place        = latest start - user_priority * worth          worth = min(deadline - arrival, WORTH_MS)
+
+The predicted time of its own prefill is part of the slack, so a long prompt is started earlier than a short one due at
+the same time. A step of user priority is worth as much waiting as the tier's target allows for the first token. That is
+aging written as a constant key: each `worth` that a request waited counts as one step more, so one of its tenant with k
+steps more passes it only when it came less than k * worth later (of one tier and equal prompts). User priority orders
+a tenant's own requests; it does not make the tenant more urgent than others.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+PROMPT_WEIGHT: Final = 1.0
+OUTPUT_WEIGHT: Final = 2.0
+DEFAULT_SERVICE_DIFFERENCE_TOKENS: Final = 8192
+USER_PRIORITY_MAX: Final = 2
+WORTH_MS: Final = 60_000.0
+
+Place = tuple[float, float, str]
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRequest:
+    """What the queue must know of a request; times are on the caller's clock.
+
+    `context_tokens` is what a worker has to hold before the first new token, `total_tokens` at the most in the end.
+    `expected_output_tokens` is how long the answer probably becomes, `first_token_ms` how long after its dispatch the
+    first token probably comes. `resumed` marks a stream that was already delivering; its client sees a gap, so it goes
+    first in its tier. `expires_ms` is when waiting longer is pointless. `shares_prompt` marks a further answer to a
+    prompt that its tenant pays for with the first one. `user_priority` is the client's, from -2 to 2.
+    """
+
+    request_id: str
+    tenant: str
+    tier: str
+    priority: int
+    context_tokens: int
+    total_tokens: int
+    arrival_ms: float
+    deadline_ms: float
+    expires_ms: float
+    expected_output_tokens: float = 0.0
+    weight: int = 1
+    service_difference_tokens: int = DEFAULT_SERVICE_DIFFERENCE_TOKENS
+    resumed: bool = False
+    shares_prompt: bool = False
+    user_priority: int = 0
+    first_token_ms: float = 0.0
+
+    @property
+    def latest_start_ms(self) -> float:
+        """When it has to start for its first token to come in time."""
+        return self.deadline_ms - self.first_token_ms
+
+    @property
+    def place(self) -> Place:
+        """Place within one tenant and priority."""
+        steps = max(-USER_PRIORITY_MAX, min(self.user_priority, USER_PRIORITY_MAX))
+        worth_ms = max(min(self.deadline_ms - self.arrival_ms, WORTH_MS), 0.0)
+        return (self.latest_start_ms - steps * worth_ms, self.arrival_ms, self.request_id)
+
+    @property
+    def prepaid(self) -> float:
+        """What the answer is charged when it starts."""
+        return OUTPUT_WEIGHT * self.expected_output_tokens / self.weight
+
+    @property
+    def cost(self) -> float:
+        """What its tenant's counter rises by when it starts; never 0, so that a line of requests has an end."""
+        prompt_tokens = 1 if self.shares_prompt else max(self.context_tokens, 1)
+        return PROMPT_WEIGHT * prompt_tokens / self.weight + self.prepaid

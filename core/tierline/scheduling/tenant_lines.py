@@ -1,0 +1,109 @@
+"""The waiting requests of one tier priority, in a line for each tenant, and the order of service among the tenants.
+
+    over(t)  = counter(t) > lowest counter + the difference that t is allowed
+    order    = tenants that are not over, by the earliest latest start in their line; then the others, by counter
+
+The lowest counter is that of the tenants that wait in this priority, at any gateway. A tenant that is over is served
+when nobody else can use the capacity. Bound: while they wait, counters of two tenants differ by at most the allowed
+difference and the cost of one request. This is the Virtual Token Counter (OSDI 2024) with a choice: the paper always
+serves the lowest counter, which is the order here with an allowed difference of 0; within the difference the choice is
+the deadlines', since a tier promises times. A tenant's place among the others follows from its most urgent request;
+which of its own goes then is its own choice (`queued`). When not to use it: where requests have prefixes in common.
+"""
+
+import heapq
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tierline.scheduling.queued import Place, QueuedRequest
+from tierline.scheduling.service_counters import ServiceCounters
+
+LOOKAHEAD = 8
+"""So many requests of a tenant are tried before the next tenant's."""
+
+
+@dataclass(slots=True)
+class Line:
+    """The waiting requests of one tenant in one priority, best first, and what they cost together."""
+
+    requests: list[QueuedRequest] = field(default_factory=list)
+    starts_ms: list[float] = field(default_factory=list)
+    cost: float = 0.0
+
+    @property
+    def urgency(self) -> Place:
+        """Place among the tenants: the earliest latest start, then the first arrival of those at the head."""
+        head = self.requests[0]
+        return (self.starts_ms[0], head.arrival_ms, head.request_id)
+
+    def add(self, request: QueuedRequest) -> None:
+        insort(self.requests, request, key=lambda queued: queued.place)
+        insort(self.starts_ms, request.latest_start_ms)
+        self.cost += request.cost
+
+    def remove(self, request: QueuedRequest) -> None:
+        self.requests.remove(request)
+        del self.starts_ms[bisect_left(self.starts_ms, request.latest_start_ms)]
+        self.cost -= request.cost
+
+    def before(self, place: Place) -> int:
+        """Return how many go before one of this place."""
+        return bisect_left(self.requests, place, key=lambda queued: queued.place)
+
+    def within(self, service: float) -> float:
+        """Return how many of its requests start until the counter rose by `service`, a part of one for a part."""
+        return len(self.requests) * min(max(service, 0.0) / self.cost, 1.0)
+
+
+class Band:
+    """The lines of one priority; never holds an empty one."""
+
+    def __init__(self, priority: int) -> None:
+        self.priority = priority
+        self.lines: dict[str, Line] = {}
+        self._deadlines_ms: list[float] = []
+
+    def add(self, request: QueuedRequest) -> None:
+        self.lines.setdefault(request.tenant, Line()).add(request)
+        insort(self._deadlines_ms, request.deadline_ms)
+
+    def remove(self, request: QueuedRequest) -> None:
+        line = self.lines[request.tenant]
+        line.remove(request)
+        if not line.requests:
+            del self.lines[request.tenant]
+        del self._deadlines_ms[bisect_left(self._deadlines_ms, request.deadline_ms)]
+
+    def late(self, now_ms: float) -> bool:
+        """Whether one of its requests is past its deadline."""
+        return self._deadlines_ms[0] <= now_ms
+
+    def in_order(self, counters: ServiceCounters) -> Iterator[QueuedRequest]:
+        """Yield who is to be served, best first."""
+        lowest = counters.lowest(self.lines, self.priority)
+        ranked = [(*self._rank(line, counters.of(tenant), lowest), tenant) for tenant, line in self.lines.items()]
+        heapq.heapify(ranked)
+        while ranked:
+            yield from self.lines[heapq.heappop(ranked)[-1]].requests[:LOOKAHEAD]
+
+    def _rank(self, line: Line, counter: float, lowest: float) -> tuple[bool, float, Place]:
+        over = counter > lowest + line.requests[0].service_difference_tokens
+        return (over, counter if over else 0.0, line.urgency)
+
+    def ahead_of(self, request: QueuedRequest, counters: ServiceCounters) -> float:
+        """Return how many requests of this band are served before `request`, which may wait here or be about to.
+
+        Of its own tenant those before it; of other tenants what they may be served until their counters pass the level
+        that its tenant has reached when its turn comes, and the difference they are allowed. So a tenant that floods
+        the queue does not make others look late.
+        """
+        line = self.lines.get(request.tenant)
+        own = line.before(request.place) if line is not None else 0
+        level = counters.level(request.tenant) + (line.cost * own / len(line.requests) if line is not None else 0.0)
+        others = (
+            other.within(level + other.requests[0].service_difference_tokens - counters.of(tenant))
+            for tenant, other in self.lines.items()
+            if tenant != request.tenant
+        )
+        return own + sum(others)
