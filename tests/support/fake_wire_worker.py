@@ -70,6 +70,7 @@ class FakeWorker:
     nack: NackReason | None = None
     fail_at: int | None = None
     stop_at: int | None = None
+    answer: tuple[int, ...] = ()
     deaf: bool = False
     adapters: tuple[AdapterState, ...] = ()
     held: dict[str, tuple[Submit, list[int]]] = field(default_factory=dict)
@@ -194,7 +195,7 @@ class FakeWorker:
         if self.fail_at == position:
             del self.held[request_id]
             return TokenBatch(request_id, submit.epoch, position, (), "failed", "out of luck")
-        token = EOS if self.stop_at == position else answer_token(position)
+        token = EOS if self.stop_at == position else self._token(position)
         emitted.append(token)
         reason = ""
         if token in submit.sampling.stop_token_ids:
@@ -204,6 +205,12 @@ class FakeWorker:
         if reason:
             del self.held[request_id]
         return TokenBatch(request_id, submit.epoch, position, (token,), reason, logprobs=self._logprobs(submit, token))
+
+    def _token(self, position: int) -> int:
+        """Return what comes at a position: of `answer` and then its end, or of the alphabet."""
+        if not self.answer:
+            return answer_token(position)
+        return self.answer[position] if position < len(self.answer) else EOS
 
     def _logprobs(self, submit: Submit, token: int) -> tuple[TokenLogprobs, ...]:
         """The token has e^-0.5, the next ones of the alphabet a little less each."""

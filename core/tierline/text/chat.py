@@ -4,11 +4,14 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jinja2
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from tierline.text.tools.formats import ToolFormat, format_of, takes_tools
+from tierline.text.tools.prompt import as_plain_text
 
 log = logging.getLogger(__name__)
 
@@ -22,22 +25,34 @@ class ChatTemplate:
 
     Templates come with model files, so they are foreign code and run sandboxed. The environment offers what the
     Hugging Face convention promises to templates: `raise_exception`, `strftime_now`, `tojson`, loop controls.
+    `tool_format` is how its model writes tool calls, None when that is not known.
     """
 
     def __init__(self, source: str, bos_token: str = "", eos_token: str = "") -> None:
         """Compile `source`; raises `ChatTemplateError` when it is no valid Jinja."""
         self.source = source
+        self.tool_format: ToolFormat | None = format_of(source)
+        self._takes_tools = takes_tools(source)
         self._special = {"bos_token": bos_token, "eos_token": eos_token}
         try:
             self._template = _environment().from_string(source)
         except (jinja2.TemplateError, RecursionError, ValueError) as error:
             raise ChatTemplateError(f"the model's chat template is not valid Jinja: {error}") from error
 
-    def render(self, messages: Sequence[Mapping[str, object]], add_generation_prompt: bool = True) -> str:
-        """Return the prompt text; raises `ChatTemplateError` with the template's own words."""
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> str:
+        """Return the prompt text, in which the model is told of `tools` (as OpenAI describes them).
+
+        Raises `ChatTemplateError` with the template's own words.
+        """
+        told = list(messages) if self._takes_tools else as_plain_text(messages, tools)
         try:
             return self._template.render(
-                messages=list(messages), add_generation_prompt=add_generation_prompt, **self._special
+                messages=told, add_generation_prompt=add_generation_prompt, tools=list(tools) or None, **self._special
             )
         except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
             raise ChatTemplateError(f"the model's chat template refuses these messages: {error}") from error

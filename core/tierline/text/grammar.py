@@ -4,8 +4,10 @@ The gateway asks `grammar_problem` before it accepts a request, a worker builds 
 same limits, so what was accepted compiles.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from llguidance import LLMatcher, LLParserLimits
 
 from tierline.wire.frames import Grammar
@@ -37,6 +39,11 @@ def guidance_of(grammar: Grammar) -> str:
             return LLMatcher.grammar_from_regex(grammar.text)
         case "lark":
             return LLMatcher.grammar_from_lark(grammar.text)
+
+
+def inline_schema(schema: Mapping[str, Any]) -> str:
+    """Return a JSON schema as a part of a Lark grammar holds it, after `%json`."""
+    return msgspec.json.encode({**schema, "x-guidance": _JSON_STYLE}).decode()
 
 
 def grammar_problem(grammar: Grammar) -> str:

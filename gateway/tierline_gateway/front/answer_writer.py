@@ -84,10 +84,11 @@ class AnswerWriter:
 
     async def _write_event(self, response: web.StreamResponse, index: int, piece: Piece | None) -> None:
         if piece is None:
-            await _send(response, self.shape.last_chunk(index, self._finish_reason(index)))
+            for chunk in self.shape.last_chunks(index, self._finish_reason(index)):
+                await _send(response, chunk)
             return
-        if piece.text or piece.logprobs or (self.shape.generation.return_token_ids and piece.token_ids):
-            await _send(response, self.shape.chunk(index, piece))
+        for chunk in self.shape.chunks(index, piece):
+            await _send(response, chunk)
         self.delivered(self.answer.choices[index], len(piece.token_ids))
 
     def _finish_reason(self, index: int) -> str:

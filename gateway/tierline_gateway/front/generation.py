@@ -5,13 +5,15 @@ from dataclasses import dataclass
 import msgspec
 
 from tierline.wire.frames import Sampling
+from tierline_gateway.front.tool_use import ToolUse
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """What to generate, in `choices` answers to one prompt, and how the client wants to see it.
 
-    `sampling` is the first choice's; choice i has its seed plus i, so it is what a request of its own would give.
+    `tools` says how functions may be called, None where the answer is text only. `sampling` is the first choice's;
+    choice i has its seed plus i, so it is what a request of its own would give.
     """
 
     model: str
@@ -23,6 +25,7 @@ class Generation:
     return_token_ids: bool = False
     echo_text: str = ""
     choices: int = 1
+    tools: ToolUse | None = None
 
     def sampling_of(self, choice: int) -> Sampling:
         """Return the sampling of one choice."""

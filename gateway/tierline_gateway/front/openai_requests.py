@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from tierline_gateway.front.api_errors import ApiError, invalid
+from tierline_gateway.front.openai_tools import MessageToolCall, ToolChoice, Tools
 
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
@@ -101,11 +102,13 @@ class ContentPart(msgspec.Struct):
 
 
 class ChatMessage(msgspec.Struct):
-    """One message of the conversation."""
+    """One message of the conversation; `tool_calls` are of the assistant, `tool_call_id` is of a call's result."""
 
     role: str
     content: str | list[ContentPart] | None = None
     name: str | None = None
+    tool_calls: list[MessageToolCall] | None = None
+    tool_call_id: str | None = None
 
 
 class ChatRequest(CommonFields, kw_only=True):
@@ -113,7 +116,11 @@ class ChatRequest(CommonFields, kw_only=True):
 
     messages: list[ChatMessage]
     max_completion_tokens: Positive | None = None
-    tools: list[msgspec.Raw] | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    functions: object = None
+    function_call: object = None
     logprobs: bool | None = None
     top_logprobs: TopLogprobs | None = None
 

@@ -7,6 +7,7 @@ from typing import Any
 from tierline.text.token_bytes import TokenBytes
 from tierline.wire.frames import TokenLogprobs
 from tierline_gateway.front.generation import Generation
+from tierline_gateway.front.openai_deltas import ChatDeltas, TextDeltas, ToolDeltas
 from tierline_gateway.front.openai_logprobs import ChatLogprobs, CompletionLogprobs, LogprobsShape
 from tierline_gateway.streams.live import Piece
 
@@ -40,6 +41,10 @@ class ResponseShape:
             ChatLogprobs(token_bytes) if chat else CompletionLogprobs(token_bytes, len(generation.echo_text))
             for _ in range(generation.choices)
         ]
+        tools = generation.tools
+        self._deltas: list[ChatDeltas] = [
+            ToolDeltas(tools, request_id, choice) if tools else TextDeltas() for choice in range(generation.choices)
+        ]
 
     def whole(self, choices: Sequence[WholeChoice]) -> dict[str, Any]:
         """Return the body of an answer that is not streamed."""
@@ -53,14 +58,21 @@ class ResponseShape:
         opening = Piece(self.generation.echo_text, ())
         return self._with_prompt_ids(self._chunk(index, opening, {"role": "assistant", "content": ""}))
 
-    def chunk(self, index: int, piece: Piece) -> dict[str, Any]:
-        return self._chunk(index, piece, {"content": piece.text})
+    def chunks(self, index: int, piece: Piece) -> list[dict[str, Any]]:
+        """Return what a piece tells the client; ids and log probabilities come once, with its first chunk."""
+        deltas = self._deltas[index].of(piece.text) if self._chat else [{}] * bool(piece.text)
+        if not deltas and not piece.logprobs and not (self.generation.return_token_ids and piece.token_ids):
+            return []
+        first, *more = deltas or [{}]
+        return [self._chunk(index, piece, first), *(self._chunk(index, Piece("", ()), delta) for delta in more)]
 
-    def last_chunk(self, index: int, finish_reason: str) -> dict[str, Any]:
-        body = self._chunk(index, Piece("", ()), {})
-        body["choices"][0]["finish_reason"] = finish_reason
-        body["choices"][0].pop("token_ids", None)
-        return body
+    def last_chunks(self, index: int, finish_reason: str) -> list[dict[str, Any]]:
+        """Return what ends a choice: text that was held back, and why it ended."""
+        empty, deltas = Piece("", ()), self._deltas[index]
+        *rest, last = (self._chunk(index, empty, delta) for delta in (*deltas.rest(), {}))
+        last["choices"][0]["finish_reason"] = deltas.finish_reason(finish_reason)
+        last["choices"][0].pop("token_ids", None)
+        return [*rest, last]
 
     def usage_chunk(self, completion_tokens: int) -> dict[str, Any]:
         """Return the chunk that `stream_options.include_usage` asks for."""
@@ -78,11 +90,13 @@ class ResponseShape:
     def _whole_choice(self, index: int, choice: WholeChoice) -> dict[str, Any]:
         text = "".join(choice.texts)
         shaped = self._choice(index, Piece(text, tuple(choice.token_ids), tuple(choice.logprobs)), choice.finish_reason)
-        if self._chat:
-            return shaped | {"message": {"role": "assistant", "content": text, "refusal": None}}
-        return shaped | {"text": self.generation.echo_text + text}
+        if not self._chat:
+            return shaped | {"text": self.generation.echo_text + text}
+        deltas = self._deltas[index]
+        message = {"role": "assistant", "refusal": None} | deltas.message(text)
+        return shaped | {"message": message, "finish_reason": deltas.finish_reason(choice.finish_reason)}
 
-    def _chunk(self, index: int, piece: Piece, delta: dict[str, str]) -> dict[str, Any]:
+    def _chunk(self, index: int, piece: Piece, delta: dict[str, Any]) -> dict[str, Any]:
         choice = self._choice(index, piece, None) | ({"delta": delta} if self._chat else {"text": piece.text})
         body = self._head("chat.completion.chunk", [choice])
         return body | {"usage": None} if self.generation.include_usage else body

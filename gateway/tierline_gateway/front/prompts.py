@@ -1,16 +1,19 @@
 """From a validated body to prompt ids and sampling."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tierline.text.chat import ChatTemplateError
 from tierline.text.tokenizer import Tokenizer
+from tierline.wire.frames import Grammar
 from tierline_gateway.front.api_errors import ApiError, invalid
+from tierline_gateway.front.chat_messages import template_messages
 from tierline_gateway.front.generation import Generation
-from tierline_gateway.front.openai_requests import ChatMessage, ChatRequest, CompletionRequest
+from tierline_gateway.front.openai_requests import ChatRequest, CompletionRequest
 from tierline_gateway.front.request_rules import check_request, stop_strings
 from tierline_gateway.front.sampling_fields import sampling_of
+from tierline_gateway.front.structured_output import grammar_of
+from tierline_gateway.front.tool_use import told_tools, tool_grammar_of, tool_use_of
 
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 _COMPLETION_DEFAULT_TOKENS = 16
 
 
@@ -28,16 +31,16 @@ class PromptReader:
         if template is None:
             message = "The model has no usable chat template; use /v1/completions."
             raise invalid("messages", message, "unsupported_endpoint")
-        if not request.messages:
-            raise invalid("messages", "'messages' is empty; send at least one message.")
-        messages = [_plain(message, index) for index, message in enumerate(request.messages)]
+        use = tool_use_of(request, template.tool_format)
         try:
-            text = template.render(messages)
+            text = template.render(template_messages(request.messages), tools=told_tools(request))
         except ChatTemplateError as error:
             raise invalid("messages", f"{error}.") from error
         asked = request.max_completion_tokens or request.max_tokens
         name = "max_completion_tokens" if request.max_completion_tokens else "max_tokens"
-        return self._generation(request, self.tokenizer.encode_rendered(text), asked, ("messages", name))
+        ids, grammar = self.tokenizer.encode_rendered(text), tool_grammar_of(request, use, grammar_of(request))
+        made = self._generation(request, ids, asked, ("messages", name), grammar)
+        return made if use is None else replace(made, tools=use, stop=made.stop + use.stops)
 
     def completion(self, request: CompletionRequest) -> Generation:
         """Tokenise a plain prompt, or take ids as they are; raises `ApiError`."""
@@ -45,7 +48,8 @@ class PromptReader:
         ids = self._completion_ids(request)
         asked = request.max_tokens or min(_COMPLETION_DEFAULT_TOKENS, max(self.window_tokens - len(ids), 1))
         echo = self.tokenizer.decode(ids) if request.echo else ""
-        return self._generation(request, ids, asked, ("prompt", "max_tokens"), echo)
+        made = self._generation(request, ids, asked, ("prompt", "max_tokens"), grammar_of(request))
+        return replace(made, echo_text=echo)
 
     def _completion_ids(self, request: CompletionRequest) -> tuple[int, ...]:
         match request.prompt:
@@ -70,7 +74,7 @@ class PromptReader:
         ids: tuple[int, ...],
         asked: int | None,
         names: tuple[str, str],
-        echo: str = "",
+        grammar: Grammar | None,
     ) -> Generation:
         room = self.window_tokens - len(ids)
         prompt_name, asked_name = names
@@ -82,33 +86,13 @@ class PromptReader:
         return Generation(
             model=request.model,
             prompt_ids=ids,
-            sampling=sampling_of(request, asked or room, self.tokenizer),
+            sampling=sampling_of(request, asked or room, self.tokenizer, grammar),
             choices=request.n or 1,
             stop=stop_strings(request),
             stream=bool(request.stream),
             include_usage=bool(request.stream_options and request.stream_options.include_usage),
             return_token_ids=request.return_token_ids,
-            echo_text=echo,
         )
-
-
-def _plain(message: ChatMessage, index: int) -> dict[str, object]:
-    if message.role not in _ROLES:
-        known = ", ".join(sorted(_ROLES))
-        raise invalid(f"messages[{index}].role", f"'messages[{index}].role' is {message.role!r}; use one of {known}.")
-    # Templates were written before OpenAI renamed the system role.
-    role = "system" if message.role == "developer" else message.role
-    return {"role": role, "content": _content(message, index)}
-
-
-def _content(message: ChatMessage, index: int) -> str:
-    if not isinstance(message.content, list):
-        return message.content or ""
-    for at, part in enumerate(message.content):
-        if part.type != "text":
-            path = f"messages[{index}].content[{at}].type"
-            raise invalid(path, f"'{path}' is {part.type!r}; only text parts are served.", "unsupported_value")
-    return "".join(part.text for part in message.content)
 
 
 def _too_long(param: str, problem: str, window: int, fix: str) -> ApiError:

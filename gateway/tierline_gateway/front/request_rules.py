@@ -27,7 +27,8 @@ def stop_strings(request: CommonFields) -> tuple[str, ...]:
 
 
 def _check_chat(request: ChatRequest) -> None:
-    _refuse("tools", bool(request.tools), "it is not served yet: leave it out")
+    _refuse("functions", request.functions is not None, "it is long replaced: use 'tools'")
+    _refuse("function_call", request.function_call is not None, "it is long replaced: use 'tool_choice'")
     unasked = request.top_logprobs is not None and not request.logprobs
     _refuse("top_logprobs", unasked, "it needs 'logprobs': true: add that or leave it out")
 

@@ -3,15 +3,16 @@
 import secrets
 
 from tierline.text.tokenizer import Tokenizer
-from tierline.wire.frames import Sampling
+from tierline.wire.frames import Grammar, Sampling
 from tierline_gateway.front.api_errors import invalid
 from tierline_gateway.front.openai_requests import ChatRequest, CommonFields, CompletionRequest
-from tierline_gateway.front.structured_output import grammar_of
 
 _SEED_BITS = 63
 
 
-def sampling_of(request: ChatRequest | CompletionRequest, max_tokens: int, tokenizer: Tokenizer) -> Sampling:
+def sampling_of(
+    request: ChatRequest | CompletionRequest, max_tokens: int, tokenizer: Tokenizer, grammar: Grammar | None
+) -> Sampling:
     """Return the sampling of the first choice; raises `ApiError` 400 for what this model cannot do."""
     ends = set(request.stop_token_ids or ())
     if not request.ignore_eos:
@@ -32,7 +33,7 @@ def sampling_of(request: ChatRequest | CompletionRequest, max_tokens: int, token
         repetition_penalty=request.repetition_penalty or 1.0,
         logit_bias=_logit_bias(request, tokenizer.vocabulary_size),
         logprobs=_logprobs(request),
-        grammar=grammar_of(request),
+        grammar=grammar,
     )
 
 

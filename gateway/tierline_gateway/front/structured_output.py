@@ -11,14 +11,14 @@ import msgspec
 from tierline.text.grammar import grammar_problem
 from tierline.wire.frames import Grammar
 from tierline_gateway.front.api_errors import invalid
-from tierline_gateway.front.openai_requests import CommonFields, ResponseFormat, StructuredOutputs
+from tierline_gateway.front.openai_requests import ChatRequest, CommonFields, ResponseFormat, StructuredOutputs
 
 Named = tuple[str, Grammar]
 
 
 def is_structured(request: CommonFields) -> bool:
-    """Whether the request has a grammar, whose check may take long."""
-    return next(_asked(request), None) is not None
+    """Whether the request may have a grammar, whose check may take long."""
+    return next(_asked(request), None) is not None or (isinstance(request, ChatRequest) and bool(request.tools))
 
 
 def grammar_of(request: CommonFields) -> Grammar | None:

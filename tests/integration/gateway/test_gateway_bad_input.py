@@ -10,6 +10,9 @@ from tierline_gateway.front import endpoints
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
 PLAIN = {"model": "m", "prompt": "hi", "max_tokens": 2}
+TOOL = {"type": "function", "function": {"name": "f"}}
+NO_SCHEMA = {"type": "function", "function": {"name": "g", "parameters": {"type": "no type"}}}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 SCHEMA_PATH = "response_format.json_schema"
 
 
@@ -38,7 +41,58 @@ BAD_BODIES = [
     ("/v1/chat/completions", CHAT | {"stream_options": {"include_usage": 1}}, "stream_options.include_usage", "bool"),
     ("/v1/chat/completions", CHAT | {"stop": [""]}, "stop", "empty"),
     ("/v1/chat/completions", CHAT | {"stop": ["a"] * 5}, "stop", "at most 4"),
-    ("/v1/chat/completions", CHAT | {"tools": [{}]}, "tools", "not served"),
+    ("/v1/chat/completions", CHAT | {"tools": [{}]}, "tools[0].type", "required"),
+    ("/v1/chat/completions", CHAT | {"tools": [{"type": "web_search"}]}, "tools[0].type", "web_search"),
+    (
+        "/v1/chat/completions",
+        CHAT | {"tools": [TOOL | {"function": {"name": "a b"}}]},
+        "tools[0].function.name",
+        "regex",
+    ),
+    ("/v1/chat/completions", CHAT | {"tools": [TOOL, TOOL]}, "tools[1].function.name", "twice"),
+    ("/v1/chat/completions", CHAT | {"tools": [TOOL] * 129}, "tools", "length <= 128"),
+    ("/v1/chat/completions", CHAT | {"tool_choice": "auto"}, "tool_choice", "needs 'tools'"),
+    ("/v1/chat/completions", CHAT | {"parallel_tool_calls": True}, "parallel_tool_calls", "needs 'tools'"),
+    ("/v1/chat/completions", CHAT | {"tools": [TOOL], "tool_choice": "maybe"}, "tool_choice", "maybe"),
+    (
+        "/v1/chat/completions",
+        CHAT | {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}},
+        "tool_choice.function.name",
+        "not among 'tools': f",
+    ),
+    (
+        "/v1/chat/completions",
+        CHAT | {"tools": [TOOL], "tool_choice": "required", "response_format": {"type": "json_object"}},
+        "tool_choice",
+        "leave one of them out",
+    ),
+    (
+        "/v1/chat/completions",
+        CHAT | {"tools": [TOOL, NO_SCHEMA], "tool_choice": "required"},
+        "tools[1].function.parameters",
+        "cannot be followed",
+    ),
+    ("/v1/chat/completions", CHAT | {"functions": []}, "functions", "use 'tools'"),
+    ("/v1/chat/completions", CHAT | {"function_call": "auto"}, "function_call", "use 'tool_choice'"),
+    (
+        "/v1/chat/completions",
+        CHAT | {"messages": [{"role": "tool", "content": "7"}]},
+        "messages[0].tool_call_id",
+        "required",
+    ),
+    (
+        "/v1/chat/completions",
+        CHAT | {"messages": [{"role": "user", "content": "x", "tool_calls": [CALL]}]},
+        "messages[0].tool_calls",
+        "role assistant",
+    ),
+    (
+        "/v1/chat/completions",
+        CHAT
+        | {"messages": [{"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f", "arguments": "["}}]}]},
+        "messages[0].tool_calls[0].function.arguments",
+        "no JSON object",
+    ),
     ("/v1/chat/completions", {"model": "m"}, "messages", "required"),
     ("/v1/chat/completions", CHAT | {"messages": []}, "messages", "empty"),
     ("/v1/chat/completions", CHAT | {"messages": [{"role": "king", "content": "x"}]}, "messages[0].role", "system"),
