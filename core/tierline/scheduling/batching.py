@@ -59,14 +59,17 @@ class Batch:
 
 def batch_features(plan: BatchPlan) -> BatchFeatures:
     """Return what the duration of a plan depends on; a row that verifies drafts is a decode and its drafts."""
-    decodes = plan.decodes + int(np.count_nonzero(plan.drafts))
+    decodes = plan.decodes + (int(np.count_nonzero(plan.drafts)) if len(plan.drafts) else 0)
+    kv_read_tokens = float(np.add.reduce(plan.starts[:decodes])) + decodes
+    if decodes == len(plan.slots) and not len(plan.drafts):
+        return BatchFeatures(0.0, 0.0, float(decodes), kv_read_tokens, adapter_tokens=float(plan.adapter_tokens))
     drafts = float(plan.drafts.sum())
     starts, counts = plan.starts[decodes:], plan.counts[decodes:]
     return BatchFeatures(
         float(counts.sum()),
         float((counts * (starts + counts / 2)).sum()),
         float(decodes),
-        float(plan.starts[:decodes].sum()) + decodes,
+        kv_read_tokens,
         drafts,
         drafts,
         adapter_tokens=float(plan.adapter_tokens),
@@ -104,14 +107,18 @@ class BatchPlanner:
         self._preemptor.relieve()
         discrete.open_batches(self._slots, self._memory.total - self._memory.pages)
         batch = self._decodes(iteration)
-        if batch.tokens_left:
+        self._slots.all_decode = len(batch.decodes) == len(self._slots.slot_of)
+        if batch.tokens_left and not self._slots.all_decode:
+            batch.chunk_budget_ms = self._chunk_budget_ms(batch)
             self._prompts(batch)
         return batch
 
     def _decodes(self, iteration: int) -> Batch:
         slots = self._slots
         ready = (slots.phase == Phase.RUNNING) & (slots.known - slots.computed == 1) & (slots.known < slots.max_total)
-        decodes, updates = self._grow(np.flatnonzero(ready & (slots.drafting == 0)))
+        if self._drafting is not None:
+            ready &= slots.drafting == 0
+        decodes, updates = self._grow(ready.nonzero()[0])
         starts = slots.computed[decodes]
         batch = Batch(iteration, decodes, starts, self.token_limit.tokens - len(decodes), 0.0, updates=updates)
         if self._drafting is not None:
@@ -119,7 +126,6 @@ class BatchPlanner:
         slots.computed[decodes] += 1
         slots.known[decodes] += 1
         slots.last_planned[decodes] = iteration
-        batch.chunk_budget_ms = self._chunk_budget_ms(decodes, starts, int(batch.drafts.sum()))
         return batch
 
     def _draft(self, batch: Batch, drafting: Drafting) -> None:
@@ -147,11 +153,13 @@ class BatchPlanner:
             decodes = decodes[going]
         return decodes, [memory.append_one_each(fed)]
 
-    def _chunk_budget_ms(self, decodes: NDArray[np.int64], starts: NDArray[np.int64], drafts: int) -> float:
-        tightest_ms = float(self._slots.tpot_ms[decodes].min(initial=np.inf))
+    def _chunk_budget_ms(self, batch: Batch) -> float:
+        tightest_ms = float(self._slots.tpot_ms[batch.decodes].min(initial=np.inf))
         if tightest_ms == np.inf:
             return tightest_ms
-        alone = BatchFeatures(0.0, 0.0, float(len(decodes)), float(starts.sum()) + len(decodes), drafts, drafts)
+        decodes, drafts = len(batch.decodes), int(batch.drafts.sum())
+        kv_read_tokens = float(batch.decode_starts.sum()) + decodes
+        alone = BatchFeatures(0.0, 0.0, float(decodes), kv_read_tokens, drafts, drafts)
         alone_ms = self._latency.coefficients.predict_ms(alone)
         return max(tightest_ms / (1 + self._latency.margin), alone_ms * INFEASIBLE_STRETCH) - alone_ms
 
@@ -194,10 +202,13 @@ class BatchPlanner:
         slots = self._slots
         running = (slots.phase == Phase.RUNNING) & (slots.known - slots.computed > 1)
         resumable = (slots.phase == Phase.PARKED) & (slots.last_planned <= self._memory.committed_iteration)
-        resumable[list(self._parking.saved.waiting_slots)] = False
-        joining = np.flatnonzero(resumable | (slots.phase == Phase.WAITING))
-        may_join = [mode.may_join(slots, joining) for mode in (continuous, discrete, slices)]
-        candidates = np.concatenate((np.flatnonzero(running), joining[np.logical_or.reduce(may_join)]))
+        if self._parking.saved.waiting_slots:
+            resumable[list(self._parking.saved.waiting_slots)] = False
+        joining = (resumable | (slots.phase == Phase.WAITING)).nonzero()[0]
+        if slots.in_batches:
+            may_join = [mode.may_join(slots, joining) for mode in (continuous, discrete, slices)]
+            joining = joining[np.logical_or.reduce(may_join)]
+        candidates = np.concatenate((running.nonzero()[0], joining))
         if not len(candidates):
             return []
         keys = (slots.arrival, slots.deadline_ms, ~running, -slots.priority)

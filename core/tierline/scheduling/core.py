@@ -21,7 +21,8 @@ from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.offload import OffloadModel
 from tierline.scheduling.parking import Parking
-from tierline.scheduling.plans import BatchPlan, Committed, EngineLimits, EngineRequest, Finished, IterationResult
+from tierline.scheduling.plans import NO_COPIES, BatchPlan, Committed, EngineLimits, EngineRequest
+from tierline.scheduling.plans import Finished, IterationResult
 from tierline.scheduling.preemption import Preemptor
 from tierline.scheduling.reuse import PrefixReuse
 from tierline.scheduling.saved_context import SavedContexts
@@ -148,7 +149,8 @@ class SchedulerCore:
         self.iteration += 1
         plan = self._plan_of(batch)
         features = batch_features(plan)
-        self.headroom.feed.planned(int(features.prefill_tokens), self.headroom.backlog_tokens)
+        if features.prefill_tokens:
+            self.headroom.feed.planned(int(features.prefill_tokens), self.headroom.backlog_tokens)
         self.in_flight.append(InFlight(plan, features, batch.epoch))
         return plan
 
@@ -161,7 +163,8 @@ class SchedulerCore:
             self._learn(flight, result)
             self._last_iteration_ms = result.elapsed_ms
             self.token_limit.committed(plan.tokens, result.out_of_memory)
-        delivered = np.flatnonzero(plan.samples & (self.slots.phase[plan.slots] != Phase.ENDED))
+        here = self.slots.phase[plan.slots] != Phase.ENDED if self.slots.ended else True
+        delivered = (plan.samples & here).nonzero()[0]
         self.memory.committed(plan.iteration)
         if self.drafting is not None:
             self.drafting.accept(plan, result, delivered, self.counters)
@@ -224,11 +227,13 @@ class SchedulerCore:
 
     def _plan_of(self, batch: Batch) -> BatchPlan:
         decodes = len(batch.decodes)
-        chunks = np.array(batch.chunks, np.int32).reshape(-1, 4)
-        slots = np.concatenate((batch.decodes, chunks[:, 0]), dtype=np.int32)
-        starts = np.concatenate((batch.decode_starts, chunks[:, 1]), dtype=np.int32)
-        counts = np.concatenate((np.ones(decodes, np.int32), chunks[:, 2]), dtype=np.int32)
-        samples = np.concatenate((np.ones(decodes, np.bool_), chunks[:, 3] != 0))
+        slots, starts = batch.decodes.astype(np.int32), batch.decode_starts.astype(np.int32)
+        counts, samples = np.ones(decodes, np.int32), np.ones(decodes, np.bool_)
+        if batch.chunks:
+            chunks = np.array(batch.chunks, np.int32)
+            slots, starts = np.concatenate((slots, chunks[:, 0])), np.concatenate((starts, chunks[:, 1]))
+            counts, samples = np.concatenate((counts, chunks[:, 2])), np.concatenate((samples, chunks[:, 3] != 0))
+        with_adapter = counts[self.adapters.of_slot[slots] != NONE] if self.limits.max_adapters else counts[:0]
         updates = np.concatenate((self.memory.take_updates(), *batch.updates))
         plan = BatchPlan(
             batch.iteration,
@@ -239,9 +244,9 @@ class SchedulerCore:
             updates,
             decodes,
             tuple(batch.admitted),
-            copies=np.array(batch.copies, np.int32).reshape(-1, 2),
+            copies=np.array(batch.copies, np.int32) if batch.copies else NO_COPIES,
             adapters=tuple(batch.adapters),
-            adapter_tokens=int(counts[self.adapters.of_slot[slots] != NONE].sum()),
+            adapter_tokens=int(with_adapter.sum()) if len(with_adapter) else 0,
             transfers=self.saved.take_transfers(batch.iteration),
         )
         return with_drafts(plan, batch.drafts) if len(batch.drafts) else plan
@@ -263,7 +268,7 @@ class SchedulerCore:
         self.slots.confirmed[slots] += 1
         complete = self.slots.confirmed[slots] >= self.slots.max_total[slots]
         finished = []
-        for index in np.flatnonzero(stopped | complete).tolist():
+        for index in (stopped | complete).nonzero()[0].tolist():
             slot = int(slots[index])
             request_id = self.slots.request(slot).request_id
             finished.append(Finished(request_id, slot, "stop" if stopped[index] else "length"))
@@ -284,6 +289,8 @@ class SchedulerCore:
             self.slots.vacate(slot)
 
     def _vacate(self, plan: BatchPlan) -> None:
+        if not self.slots.ended:
+            return
         ended = plan.slots[self.slots.phase[plan.slots] == Phase.ENDED]
         for slot in ended[self.slots.last_planned[ended] <= plan.iteration].tolist():
             self.slots.vacate(slot)

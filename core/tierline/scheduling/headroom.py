@@ -60,10 +60,11 @@ class Headroom:
         Adapters that no running request uses give theirs back when a request needs them.
         """
         slots = self._slots
-        waiting = (slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED)
-        promised = -(-slots.known[waiting] // self._limits.block_tokens) - self._memory.owned[waiting]
         unused = self._adapters.unused_pages if self._limits.max_adapters else 0
-        return max(self._memory.total - self._memory.used + unused - int(promised.sum()), 0)
+        there = self._memory.total - self._memory.used + unused
+        if slots.all_decode:
+            return there
+        return max(there - self._owed((slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED)), 0)
 
     def room(self, priority: int) -> tuple[int, int]:
         """Return how many requests and blocks one of `priority` finds here: lower ones yield to it and are not waited
@@ -71,12 +72,11 @@ class Headroom:
         slots = self._slots
         before = slots.priority >= priority
         waiting, backlog_tokens = self._backlog(before)
-        promised = before & ((slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED))
-        owed = -(-slots.known[promised] // self._limits.block_tokens) - self._memory.owned[promised]
+        owed = self._owed(before & ((slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED)))
         unused = self._adapters.unused_pages if self._limits.max_adapters else 0
         there = self._memory.total - self._memory.used + unused + self._preemptor.yields_below(priority)
         requests = min(self.free_requests, self.feed.room(waiting, backlog_tokens))
-        return requests, max(min(there, self._memory.total) - int(owed.sum()), 0)
+        return requests, max(min(there, self._memory.total) - owed, 0)
 
     @property
     def rooms(self) -> tuple[tuple[int, int, int], ...]:
@@ -92,9 +92,18 @@ class Headroom:
         """Tokens of prompts that are not computed yet."""
         return self._backlog()[1]
 
+    def _owed(self, waiting: NDArray[np.bool_]) -> int:
+        """Return how many blocks the contexts of these slots still need."""
+        if not np.count_nonzero(waiting):
+            return 0
+        needed = -(-self._slots.known[waiting] // self._limits.block_tokens)
+        return int((needed - self._memory.owned[waiting]).sum())
+
     def _backlog(self, among: NDArray[np.bool_] | None = None) -> tuple[int, int]:
         """Count the requests, `among` these slots, whose context is not computed yet, and the tokens that it lacks."""
         slots = self._slots
+        if slots.all_decode:
+            return 0, 0
         left = slots.known - np.maximum(slots.computed + slots.reusable, self._saved.end)
         unfinished = (slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED) & (left > 1)
         counted = unfinished if among is None else unfinished & among

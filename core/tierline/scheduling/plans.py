@@ -15,6 +15,8 @@ from tierline.api.decision_matrix import BatchingMode, PreemptionGranularity, Pr
 from tierline.scheduling.transfers import Transfer
 from tierline.wire.credits import blocks_for
 
+_NONE: NDArray[np.int32] = np.empty(0, np.int32)
+NO_COPIES: NDArray[np.int32] = np.empty((0, 2), np.int32)
 _MAY_BE_OFF = frozenset({"prefix_caching", "host_blocks", "disk_blocks", "max_draft_tokens", "max_adapters"})
 
 
@@ -154,8 +156,8 @@ class BatchPlan:
     block_updates: NDArray[np.int32]
     decodes: int
     admitted: tuple[Admitted, ...] = ()
-    drafts: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
-    copies: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 2), np.int32))
+    drafts: NDArray[np.int32] = field(default_factory=lambda: _NONE)
+    copies: NDArray[np.int32] = field(default_factory=lambda: NO_COPIES)
     transfers: tuple[Transfer, ...] = ()
     adapters: tuple[AdapterLoad, ...] = ()
     adapter_tokens: int = 0
@@ -177,8 +179,8 @@ class IterationResult:
     iteration: int
     stopped: NDArray[np.bool_]
     elapsed_ms: float
-    sampled: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
-    drafted: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    sampled: NDArray[np.int32] = field(default_factory=lambda: _NONE)
+    drafted: NDArray[np.int32] = field(default_factory=lambda: _NONE)
     out_of_memory: bool = False
 
 

@@ -150,7 +150,7 @@ class Preemptor:
     def _yields(self, victims: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return how many blocks come free when the first one, two, three of `victims` give up all of theirs."""
         memory = self._memory
-        if memory.references.max() <= 1:
+        if not memory.sharing:
             return np.cumsum(memory.owned[victims])
         referred = np.zeros(memory.total, np.int32)
         freed, total = [], 0

@@ -107,9 +107,11 @@ class PrefixReuse:
         `confirmed` already holds the plan's accepted drafts, and not yet the token that each row sampled.
         """
         slots = self._slots
-        rows = np.flatnonzero(slots.phase[plan.slots] == Phase.RUNNING)
-        touched = plan.slots[rows]
-        slots.settled[touched] = np.minimum((plan.starts + plan.counts)[rows], slots.confirmed[touched])
+        touched, ends = plan.slots, plan.starts + plan.counts
+        running = slots.phase[touched] == Phase.RUNNING
+        if np.count_nonzero(running) < len(touched):
+            touched, ends = touched[running], ends[running]
+        slots.settled[touched] = np.minimum(ends, slots.confirmed[touched])
         if self._caching:
             full = slots.settled[touched] // self._block_tokens
             for slot in touched[full > slots.named[touched]].tolist():

@@ -9,17 +9,19 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.scheduling.admission import Decision
 from tierline.scheduling.desk import RequestDesk, lower_tier, queued_request
+from tierline.scheduling.first_token import alone_ms
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import EngineLimits
 from tierline.scheduling.queued import QueuedRequest
 from tierline.scheduling.quota import QuotaLimits, TenantUsage
-from tierline.scheduling.routing import Need, choose_worker, fastest_alone_ms
+from tierline.scheduling.routing import Need, choose_worker
 from tierline.sim.clock import VirtualClock
 from tierline.sim.ladder import Policy
 from tierline.sim.requests import SimulatedRequest
@@ -67,13 +69,14 @@ class _Kind(IntEnum):
     TICK = 3
 
 
-@dataclass(order=True, slots=True)
-class _Event:
+class _Event(NamedTuple):
+    """A plain tuple, as heaps compare thousands of them a second; `number` is unique."""
+
     at_ms: float
     kind: _Kind
     number: int
-    worker: SimulatedWorker | None = field(default=None, compare=False)
-    request: SimulatedRequest | None = field(default=None, compare=False)
+    worker: SimulatedWorker | None
+    request: SimulatedRequest | None
 
 
 class FleetSimulation:
@@ -90,6 +93,7 @@ class FleetSimulation:
             for name in (f"worker-{index}" for index in range(setup.workers))
         }
         self._usage = {name: TenantUsage(_limits_of(tenant)) for name, tenant in setup.tenants.items()}
+        self._metered = {name for name, tenant in setup.tenants.items() if tenant.tokens_per_minute is not None}
         self._requests = [self._new_request(index, planned) for index, planned in enumerate(workload)]
         self._by_id = {request.request_id: request for request in self._requests}
         self._unfinished = len(self._requests)
@@ -141,7 +145,7 @@ class FleetSimulation:
         return SimulatedRequest(f"r{index:06d}", planned, tenant, tier)
 
     def _arrive(self, request: SimulatedRequest) -> None:
-        window = max((worker.view().window_tokens for worker in self._workers.values()), default=0)
+        window = max((worker.window_tokens for worker in self._workers.values()), default=0)
         if request.total_tokens > window:
             self._end(request, Outcome.REJECTED, f"{request.total_tokens} tokens, the workers hold {window}")
             return
@@ -156,14 +160,15 @@ class FleetSimulation:
 
     def _decide(self, request: SimulatedRequest, usage: TenantUsage) -> Decision:
         now_ms = self._clock.now_ms
-        alone_ms = fastest_alone_ms((worker.view() for worker in self._workers.values()), request.context_tokens)
+        told = (worker.latency for worker in self._workers.values() if worker.alive)
+        alone = min((alone_ms(latency, request.context_tokens) for latency in told), default=0.0)
         return self._desk.decide(
             usage,
             request.tier,
             lambda: self._queued(request),
             lambda: self._lower(request),
             now_ms=now_ms,
-            alone_ms=alone_ms,
+            alone_ms=alone,
         )
 
     def _lower(self, request: SimulatedRequest) -> TierPolicy | None:
@@ -215,6 +220,8 @@ class FleetSimulation:
         refused = worker.submit(engine_request, request.missing_tokens)
         if refused is None:
             request.placed(worker.name, self._clock.now_ms)
+            if not queued.resumed:
+                request.charge_at = int(queued.expected_output_tokens) + 1
             return
         self._desk.queue.refund(queued)
         self._desk.queue.push(queued)
@@ -229,14 +236,26 @@ class FleetSimulation:
                 self._conclude(request, Outcome.OK)
 
     def _deliver(self, tokens: NewTokens) -> None:
-        now_ms = self._clock.now_ms
-        requests = [self._by_id[request_id] for request_id in tokens.request_ids]
-        for request in requests:
-            request.token_ms.append(now_ms)
-            self._desk.first_token(request.request_id, request.planned.prompt_tokens, now_ms)
-            self._desk.queue.charge_output(request.request_id, request.tenant.tenant, 1, request.tenant.weight)
-        for name, count in Counter(request.planned.tenant for request in requests).items():
-            self._usage[name].generated(count, now_ms)
+        now_ms, by_id = self._clock.now_ms, self._by_id
+        for request_id in tokens.request_ids:
+            request = by_id[request_id]
+            token_ms = request.token_ms
+            if not token_ms:
+                self._desk.first_token(request_id, request.planned.prompt_tokens, now_ms)
+            token_ms.append(now_ms)
+            if len(token_ms) >= request.charge_at:
+                self._charge(request)
+        if self._metered:
+            counts = Counter(by_id[request_id].planned.tenant for request_id in tokens.request_ids)
+            for tenant in self._metered.intersection(counts):
+                self._usage[tenant].generated(counts[tenant], now_ms)
+
+    def _charge(self, request: SimulatedRequest) -> None:
+        """Charge what came since the last time; as long as tokens are paid for in advance nobody asks for the sum."""
+        tokens = len(request.token_ms) - request.charged_tokens
+        self._desk.queue.charge_output(request.request_id, request.tenant.tenant, tokens, request.tenant.weight)
+        request.charged_tokens += tokens
+        request.charge_at = request.charged_tokens + 1
 
     def _lose(self, worker: SimulatedWorker) -> None:
         lost = worker.lose()
@@ -261,6 +280,7 @@ class FleetSimulation:
 
     def _conclude(self, request: SimulatedRequest, outcome: Outcome, detail: str = "") -> None:
         tenant, complete = request.tenant.tenant, outcome is Outcome.OK
+        self._charge(request)
         self._desk.ended(request.request_id, tenant, request.tier.name, len(request.token_ms), complete)
         self._usage[tenant].end()
         self._end(request, outcome, detail)

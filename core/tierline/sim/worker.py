@@ -18,14 +18,13 @@ from tierline.wire.frames import NackReason
 class NewTokens:
     """One output token for each of `request_ids`; it is the last one of those in `ended`."""
 
-    request_ids: tuple[str, ...]
+    request_ids: list[str]
     ended: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
     plan: BatchPlan
-    request_ids: tuple[str, ...]
     elapsed_ms: float
 
 
@@ -40,7 +39,9 @@ class SimulatedWorker:
         self.alive = True
         self.busy_ms = 0.0
         self.outstanding: set[str] = set()
-        self._missing: dict[str, int] = {}
+        # By slot: how many tokens prompt and answer have when the answer ends.
+        self._end_tokens: NDArray[np.int64] = np.zeros(limits.max_running_requests, np.int64)
+        self._ids = [""] * limits.max_running_requests
         self._truth = truth
         self._core = SchedulerCore(limits, LatencyModel(truth), planner)
         self._account = CreditAccount()
@@ -52,6 +53,15 @@ class SimulatedWorker:
     @property
     def iterations(self) -> int:
         return self._core.iteration
+
+    @property
+    def window_tokens(self) -> int:
+        limits = self._core.limits
+        return min(limits.max_model_tokens, limits.total_blocks * limits.block_tokens)
+
+    @property
+    def latency(self) -> Coefficients:
+        return self._core.latency.coefficients
 
     def view(self) -> WorkerView:
         """Return what routing sees: credits and load as of the last iteration's report, less what was sent since."""
@@ -87,7 +97,9 @@ class SimulatedWorker:
         reason = self._core.submit(request)
         if reason is None:
             self.outstanding.add(request.request_id)
-            self._missing[request.request_id] = missing_tokens
+            slot = self._core.slots.slot_of[request.request_id]
+            self._end_tokens[slot] = request.context_tokens + missing_tokens
+            self._ids[slot] = request.request_id
         return reason
 
     def begin(self, now_ms: float) -> float | None:
@@ -95,10 +107,8 @@ class SimulatedWorker:
         plan = self._core.plan(now_ms) if self._running is None and self.outstanding else None
         if plan is None:
             return None
-        requests = self._core.slots.requests
-        request_ids = tuple(request.request_id for slot in plan.slots.tolist() if (request := requests[slot]))
         elapsed_ms = self._truth.predict_ms(self._core.in_flight[-1].features)
-        self._running = _Running(plan, request_ids, elapsed_ms)
+        self._running = _Running(plan, elapsed_ms)
         return now_ms + elapsed_ms
 
     def finish(self) -> NewTokens:
@@ -107,22 +117,14 @@ class SimulatedWorker:
         assert running is not None, "no iteration runs"
         self._running = None
         self.busy_ms += running.elapsed_ms
-        stopped = self._stops(running)
-        committed = self._core.commit(IterationResult(running.plan.iteration, stopped, running.elapsed_ms))
+        plan = running.plan
+        stopped = plan.samples & (plan.starts + plan.counts + 1 >= self._end_tokens[plan.slots])
+        given = [self._ids[slot] for slot in plan.slots[plan.samples].tolist()]
+        committed = self._core.commit(IterationResult(plan.iteration, stopped, running.elapsed_ms))
         ended = frozenset(finished.request_id for finished in committed.finished)
         self.outstanding -= ended
-        for request_id in ended:
-            del self._missing[request_id]
         self._grant()
-        return NewTokens(tuple(running.request_ids[row] for row in committed.delivered), ended)
-
-    def _stops(self, running: _Running) -> NDArray[np.bool_]:
-        stopped = np.zeros(len(running.request_ids), np.bool_)
-        for row in np.flatnonzero(running.plan.samples).tolist():
-            request_id = running.request_ids[row]
-            self._missing[request_id] -= 1
-            stopped[row] = not self._missing[request_id]
-        return stopped
+        return NewTokens(given, ended)
 
     def lose(self) -> tuple[str, ...]:
         """Die with all that was not delivered; returns the requests that were here."""

@@ -19,6 +19,8 @@ from tierline.scheduling.slots import Mode, Phase, SlotTable
 
 def open_batches(slots: SlotTable, total_blocks: int) -> None:
     """Let the waiting requests of each class that has no batch left form the next one."""
+    if not slots.in_batches:
+        return
     here = (slots.mode == Mode.DISCRETE) & (slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED)
     waiting = here & ~slots.batched
     if not waiting.any():
