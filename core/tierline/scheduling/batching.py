@@ -107,10 +107,11 @@ class BatchPlanner:
         self._preemptor.relieve()
         discrete.open_batches(self._slots, self._memory.total - self._memory.pages)
         batch = self._decodes(iteration)
-        self._slots.all_decode = len(batch.decodes) == len(self._slots.slot_of)
-        if batch.tokens_left and not self._slots.all_decode:
+        slots = self._slots
+        if batch.tokens_left and len(batch.decodes) < len(slots.slot_of):
             batch.chunk_budget_ms = self._chunk_budget_ms(batch)
             self._prompts(batch)
+        slots.all_decode = len(batch.decodes) + len(batch.chunks) - batch.partial == len(slots.slot_of)
         return batch
 
     def _decodes(self, iteration: int) -> Batch:

@@ -17,9 +17,6 @@ only be late is Mooncake's (FAST 2025) prediction-based rejection.
 
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tierline.scheduling.latency import Coefficients
 
 FADING: Final = 0.98
@@ -27,34 +24,46 @@ MARGINS: Final = 2.0
 _RIDGE: Final = 1e-6
 _ENOUGH: Final = 8
 
+Sums = tuple[float, float, float, float, float]
+
 
 class FirstTokenTime:
     """Learns the time from dispatch to first token as a line over the prompt's length."""
 
     def __init__(self) -> None:
-        self._moments: NDArray[np.float64] = np.zeros((2, 2))
-        self._products: NDArray[np.float64] = np.zeros(2)
-        self._line: NDArray[np.float64] = np.zeros(2)
+        # Fading sums of 1, P, P*P, t and P*t over what was seen; the line is start_ms + token_ms * P.
+        self._sums = (0.0, 0.0, 0.0, 0.0, 0.0)
+        self._start_ms = 0.0
+        self._token_ms = 0.0
         self._residual_ms = 0.0
         self._seen = 0
 
     def learn(self, prompt_tokens: int, elapsed_ms: float) -> None:
         """Take in one request's time."""
-        row = np.array((1.0, float(prompt_tokens)))
         if self._seen >= _ENOUGH:
-            error = abs(elapsed_ms - float(row @ self._line))
+            error = abs(elapsed_ms - self._line_ms(prompt_tokens))
             self._residual_ms += (1 - FADING) * (error - self._residual_ms)
-        self._moments = FADING * self._moments + np.outer(row, row)
-        self._products = FADING * self._products + row * elapsed_ms
-        self._line = np.asarray(np.linalg.solve(self._moments + _RIDGE * np.eye(2), self._products), np.float64)
+        new = (1.0, prompt_tokens, prompt_tokens**2, elapsed_ms, prompt_tokens * elapsed_ms)
+        self._sums = count, tokens, squares, times, products = _faded(self._sums, new)
+        count, squares = count + _RIDGE, squares + _RIDGE
+        determinant = count * squares - tokens * tokens
+        self._start_ms = (squares * times - tokens * products) / determinant
+        self._token_ms = (count * products - tokens * times) / determinant
         self._seen += 1
 
     def predict_ms(self, prompt_tokens: int, alone_ms: float) -> float:
         """Return the likely upper end of the time for such a prompt, `alone_ms` while too little was seen."""
         if self._seen < _ENOUGH:
             return alone_ms
-        line_ms = float(self._line @ (1.0, float(prompt_tokens)))
-        return max(line_ms + MARGINS * self._residual_ms, alone_ms)
+        return max(self._line_ms(prompt_tokens) + MARGINS * self._residual_ms, alone_ms)
+
+    def _line_ms(self, prompt_tokens: int) -> float:
+        return self._start_ms + self._token_ms * prompt_tokens
+
+
+def _faded(sums: Sums, new: Sums) -> Sums:
+    count, tokens, squares, times, products = (FADING * old + more for old, more in zip(sums, new, strict=True))
+    return count, tokens, squares, times, products
 
 
 def alone_ms(latency: Coefficients, prompt_tokens: int) -> float:

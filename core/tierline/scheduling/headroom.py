@@ -59,24 +59,27 @@ class Headroom:
 
         Adapters that no running request uses give theirs back when a request needs them.
         """
-        slots = self._slots
         unused = self._adapters.unused_pages if self._limits.max_adapters else 0
         there = self._memory.total - self._memory.used + unused
-        if slots.all_decode:
+        if self._slots.all_decode:
             return there
-        return max(there - self._owed((slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED)), 0)
+        return max(there - int(self._owed_blocks().sum()), 0)
 
     def room(self, priority: int) -> tuple[int, int]:
         """Return how many requests and blocks one of `priority` finds here: lower ones yield to it and are not waited
         for."""
-        slots = self._slots
-        before = slots.priority >= priority
-        waiting, backlog_tokens = self._backlog(before)
-        owed = self._owed(before & ((slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED)))
+        return self._room(priority, self._lacking_tokens(), self._owed_blocks(), self._preemptor.yields())
+
+    def _room(
+        self, priority: int, lacking: NDArray[np.int64], owed: NDArray[np.int64], yields: list[tuple[int, int]]
+    ) -> tuple[int, int]:
+        before = self._slots.priority >= priority
         unused = self._adapters.unused_pages if self._limits.max_adapters else 0
-        there = self._memory.total - self._memory.used + unused + self._preemptor.yields_below(priority)
-        requests = min(self.free_requests, self.feed.room(waiting, backlog_tokens))
-        return requests, max(min(there, self._memory.total) - owed, 0)
+        yielding = max((blocks for victim_priority, blocks in yields if victim_priority < priority), default=0)
+        there = self._memory.total - self._memory.used + unused + yielding
+        mine = lacking[before]
+        room = self.feed.room(int(np.count_nonzero(mine)), int(np.add.reduce(mine)))
+        return min(self.free_requests, room), max(min(there, self._memory.total) - int(owed[before].sum()), 0)
 
     @property
     def rooms(self) -> tuple[tuple[int, int, int], ...]:
@@ -84,27 +87,31 @@ class Headroom:
         that priority, for each priority here."""
         if self.grantable_requests and self.free_blocks >= self._limits.blocks_per_request:
             return ()
-        here = self._slots.priority[(self._slots.phase != Phase.FREE) & (self._slots.phase != Phase.ENDED)]
-        return tuple((priority, *self.room(priority + 1)) for priority in np.unique(here).tolist())
+        slots = self._slots
+        here = slots.priority[(slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED)]
+        lacking, owed, yields = self._lacking_tokens(), self._owed_blocks(), self._preemptor.yields()
+        return tuple((each, *self._room(each + 1, lacking, owed, yields)) for each in sorted(set(here.tolist())))
 
     @property
     def backlog_tokens(self) -> int:
         """Tokens of prompts that are not computed yet."""
         return self._backlog()[1]
 
-    def _owed(self, waiting: NDArray[np.bool_]) -> int:
-        """Return how many blocks the contexts of these slots still need."""
-        if not np.count_nonzero(waiting):
-            return 0
-        needed = -(-self._slots.known[waiting] // self._limits.block_tokens)
-        return int((needed - self._memory.owned[waiting]).sum())
-
-    def _backlog(self, among: NDArray[np.bool_] | None = None) -> tuple[int, int]:
-        """Count the requests, `among` these slots, whose context is not computed yet, and the tokens that it lacks."""
+    def _owed_blocks(self) -> NDArray[np.int64]:
+        """Return by slot how many blocks its context still needs, 0 for those who have begun."""
         slots = self._slots
-        if slots.all_decode:
-            return 0, 0
+        waiting = (slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED)
+        return waiting * (-(-slots.known // self._limits.block_tokens) - self._memory.owned)
+
+    def _lacking_tokens(self) -> NDArray[np.int64]:
+        """Return by slot how many tokens of its context are not computed yet, 0 where it is all but the last."""
+        slots = self._slots
         left = slots.known - np.maximum(slots.computed + slots.reusable, self._saved.end)
-        unfinished = (slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED) & (left > 1)
-        counted = unfinished if among is None else unfinished & among
-        return int(np.count_nonzero(counted)), int(left[counted].sum())
+        return left * ((slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED) & (left > 1))
+
+    def _backlog(self) -> tuple[int, int]:
+        """Count the requests whose context is not computed yet, and the tokens that it lacks."""
+        if self._slots.all_decode:
+            return 0, 0
+        lacking = self._lacking_tokens()
+        return int(np.count_nonzero(lacking)), int(lacking.sum())

@@ -37,6 +37,7 @@ K = TypeVar("K", bound=Hashable)
 
 _UPPER: Floats = np.power(_RATIO, np.arange(1, _BINS + 1), dtype=np.float64)
 _LOWER: Floats = _UPPER / _RATIO
+_MIDDLE: Floats = np.sqrt(_LOWER * _UPPER)
 
 
 class OutputLengthPredictor:
@@ -62,8 +63,8 @@ class OutputLengthPredictor:
     def expected(self, tenant: str, tier: str, most_tokens: int, generated_tokens: int = 0) -> float:
         """Return the mean length in the end of an answer that has `generated_tokens` and may have `most_tokens`."""
         shares = self._remaining(tenant, tier, generated_tokens)
-        middles = np.clip(np.sqrt(_LOWER * _UPPER), generated_tokens, most_tokens)
-        return float(np.clip(shares @ middles, min(generated_tokens, most_tokens), most_tokens))
+        middles = np.minimum(np.maximum(_MIDDLE, generated_tokens), most_tokens)
+        return min(max(float(shares @ middles), generated_tokens), most_tokens)
 
     def quantile(self, tenant: str, tier: str, share: float, most_tokens: int, generated_tokens: int = 0) -> float:
         """Return the length that `share` of such answers do not exceed; `share` from 0 to 1."""

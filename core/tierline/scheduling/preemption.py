@@ -141,11 +141,10 @@ class Preemptor:
         after = [victim for victim in equal.tolist() if (slots.deadline_ms[victim], slots.arrival[victim]) > rank]
         return np.concatenate((lower, np.array(after, np.intp), slices.used_up(slots, slot)))
 
-    def yields_below(self, priority: int) -> int:
-        """Return how many blocks requests of lower priority would give up for one of `priority`."""
+    def yields(self) -> list[tuple[int, int]]:
+        """Return (priority, blocks) of each victim, the lowest priority first: what it and those before it give up."""
         victims = self._victims(self.guaranteed())
-        yields = self._yields(victims[self._slots.priority[victims] < priority])
-        return int(yields[-1]) if len(yields) else 0
+        return list(zip(self._slots.priority[victims].tolist(), self._yields(victims).tolist(), strict=True))
 
     def _yields(self, victims: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return how many blocks come free when the first one, two, three of `victims` give up all of theirs."""

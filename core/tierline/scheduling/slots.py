@@ -85,8 +85,8 @@ class SlotTable:
     result; until then one is counted in `known` and `computed`, and the request is not planned again.
 
     Three numbers spare most iterations a look at the columns: `ended` counts the slots that are ENDED, `in_batches`
-    requests whose mode is not Continuous, and `all_decode` says that whoever is here had a decode in the last batch, so
-    that nobody waits or has a prompt to be computed.
+    requests whose mode is not Continuous, and `all_decode` says that the last batch left nobody waiting and no prompt
+    unfinished.
     """
 
     def __init__(self, limits: EngineLimits) -> None:

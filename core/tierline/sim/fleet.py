@@ -150,22 +150,23 @@ class FleetSimulation:
             self._end(request, Outcome.REJECTED, f"{request.total_tokens} tokens, the workers hold {window}")
             return
         usage = self._usage[request.tenant.tenant]
+        queued = self._queued(request)
         if self._policy.refuses:
-            decision = self._decide(request, usage)
+            decision = self._decide(request, queued, usage)
             if not decision.accepted:
                 self._end(request, Outcome.REJECTED, decision.reason)
                 return
         usage.begin(request.planned.prompt_tokens, self._clock.now_ms)
-        self._desk.queue.push(self._queued(request))
+        self._desk.queue.push(queued if queued.tier == request.tier.name else self._queued(request))
 
-    def _decide(self, request: SimulatedRequest, usage: TenantUsage) -> Decision:
+    def _decide(self, request: SimulatedRequest, queued: QueuedRequest, usage: TenantUsage) -> Decision:
         now_ms = self._clock.now_ms
         told = (worker.latency for worker in self._workers.values() if worker.alive)
         alone = min((alone_ms(latency, request.context_tokens) for latency in told), default=0.0)
         return self._desk.decide(
             usage,
             request.tier,
-            lambda: self._queued(request),
+            lambda: queued if queued.tier == request.tier.name else self._queued(request),
             lambda: self._lower(request),
             now_ms=now_ms,
             alone_ms=alone,
@@ -221,7 +222,7 @@ class FleetSimulation:
         if refused is None:
             request.placed(worker.name, self._clock.now_ms)
             if not queued.resumed:
-                request.charge_at = int(queued.expected_output_tokens) + 1
+                request.prepaid_tokens = int(queued.expected_output_tokens) + 1
             return
         self._desk.queue.refund(queued)
         self._desk.queue.push(queued)
@@ -237,25 +238,27 @@ class FleetSimulation:
 
     def _deliver(self, tokens: NewTokens) -> None:
         now_ms, by_id = self._clock.now_ms, self._by_id
+        unpaid: list[str] = []
         for request_id in tokens.request_ids:
             request = by_id[request_id]
             token_ms = request.token_ms
             if not token_ms:
                 self._desk.first_token(request_id, request.planned.prompt_tokens, now_ms)
             token_ms.append(now_ms)
-            if len(token_ms) >= request.charge_at:
-                self._charge(request)
+            if len(token_ms) == request.prepaid_tokens:
+                self._charge(request, request.prepaid_tokens)
+            elif len(token_ms) > request.prepaid_tokens:
+                unpaid.append(request.planned.tenant)
+        for tenant, count in Counter(unpaid).items():
+            self._desk.queue.charge_output("", tenant, count, self._setup.tenants[tenant].weight)
         if self._metered:
             counts = Counter(by_id[request_id].planned.tenant for request_id in tokens.request_ids)
             for tenant in self._metered.intersection(counts):
                 self._usage[tenant].generated(counts[tenant], now_ms)
 
-    def _charge(self, request: SimulatedRequest) -> None:
-        """Charge what came since the last time; as long as tokens are paid for in advance nobody asks for the sum."""
-        tokens = len(request.token_ms) - request.charged_tokens
+    def _charge(self, request: SimulatedRequest, tokens: int) -> None:
+        """Charge tokens that were paid for in advance; only their sum matters, so it is done once."""
         self._desk.queue.charge_output(request.request_id, request.tenant.tenant, tokens, request.tenant.weight)
-        request.charged_tokens += tokens
-        request.charge_at = request.charged_tokens + 1
 
     def _lose(self, worker: SimulatedWorker) -> None:
         lost = worker.lose()
@@ -280,7 +283,8 @@ class FleetSimulation:
 
     def _conclude(self, request: SimulatedRequest, outcome: Outcome, detail: str = "") -> None:
         tenant, complete = request.tenant.tenant, outcome is Outcome.OK
-        self._charge(request)
+        if 0 < len(request.token_ms) < request.prepaid_tokens:
+            self._charge(request, len(request.token_ms))
         self._desk.ended(request.request_id, tenant, request.tier.name, len(request.token_ms), complete)
         self._usage[tenant].end()
         self._end(request, outcome, detail)

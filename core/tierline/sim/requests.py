@@ -12,8 +12,8 @@ from tierline.telemetry.records import Outcome, Placement, RequestRecord
 class SimulatedRequest:
     """One request: `token_ms` is the journal, so what a lost worker had not delivered is computed again elsewhere.
 
-    `tier` is the one that serves it, after a degradation another one than it was sent to. Of its tokens the queue has
-    been told `charged_tokens`; it must be told again when there are `charge_at`.
+    `tier` is the one that serves it, after a degradation another one than it was sent to. With `prepaid_tokens` tokens
+    the answer is as long as its tenant paid for when it started.
     """
 
     request_id: str
@@ -27,8 +27,7 @@ class SimulatedRequest:
     moves: int = 0
     token_ms: list[float] = field(default_factory=list)
     placements: list[Placement] = field(default_factory=list)
-    charged_tokens: int = 0
-    charge_at: int = 1
+    prepaid_tokens: int = 1
     _placed_ms: float = 0.0
     _recomputed_tokens: int = 0
 

@@ -92,7 +92,8 @@ class SimulatedWorker:
         self._view = None
         self._account.spend(cost)
         self._issuer.spend(cost)
-        if self.outstanding and self._core.headroom.room(request.priority)[1] < cost:
+        headroom = self._core.headroom
+        if self.outstanding and headroom.free_blocks < cost and headroom.room(request.priority)[1] < cost:
             return NackReason.NO_BLOCKS
         reason = self._core.submit(request)
         if reason is None:
