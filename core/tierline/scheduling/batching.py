@@ -4,17 +4,16 @@ Stall-free batching after Sarathi-Serve (Agrawal et al., OSDI 2024): a decode is
 budget is replaced by the latency model: chunks are as long as the tightest time-per-token budget of the batch allows.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tierline.scheduling.adapter_room import AdapterRoom
+from tierline.scheduling.batch import Batch
 from tierline.scheduling.drafting import Drafting
 from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.modes import continuous, discrete, slices
-from tierline.scheduling.plans import AdapterLoad, Admitted, BatchPlan, EngineLimits
+from tierline.scheduling.plans import Admitted, EngineLimits
 from tierline.scheduling.preemption import Preemptor
 from tierline.scheduling.reuse import Found, PrefixReuse
 from tierline.scheduling.shedding import TokenLimit
@@ -28,52 +27,6 @@ LONG_PROMPT_SHARE = 0.5
 
 INFEASIBLE_STRETCH = 1.25
 """Where decodes alone break the tightest budget, prompts may still lengthen the iteration by this factor."""
-
-
-@dataclass(slots=True)
-class Batch:
-    """An iteration in the making. `chunk_budget_ms` is the time that is left for prompts, `chunks` are rows
-    (slot, start, count, complete), `partial` counts prompts that stay unfinished, `copies` are pairs of blocks,
-    `kept_places` adapters for which a place must be left. `drafts` are those of `decodes`, empty if there are none, and
-    `epoch` the switch's (see `speculation_switch`)."""
-
-    iteration: int
-    decodes: NDArray[np.int64]
-    decode_starts: NDArray[np.int64]
-    tokens_left: int
-    chunk_budget_ms: float
-    chunks: list[tuple[int, int, int, bool]] = field(default_factory=list)
-    updates: list[NDArray[np.int32]] = field(default_factory=list)
-    copies: list[tuple[int, int]] = field(default_factory=list)
-    admitted: list[Admitted] = field(default_factory=list)
-    adapters: list[AdapterLoad] = field(default_factory=list)
-    kept_places: int = 0
-    partial: int = 0
-    drafts: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    epoch: int = 0
-
-    @property
-    def empty(self) -> bool:
-        return not len(self.decodes) and not self.chunks
-
-
-def batch_features(plan: BatchPlan) -> BatchFeatures:
-    """Return what the duration of a plan depends on; a row that verifies drafts is a decode and its drafts."""
-    decodes = plan.decodes + (int(np.count_nonzero(plan.drafts)) if len(plan.drafts) else 0)
-    kv_read_tokens = float(np.add.reduce(plan.starts[:decodes])) + decodes
-    if decodes == len(plan.slots) and not len(plan.drafts):
-        return BatchFeatures(0.0, 0.0, float(decodes), kv_read_tokens, adapter_tokens=float(plan.adapter_tokens))
-    drafts = float(plan.drafts.sum())
-    starts, counts = plan.starts[decodes:], plan.counts[decodes:]
-    return BatchFeatures(
-        float(counts.sum()),
-        float((counts * (starts + counts / 2)).sum()),
-        float(decodes),
-        kv_read_tokens,
-        drafts,
-        drafts,
-        adapter_tokens=float(plan.adapter_tokens),
-    )
 
 
 class BatchPlanner:
@@ -101,6 +54,7 @@ class BatchPlanner:
         self._reuse = reuse
         self.token_limit = TokenLimit(limits)
         self._drafting = drafting
+        self._steady: tuple[int, NDArray[np.int64], int] = (-1, np.empty(0, np.int64), 0)
 
     def compose(self, iteration: int) -> Batch:
         """Return the batch of `iteration`; it may be empty while blocks cool or saved KV is loaded."""
@@ -116,10 +70,7 @@ class BatchPlanner:
 
     def _decodes(self, iteration: int) -> Batch:
         slots = self._slots
-        ready = (slots.phase == Phase.RUNNING) & (slots.known - slots.computed == 1) & (slots.known < slots.max_total)
-        if self._drafting is not None:
-            ready &= slots.drafting == 0
-        decodes, updates = self._grow(ready.nonzero()[0])
+        decodes, updates = self._grow(self._ready())
         starts = slots.computed[decodes]
         batch = Batch(iteration, decodes, starts, self.token_limit.tokens - len(decodes), 0.0, updates=updates)
         if self._drafting is not None:
@@ -128,6 +79,21 @@ class BatchPlanner:
         slots.known[decodes] += 1
         slots.last_planned[decodes] = iteration
         return batch
+
+    def _ready(self) -> NDArray[np.int64]:
+        """Return the slots that decode: the same as last time while nobody came, left, yielded or is at the end."""
+        slots = self._slots
+        changes, rows, turns = self._steady
+        if changes == slots.changes and turns > 0:
+            self._steady = (changes, rows, turns - 1)
+            return rows
+        ready = (slots.phase == Phase.RUNNING) & (slots.known - slots.computed == 1) & (slots.known < slots.max_total)
+        if self._drafting is not None:
+            ready &= slots.drafting == 0
+        rows = np.asarray(ready.nonzero()[0], np.int64)
+        if len(rows) and len(rows) == len(slots.slot_of) and self._drafting is None:
+            self._steady = (slots.changes, rows, int((slots.max_total - slots.known)[rows].min()) - 1)
+        return rows
 
     def _draft(self, batch: Batch, drafting: Drafting) -> None:
         # With a plan in flight, a row with drafts is left out of the next one.

@@ -6,24 +6,33 @@ committed.
 """
 
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tierline.scheduling.adapter_room import AdapterRoom
 from tierline.scheduling.adapters import NONE, AdapterResidency
-from tierline.scheduling.batching import Batch, BatchPlanner, batch_features
+from tierline.scheduling.batch import Batch, InFlight
+from tierline.scheduling.batching import BatchPlanner
 from tierline.scheduling.counters import EngineCounters
 from tierline.scheduling.drafting import Drafting, with_drafts
+from tierline.scheduling.features import batch_features
 from tierline.scheduling.headroom import Headroom
-from tierline.scheduling.latency import BatchFeatures, LatencyModel
+from tierline.scheduling.latency import LatencyModel
 from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.offload import OffloadModel
 from tierline.scheduling.parking import Parking
-from tierline.scheduling.plans import NO_COPIES, BatchPlan, Committed, EngineLimits, EngineRequest
-from tierline.scheduling.plans import Finished, IterationResult
+from tierline.scheduling.plans import (
+    NO_COPIES,
+    BatchPlan,
+    Committed,
+    EngineLimits,
+    EngineRequest,
+    Finished,
+    IterationResult,
+)
 from tierline.scheduling.preemption import Preemptor
+from tierline.scheduling.request_check import check_request
 from tierline.scheduling.reuse import PrefixReuse
 from tierline.scheduling.saved_context import SavedContexts
 from tierline.scheduling.shedding import TokenLimit
@@ -34,19 +43,6 @@ from tierline.wire.frames import NackReason, Signals
 
 MAX_IN_FLIGHT = 2
 """Plans that may await their result: the one on the device and the one made ahead of it."""
-
-
-class InvalidEngineRequest(ValueError):
-    """A request whose numbers contradict each other; the message names the field."""
-
-
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """A plan without its result yet. `epoch` is the one of the speculation switch that it belongs to, 0 for none."""
-
-    plan: BatchPlan
-    features: BatchFeatures
-    epoch: int = 0
 
 
 class SchedulerCore:
@@ -91,7 +87,7 @@ class SchedulerCore:
         A request that could never run, because the model's window or the whole pool (its adapter's pages included) is
         too small, is `TooLong`.
         """
-        _check(request)
+        check_request(request)
         if self.headroom.closed:
             return NackReason.DRAINING
         if request.request_id in self.slots.slot_of:
@@ -294,13 +290,3 @@ class SchedulerCore:
         ended = plan.slots[self.slots.phase[plan.slots] == Phase.ENDED]
         for slot in ended[self.slots.last_planned[ended] <= plan.iteration].tolist():
             self.slots.vacate(slot)
-
-
-def _check(request: EngineRequest) -> None:
-    if request.prompt_tokens < 1:
-        raise InvalidEngineRequest(f"prompt_tokens is {request.prompt_tokens}: a prompt has at least one token")
-    if not 0 <= request.emitted_tokens < request.max_output_tokens:
-        raise InvalidEngineRequest(
-            f"emitted_tokens is {request.emitted_tokens} of max_output_tokens {request.max_output_tokens}: "
-            "nothing is left to generate"
-        )

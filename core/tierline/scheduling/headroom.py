@@ -101,13 +101,15 @@ class Headroom:
         """Return by slot how many blocks its context still needs, 0 for those who have begun."""
         slots = self._slots
         waiting = (slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED)
-        return waiting * (-(-slots.known // self._limits.block_tokens) - self._memory.owned)
+        owed: NDArray[np.int64] = waiting * (-(-slots.known // self._limits.block_tokens) - self._memory.owned)
+        return owed
 
     def _lacking_tokens(self) -> NDArray[np.int64]:
         """Return by slot how many tokens of its context are not computed yet, 0 where it is all but the last."""
         slots = self._slots
         left = slots.known - np.maximum(slots.computed + slots.reusable, self._saved.end)
-        return left * ((slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED) & (left > 1))
+        lacking: NDArray[np.int64] = left * ((slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED) & (left > 1))
+        return lacking
 
     def _backlog(self) -> tuple[int, int]:
         """Count the requests whose context is not computed yet, and the tokens that it lacks."""

@@ -184,7 +184,7 @@ class LatencyModel:
 
         Cutting negative factors off after a full step instead makes the others grow without bound.
         """
-        active, factors = 1.0, self._factors
+        active, factors = np.ones(len(row)), self._factors
         while True:
             projected = self._covariance @ (row * active)
             gain = projected / (FORGETTING + (row * active) @ projected)

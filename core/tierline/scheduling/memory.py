@@ -63,7 +63,7 @@ class MemoryManager:
     """Gives blocks to slots and takes them back; counts and names only, no policy.
 
     `table` [slots, blocks per request] holds each slot's blocks in order, `owned` [slots] how many, `references`
-    [blocks] how many table entries name a block.
+    [blocks] how many table entries name a block, `more_references` how many of these entries are not the first one.
     """
 
     def __init__(self, limits: EngineLimits, counters: EngineCounters) -> None:
@@ -80,7 +80,7 @@ class MemoryManager:
         self._stack = np.arange(limits.total_blocks - 1, -1, -1, dtype=np.int32)
         self._top = limits.total_blocks
         self._cooling = np.empty(0, np.int32)
-        self._more_references = 0
+        self.more_references = 0
         self._updates: list[tuple[int, int, int]] = []
 
     @property
@@ -108,11 +108,6 @@ class MemoryManager:
         """The cooling blocks in the order in which they were let go."""
         return self._cooling
 
-    @property
-    def sharing(self) -> bool:
-        """Whether some block belongs to more than one slot."""
-        return self._more_references > 0
-
     def exclusive(self, slot: int) -> int:
         """Return how many blocks would be let go if `slot` released all of its own."""
         return int(np.count_nonzero(self.references[self.table[slot, : self.owned[slot]]] == 1))
@@ -127,7 +122,7 @@ class MemoryManager:
         indexes = self.owned[slots]
         self.table[slots, indexes] = blocks
         self.owned[slots] += 1
-        return _rows(slots, indexes, blocks)
+        return np.array((slots, indexes, blocks), np.int32).T
 
     def append(self, slot: int, count: int) -> NDArray[np.int32]:
         """Give `slot` `count` more blocks; returns the changed rows (slot, index, block)."""
@@ -242,7 +237,7 @@ class MemoryManager:
             self.table[slot, : len(table)] = table
             self.references[list(table)] += 1
         self.references[list(snapshot.pages)] = 1
-        self._more_references = int(np.maximum(self.references - 1, 0).sum())
+        self.more_references = int(np.maximum(self.references - 1, 0).sum())
         self.state[:] = np.where(self.references > 0, BlockState.OWNED, BlockState.FREE)
         for blocks, state in (
             (snapshot.pages, BlockState.PAGE),
@@ -255,14 +250,14 @@ class MemoryManager:
         first, count = int(self.owned[slot]), len(blocks)
         self.table[slot, first : first + count] = blocks
         self.owned[slot] += count
-        return _rows(slot, np.arange(first, first + count), blocks)
+        return np.array((np.full(count, slot), np.arange(first, first + count), blocks), np.int32).T
 
     def _refer(self, blocks: Blocks) -> None:
         for block in blocks[self.state[blocks] == BlockState.CACHED].tolist():
             self.cache.revive(block)
         if (self.state[blocks] == BlockState.COOLING).any():
             self._cooling = self._cooling[~np.isin(self._cooling, blocks)]
-        self._more_references += int(np.count_nonzero(self.references[blocks]))
+        self.more_references += int(np.count_nonzero(self.references[blocks]))
         self.references[blocks] += 1
         self.state[blocks] = BlockState.OWNED
 
@@ -271,7 +266,7 @@ class MemoryManager:
         self.references[blocks] -= 1
         self._touched[blocks] = np.maximum(self._touched[blocks], barrier)
         idle = blocks[self.references[blocks] == 0]
-        self._more_references -= len(blocks) - len(idle)
+        self.more_references -= len(blocks) - len(idle)
         hot = self._touched[idle] > self.committed_iteration
         self.state[idle[hot]] = BlockState.COOLING
         self._cooling = np.concatenate((self._cooling, idle[hot]))
@@ -301,9 +296,3 @@ class MemoryManager:
         self.state[blocks] = BlockState.FREE
         self._stack[self._top : self._top + count] = blocks
         self._top += count
-
-
-def _rows(slots: int | NDArray[np.int64], indexes: NDArray[np.int64], blocks: Blocks) -> NDArray[np.int32]:
-    rows = np.empty((len(blocks), 3), np.int32)
-    rows[:, 0], rows[:, 1], rows[:, 2] = slots, indexes, blocks
-    return rows

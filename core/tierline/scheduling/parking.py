@@ -55,6 +55,8 @@ class Parking:
         tier = self.saved.save(slot, slots.request(slot), lost) if len(lost.blocks) else None
         memory.release_tail(slot, int(memory.owned[slot]) - kept_blocks, int(slots.last_planned[slot]))
         slots.phase[slot] = Phase.PARKED
+        slots.changes += 1
+        slots.all_decode = False
         slots.reached[slot] = max(int(slots.reached[slot]), computed)
         slots.computed[slot] = kept_tokens
         slots.settled[slot] = min(int(slots.settled[slot]), kept_tokens)

@@ -149,7 +149,7 @@ class Preemptor:
     def _yields(self, victims: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return how many blocks come free when the first one, two, three of `victims` give up all of theirs."""
         memory = self._memory
-        if not memory.sharing:
+        if not memory.more_references:
             return np.cumsum(memory.owned[victims])
         referred = np.zeros(memory.total, np.int32)
         freed, total = [], 0

@@ -84,9 +84,9 @@ class SlotTable:
     `drafting` are the draft tokens that a row in flight verifies. How many tokens it gives is not known before its
     result; until then one is counted in `known` and `computed`, and the request is not planned again.
 
-    Three numbers spare most iterations a look at the columns: `ended` counts the slots that are ENDED, `in_batches`
+    Four numbers spare most iterations a look at the columns: `ended` counts the slots that are ENDED, `in_batches`
     requests whose mode is not Continuous, and `all_decode` says that the last batch left nobody waiting and no prompt
-    unfinished.
+    unfinished. `changes` counts how often somebody came, left or was parked.
     """
 
     def __init__(self, limits: EngineLimits) -> None:
@@ -121,6 +121,7 @@ class SlotTable:
         self.ended = 0
         self.in_batches = 0
         self.all_decode = False
+        self.changes = 0
         self._free = list(range(slots - 1, -1, -1))
         self._arrivals = 0
 
@@ -150,6 +151,7 @@ class SlotTable:
         """Put a new request into a free slot and return the slot."""
         slot = self._free.pop()
         self.all_decode = False
+        self.changes += 1
         self._arrivals += 1
         self.arrival[slot] = self._arrivals
         self.phase[slot] = Phase.WAITING
@@ -192,6 +194,7 @@ class SlotTable:
         self.known[slot] = self.computed[slot] = 0
         self.phase[slot] = Phase.ENDED
         self.ended += 1
+        self.changes += 1
 
     def vacate(self, slot: int) -> None:
         assert self.phase[slot] == Phase.ENDED, f"slot {slot} is in use"

@@ -4,7 +4,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from tierline.scheduling.adapters import AdaptersSnapshot
-from tierline.scheduling.core import InFlight, SchedulerCore
+from tierline.scheduling.batch import InFlight
+from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.drafting import DraftingSnapshot
 from tierline.scheduling.latency import LatencyModel
 from tierline.scheduling.memory import MemorySnapshot

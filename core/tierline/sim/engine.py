@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tierline.scheduling.batching import batch_features
 from tierline.scheduling.core import SchedulerCore
+from tierline.scheduling.features import batch_features
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import BatchPlan, EngineRequest, IterationResult
 from tierline.scheduling.transfers import StorageTier

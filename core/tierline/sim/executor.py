@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tierline.scheduling.batching import batch_features
+from tierline.scheduling.features import batch_features
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import BatchPlan, EngineLimits, IterationResult
 from tierline.scheduling.transfers import Direction

@@ -12,7 +12,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from tierline.scheduling.batching import Batch, BatchPlanner
+from tierline.scheduling.batch import Batch
+from tierline.scheduling.batching import BatchPlanner
 from tierline.scheduling.plans import EngineLimits, EngineRequest
 from tierline.scheduling.queued import QueuedRequest
 

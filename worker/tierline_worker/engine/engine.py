@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tierline.scheduling.batching import batch_features
 from tierline.scheduling.core import SchedulerCore
+from tierline.scheduling.features import batch_features
 from tierline.scheduling.plans import BatchPlan, Committed
 from tierline.scheduling.prefix_keys import KeySpace
 from tierline.wire.frames import PROTOCOL_VERSION, Draining, Iteration, Refusal, TokenBatch, Welcome
