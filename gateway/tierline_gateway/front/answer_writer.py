@@ -1,6 +1,7 @@
 """Writes one answer to its client, as server-sent events or as one body."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from tierline_gateway.front.api_errors import ApiError
+from tierline_gateway.front.api_errors import ApiError, failed
 from tierline_gateway.front.openai_responses import ResponseShape, WholeChoice
 from tierline_gateway.streams.answer import Answer
 from tierline_gateway.streams.live import LiveRequest, Piece
+
+log = logging.getLogger(__name__)
 
 SLOW_CLIENT_S = 60.0
 _SSE_HEADERS = {
@@ -74,6 +77,12 @@ class AnswerWriter:
             await self._write_rest(response, pieces)
         except ApiError as error:
             await _send(response, {"error": error.error_object()})
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception:
+            log.exception("the answer %s cannot go on", self.answer.first.request_id)
+            message = "The gateway could not go on with this answer; try again."
+            await _send(response, {"error": failed(message).error_object()})
 
     async def _write_rest(self, response: web.StreamResponse, pieces: AsyncIterator[_Event]) -> None:
         async for index, piece in pieces:
