@@ -6,19 +6,26 @@ GPT-2's alphabet of printable stand-ins for bytes, or SentencePiece's `<0x0A>` a
 
 import re
 from functools import cached_property
+from typing import Protocol
 
+from tokenizers import Tokenizer as Backend
 from tokenizers.pre_tokenizers import ByteLevel
-
-from tierline.text.tokenizer import Tokenizer
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _SPACE = "▁"
 
 
+class HasBackend(Protocol):
+    """Whatever wraps a tokenizer of the tokenizers library."""
+
+    @property
+    def backend(self) -> Backend: ...
+
+
 class TokenBytes:
     """Looks up the tokens of one vocabulary."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: HasBackend) -> None:
         self._backend = tokenizer.backend
 
     def of(self, token_id: int) -> bytes:

@@ -1,11 +1,12 @@
 """A model's tokenizer, exactly the one it was trained with, wherever its files come from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tokenizers
 
 from tierline.text.chat import ChatTemplate
+from tierline.text.token_texts import TokenTexts
 
 
 class TokenizerError(ValueError):
@@ -17,13 +18,18 @@ class Tokenizer:
     """Token ids of a text and the text of token ids.
 
     `eos_ids` end an answer. `context_tokens` is the model's trained window (prompt and answer together), 0 when the
-    files do not say. `chat_template` is None for base models and where it cannot be compiled.
+    files do not say. `chat_template` is None for base models and where it cannot be compiled. `texts` are those of
+    single tokens, where they are the same in every place.
     """
 
     backend: tokenizers.Tokenizer
     eos_ids: frozenset[int]
     context_tokens: int
     chat_template: ChatTemplate | None
+    texts: TokenTexts = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "texts", TokenTexts(self))
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Encode a plain prompt, with the special tokens that the model expects around it (such as BOS)."""

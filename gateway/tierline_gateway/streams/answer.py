@@ -1,18 +1,18 @@
 """One client's answer: its choices, each a stream of its own, merged as they become visible."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from tierline_gateway.streams.live import LiveRequest, Piece
+from tierline_gateway.streams.news import News
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The choices of one answer; `changed` is set by any of them when it has news."""
+    """The choices of one answer and their common news."""
 
     choices: tuple[LiveRequest, ...]
-    changed: asyncio.Event
+    news: News
 
     @property
     def first(self) -> LiveRequest:
@@ -22,14 +22,18 @@ class Answer:
     def delivered_tokens(self) -> int:
         return sum(live.delivery.tokens for live in self.choices)
 
+    @property
+    def any_ended(self) -> bool:
+        return any(live.life.done for live in self.choices)
+
     async def pieces(self) -> AsyncIterator[tuple[int, Piece | None]]:
         """Yield (choice, what became visible), and (choice, None) at each one's end; raises the first error of any.
 
-        Pieces are joined when the client is slower than the worker.
+        Pieces are joined when the client is slower than the worker. What a listener takes is not seen here.
         """
         running = dict(enumerate(self.choices))
         while running:
-            self.changed.clear()
+            self.news.read()
             for index, live in list(running.items()):
                 piece = live.take_visible()
                 if piece is not None:
@@ -40,4 +44,4 @@ class Answer:
                     del running[index]
                     yield index, None
             if running and not any(live.has_news for live in running.values()):
-                await self.changed.wait()
+                await self.news.wait()

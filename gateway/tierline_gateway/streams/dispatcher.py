@@ -6,11 +6,12 @@ Everything runs on one event loop, in callbacks that never wait, so no state nee
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from tierline.api.policy import TierPolicy
 from tierline.scheduling.desk import RequestDesk, queued_request
 from tierline.scheduling.queued import QueuedRequest
-from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch, TokenLogprobs
+from tierline.wire.frames import Iteration, Nack, NackReason, TokenBatch, TokenLogprobs
 from tierline.wire.states import FinishReason, RequestState
 from tierline_gateway.front.api_errors import ApiError, failed, too_long
 from tierline_gateway.instruments import Instruments
@@ -19,6 +20,7 @@ from tierline_gateway.streams.ledger import Ledger
 from tierline_gateway.streams.live import LiveRequest, Move
 from tierline_gateway.streams.need import need_of
 from tierline_gateway.streams.refusal import hopeless, refusal
+from tierline_gateway.streams.submission import submission
 from tierline_gateway.workers.link import WorkerLink
 from tierline_gateway.workers.pool import LinkPool
 
@@ -32,7 +34,7 @@ class Dispatcher:
         self, links: LinkPool, ledger: Ledger, instruments: Instruments, clock_ms: Callable[[], float]
     ) -> None:
         self.links = links
-        self.desk = RequestDesk(cached=self._cached_tokens)
+        self.desk = RequestDesk()
         self.queue = self.desk.queue
         self._ledger = ledger
         self._instruments = instruments
@@ -55,16 +57,16 @@ class Dispatcher:
         """
         usage, now_ms = self._ledger.usage(live.tenant), self._clock_ms()
         alone_ms = self.links.fastest_alone_ms(live.journal.context_tokens)
-        decision = self.desk.decide(
-            usage, live.tier, lambda: self._queued(live), lambda: degraded(live), now_ms=now_ms, alone_ms=alone_ms
-        )
+        queued = cache(lambda _tier: self._queued(live))
+        waiting, lower = (lambda: queued(live.tier)), (lambda: degraded(live))
+        decision = self.desk.decide(usage, live.tier, waiting, lower, now_ms=now_ms, alone_ms=alone_ms)
         if not decision.accepted:
             error = refusal(decision)
             live.finish(FinishReason.REFUSED, error)
             raise error
         self._live[live.request_id] = live
         self._ledger.begin(live)
-        self.queue.push(self._queued(live))
+        self.queue.push(queued(live.tier))
         self.pump()
 
     def join(self, first: LiveRequest, forks: tuple[LiveRequest, ...]) -> None:
@@ -147,8 +149,11 @@ class Dispatcher:
             if live is None or live.life.done:
                 continue
             if live.worker == link.name:
-                with self._isolated(live):
+                # A context manager here would cost more than what it guards.
+                try:
                     self._take_tokens(link, live, batch)
+                except Exception as error:  # noqa: BLE001 - as in `_isolated`
+                    self._broken(live, error)
             else:
                 # It left this worker and may wait with its old epoch: what still comes from here is too late.
                 live.journal.duplicates_dropped += len(batch.token_ids)
@@ -179,10 +184,13 @@ class Dispatcher:
         """A defect that one request brings to light ends that request, not the connection with all the others."""
         try:
             yield
-        except Exception:
-            log.exception("request %s cannot go on", live.request_id)
-            self._leave(live, cancel=True)
-            live.finish(FinishReason.FAILED, failed("The gateway could not go on with this request; try again."))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's
+            self._broken(live, error)
+
+    def _broken(self, live: LiveRequest, error: Exception) -> None:
+        log.error("request %s cannot go on", live.request_id, exc_info=error)
+        self._leave(live, cancel=True)
+        live.finish(FinishReason.FAILED, failed("The gateway could not go on with this request; try again."))
 
     def _queued(self, live: LiveRequest) -> QueuedRequest:
         return queued_request(
@@ -195,13 +203,9 @@ class Dispatcher:
             now_ms=self._clock_ms(),
             resumed=bool(live.moves),
             shares_prompt=bool(live.fork_of),
-            user_priority=live.generation.user_priority,
             lengths=self.desk.lengths,
             first_tokens=self.desk.first_tokens,
         )
-
-    def _cached_tokens(self, queued: QueuedRequest) -> int:
-        return self.links.cached_tokens(self._live[queued.request_id].prefix_keys)
 
     def _place(self, queued: QueuedRequest) -> WorkerLink | None:
         live = self._live[queued.request_id]
@@ -213,28 +217,8 @@ class Dispatcher:
         if live.moves and not live.moves[-1].target:
             last = live.moves[-1]
             live.moves[-1] = Move(last.cause, last.source, link.name, last.at_emitted)
-        link.submit(self._submit_frame(live, link, now_ms))
+        link.submit(submission(live, link, self._siblings(live), now_ms))
         self.links.sent(link, live.prefix_keys)
-
-    def _submit_frame(self, live: LiveRequest, link: WorkerLink, now_ms: float) -> Submit:
-        waited_ms = now_ms - live.arrival_ms
-        return live.journal.submit(
-            link.window_tokens,
-            tenant=live.tenant.tenant,
-            tier=live.tier.name,
-            priority=live.tier.priority,
-            waited_ms=int(waited_ms),
-            ttft_slack_ms=int(live.tier.ttft_deadline_ms - waited_ms),
-            tpot_budget_ms=live.tier.tpot_budget_ms,
-            preemptible=live.tier.preemptible,
-            cache_namespace=live.tenant.cache_namespace,
-            batching=live.tier.batching,
-            granularity=live.tier.granularity,
-            save=live.tier.save,
-            speculate=live.tier.speculation == "Auto",
-            fork_of=next((other.request_id for other in self._siblings(live) if other.worker == link.name), ""),
-            adapter=live.adapter,
-        )
 
     def _siblings(self, live: LiveRequest) -> Iterator[LiveRequest]:
         """The other choices of the same answer."""
@@ -259,7 +243,7 @@ class Dispatcher:
     def _deliver(self, live: LiveRequest, fresh: tuple[int, ...], logprobs: tuple[TokenLogprobs, ...]) -> None:
         if live.life.state is RequestState.WAITING_KV:
             live.life.to(RequestState.RUNNING)
-        self.desk.first_token(live.request_id, len(live.journal.prompt_ids), self._clock_ms())
+            self.desk.first_token(live.request_id, len(live.journal.prompt_ids), self._clock_ms())
         self.queue.charge_output(live.request_id, live.tenant.tenant, len(fresh), live.tenant.weight)
         live.add_tokens(fresh, logprobs)
         if live.text.stopped:

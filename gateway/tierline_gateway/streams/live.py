@@ -1,11 +1,11 @@
 """One request from admission to its end: its journal, its state, and the text that waits for its client."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.scheduling.locality import chunk_keys
+from tierline.text.detokenizer import depends_on_its_place
 from tierline.wire.frames import TokenLogprobs
 from tierline.wire.states import FinishReason, RequestLife
 from tierline_gateway.front.api_errors import ApiError
@@ -13,6 +13,7 @@ from tierline_gateway.front.generation import Generation
 from tierline_gateway.streams.answer_text import AnswerText
 from tierline_gateway.streams.delivery import DeliveryTimes
 from tierline_gateway.streams.journal import Journal
+from tierline_gateway.streams.news import News
 from tierline_gateway.workers.discovery import WorkerEndpoint
 
 
@@ -63,8 +64,10 @@ class LiveRequest:
     moves: list[Move] = field(default_factory=list)
     error: ApiError | None = None
     fork_of: str = ""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _pieces: list[Piece] = field(default_factory=list)
+    news: News = field(default_factory=News)
+    _texts: list[str] = field(default_factory=list)
+    _token_ids: list[int] = field(default_factory=list)
+    _logprobs: list[TokenLogprobs] = field(default_factory=list)
 
     @classmethod
     def begin(
@@ -75,6 +78,7 @@ class LiveRequest:
         tenant: TenantPolicy,
         tier: TierPolicy,
         decode: Callable[[Sequence[int]], str],
+        text_of: Callable[[int], str | None] = depends_on_its_place,
         now_ms: float,
         adapter: str = "",
     ) -> "LiveRequest":
@@ -85,13 +89,18 @@ class LiveRequest:
             tier=tier,
             journal=Journal(request_id, generation.prompt_ids, generation.sampling),
             life=RequestLife(request_id),
-            text=AnswerText(decode, generation.stop, generation.sampling.min_tokens),
+            text=AnswerText(decode, generation.stop, generation.sampling.min_tokens, text_of),
             arrival_ms=now_ms,
             prefix_keys=chunk_keys(generation.prompt_ids, tenant.cache_namespace, adapter),
             adapter=adapter,
         )
 
-    def fork(self, choice: int, decode: Callable[[Sequence[int]], str]) -> "LiveRequest":
+    def fork(
+        self,
+        choice: int,
+        decode: Callable[[Sequence[int]], str],
+        text_of: Callable[[int], str | None] = depends_on_its_place,
+    ) -> "LiveRequest":
         """Return another choice of the same answer, as if it were asked for with the seed plus `choice`."""
         request_id = f"{self.request_id}:{choice}"
         return LiveRequest(
@@ -100,12 +109,12 @@ class LiveRequest:
             tier=self.tier,
             journal=Journal(request_id, self.generation.prompt_ids, self.generation.sampling_of(choice)),
             life=RequestLife(request_id),
-            text=AnswerText(decode, self.generation.stop, self.generation.sampling.min_tokens),
+            text=AnswerText(decode, self.generation.stop, self.generation.sampling.min_tokens, text_of),
             arrival_ms=self.arrival_ms,
             prefix_keys=self.prefix_keys,
             adapter=self.adapter,
             fork_of=self.request_id,
-            changed=self.changed,
+            news=self.news,
         )
 
     @property
@@ -115,7 +124,7 @@ class LiveRequest:
     @property
     def has_news(self) -> bool:
         """Whether the client has something to be told: pieces, or the end."""
-        return bool(self._pieces) or self.life.done
+        return bool(self._token_ids or self._texts) or self.life.done
 
     def placed_on(self, endpoint: WorkerEndpoint) -> None:
         """Note the worker that goes on with the request."""
@@ -125,26 +134,27 @@ class LiveRequest:
     def add_tokens(self, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs] = ()) -> None:
         """Take new ids up to a stop string, which ends the answer; `logprobs` has an entry for each, or none."""
         for at, token_id in enumerate(token_ids):
-            self._pieces.append(Piece(self.text.feed(token_id), (token_id,), tuple(logprobs[at : at + 1])))
+            self._texts.append(self.text.feed(token_id))
+            self._token_ids.append(token_id)
+            self._logprobs += logprobs[at : at + 1]
             if self.text.stopped:
                 break
-        self.changed.set()
+        self.news.tell()
 
     def finish(self, reason: FinishReason, error: ApiError | None = None) -> None:
         """End the request; the client gets what is left of the text, then the end or the error."""
         rest = self.text.finish() if error is None else ""
         if rest:
-            self._pieces.append(Piece(rest, ()))
+            self._texts.append(rest)
         # A stop string can hide in the last held-back bytes, after the worker had ended by length.
         self.life.finish(FinishReason.STOP if self.text.stopped and error is None else reason)
         self.error = error
-        self.changed.set()
+        self.news.tell()
 
     def take_visible(self) -> Piece | None:
         """Return what became visible since the last call as one piece, None when nothing did."""
-        if not self._pieces:
+        if not (self._token_ids or self._texts):
             return None
-        pieces, self._pieces = self._pieces, []
-        ids = tuple(token_id for piece in pieces for token_id in piece.token_ids)
-        logprobs = tuple(told for piece in pieces for told in piece.logprobs)
-        return Piece("".join(piece.text for piece in pieces), ids, logprobs)
+        piece = Piece("".join(self._texts), tuple(self._token_ids), tuple(self._logprobs))
+        self._texts, self._token_ids, self._logprobs = [], [], []
+        return piece

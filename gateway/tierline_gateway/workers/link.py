@@ -39,6 +39,11 @@ STALE_SECONDS = 4 * HEARTBEAT_SECONDS
 LONGEST_PAUSE_S = 3.0
 
 
+def window_tokens(welcome: Welcome) -> int:
+    """Return the longest prompt and answer that a worker holds."""
+    return min(welcome.max_model_tokens, welcome.total_blocks * welcome.block_tokens)
+
+
 class LinkEvents(Protocol):
     """Who is told what happens on links; called on the event loop, must not block."""
 
@@ -70,6 +75,10 @@ class _Session(asyncio.Protocol):
         except FrameError as error:
             log.error("worker broke the protocol: %s", error)
             self.end("ProtocolError")
+
+    @property
+    def silent_s(self) -> float:
+        return self._loop.time() - self.last_heard
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.end("ConnectionLost")
@@ -144,13 +153,12 @@ class WorkerLink:
     @property
     def silent_s(self) -> float:
         """For how long nothing was heard of the worker."""
-        return asyncio.get_running_loop().time() - self._session.last_heard if self._session else 0.0
+        return self._session.silent_s if self._session else 0.0
 
     @property
     def window_tokens(self) -> int:
         """The longest prompt and answer that the connected worker holds; 0 without a connection."""
-        view = self.view()
-        return view.window_tokens if view else 0
+        return window_tokens(self.welcome) if self.welcome is not None else 0
 
     def submit(self, frame: Submit) -> None:
         """Send a request and pay for it; the caller saw in `view` that it can. Raises `FrameError` without paying."""

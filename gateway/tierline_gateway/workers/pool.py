@@ -52,10 +52,6 @@ class LinkPool:
         if link.welcome is not None:
             self._prefixes.sent(link.name, prefix, link.welcome.total_blocks * link.welcome.block_tokens)
 
-    def cached_tokens(self, prefix: Sequence[bytes]) -> int:
-        """Return how much of a prompt's beginning some worker probably holds."""
-        return self._prefixes.cached_anywhere(prefix)
-
     def forget(self, link: WorkerLink) -> None:
         """Drop what is known of a worker's memory, which went with its connection."""
         self._prefixes.forget(link.name)
@@ -86,7 +82,7 @@ class LinkPool:
     @property
     def window_tokens(self) -> int:
         """The longest prompt and answer that some connected worker holds; 0 while none is connected."""
-        return max((view.window_tokens for view in self._views()), default=0)
+        return max((link.window_tokens for link in self), default=0)
 
     async def close(self) -> None:
         """Drop all connections and wait until they are gone."""

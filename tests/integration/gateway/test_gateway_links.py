@@ -8,7 +8,7 @@ import pytest
 from fake_wire_worker import FakeWorker, answer_text
 
 from tierline.wire.frames import Refusal, TokenBatch
-from tierline_gateway.front import answer_writer
+from tierline_gateway.front import event_stream
 from tierline_gateway.streams.journal import Journal
 from tierline_gateway.workers import link as worker_link
 from tierline_gateway.workers.discovery import WorkerEndpoint
@@ -83,7 +83,8 @@ async def test_a_worker_on_a_new_address_is_dialled_there(rig, make_worker) -> N
 
 
 async def test_a_client_that_reads_nothing_is_given_up(rig, worker, monkeypatch) -> None:
-    monkeypatch.setattr(answer_writer, "SLOW_CLIENT_S", 0.1)
+    monkeypatch.setattr(event_stream, "SLOW_CLIENT_S", 0.1)
+    monkeypatch.setattr(event_stream.EventStream, "keeps_up", False)
     written = aiohttp.web.StreamResponse.write
 
     async def clog(response, data: bytes) -> None:

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from fake_wire_worker import letter_tokenizer
 from gateway_rig import tenant, tier
 
 from tierline.text.token_bytes import TokenBytes
 from tierline.wire.frames import Sampling
 from tierline.wire.states import FinishReason
-from tierline_gateway.front import answer_writer
+from tierline_gateway.front import event_stream
 from tierline_gateway.front.answer_writer import AnswerWriter
 from tierline_gateway.front.generation import Generation
 from tierline_gateway.front.openai_responses import ResponseShape
@@ -26,6 +26,12 @@ SAMPLING = Sampling(max_tokens=2, temperature=0.0, top_p=1.0, top_k=0, seed=1, s
 class Transport:
     aborted = False
 
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def abort(self) -> None:
         self.aborted = True
 
@@ -35,6 +41,9 @@ def response_stuck_at(part: str) -> type:
         """Takes everything until `part` comes."""
 
         def __init__(self, headers: object) -> None:
+            pass
+
+        def enable_chunked_encoding(self) -> None:
             pass
 
         async def prepare(self, request: web.Request) -> None:
@@ -66,12 +75,12 @@ def answered() -> LiveRequest:
 
 @pytest.mark.parametrize("part", ["delta", "usage", "[DONE]", "<eof>"])
 async def test_a_client_that_stops_reading_is_disconnected(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_writer, "SLOW_CLIENT_S", 0.02)
+    monkeypatch.setattr(event_stream, "SLOW_CLIENT_S", 0.02)
     monkeypatch.setattr(web, "StreamResponse", response_stuck_at(part))
     live, transport = answered(), Transport()
     shape = ResponseShape("r", live.generation, TokenBytes(letter_tokenizer()), created_s=0, chat=True)
-    writer = AnswerWriter(Answer((live,), live.changed), shape, {}, lambda *_: None)
+    writer = AnswerWriter(Answer((live,), live.news), shape, {}, lambda *_: None)
     async with asyncio.timeout(5):
         with pytest.raises(ConnectionResetError, match="too slowly"):
-            await writer.write_stream(cast("web.Request", SimpleNamespace(transport=transport)))
+            await writer.write_stream(cast("web.Request", SimpleNamespace(transport=transport, version=HttpVersion11)))
     assert transport.aborted

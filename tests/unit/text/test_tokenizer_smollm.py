@@ -89,9 +89,19 @@ def test_every_way_to_declare_the_end_is_heard(hf_folder: Path) -> None:
 @settings(max_examples=200, deadline=None)
 @given(ids=st.lists(st.integers(0, 49151), max_size=60))
 def test_pieces_joined_are_the_whole_text(smollm: Tokenizer, ids: list[int]) -> None:
-    detokenizer = Detokenizer(smollm.decode)
-    pieces = [detokenizer.feed(token_id) for token_id in ids] + [detokenizer.flush()]
-    assert "".join(pieces) == smollm.decode(ids)
+    for detokenizer in (Detokenizer(smollm.decode), Detokenizer(smollm.decode, smollm.texts.of)):
+        pieces = [detokenizer.feed(token_id) for token_id in ids] + [detokenizer.flush()]
+        assert "".join(pieces) == smollm.decode(ids)
+
+
+def test_most_tokens_need_no_decoder(smollm: Tokenizer) -> None:
+    """What is known of single tokens is what the decoder says of them, also after others."""
+    known = [token_id for token_id in range(smollm.vocabulary_size) if smollm.texts.of(token_id) is not None]
+    assert len(known) > 0.95 * smollm.vocabulary_size
+    texts = [str(smollm.texts.of(token_id)) for token_id in known]
+    assert "".join(texts) == smollm.decode(known)
+    assert [smollm.decode([token_id]) for token_id in known[::7]] == texts[::7]
+    assert smollm.texts.of(smollm.encode("\U0001f525")[0]) is None
 
 
 @settings(max_examples=100, deadline=None)
