@@ -33,3 +33,6 @@ class Slot:
     supply: Supply | None = None
     market: Market = Market("")
     avoid_node: str = ""
+
+
+ANYWHERE = Slot()

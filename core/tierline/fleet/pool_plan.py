@@ -3,11 +3,12 @@
 The rules, in the order in which they are applied:
 
 1. Pods that have ended are cleaned; pods whose node is gone are removed without waiting for anybody.
-2. A pod of an old revision that is not ready gives no capacity and goes at once.
+2. A pod of an old revision, or in the wrong place, that is not ready gives no capacity and goes at once.
 3. As many pods are created as are missing; a pod on a doomed node is counted absent.
-4. Pods that no revision's share has room for are replaced within the rollout's bounds: at most `max_surge` pods too
-   many, at least `replicas - max_unavailable` ready ones.
-5. Of a revision's surplus those not ready go first, then the youngest; never a ready one that is needed.
+4. Pods in the wrong place, or that no revision's share has room for, are replaced within the rollout's bounds: at
+   most `max_surge` pods too many, at least `replicas - max_unavailable` ready ones.
+5. Of a revision's surplus those go first that placement gives up, then those not ready, then the youngest; never a
+   ready one that is needed.
 6. A pod on a doomed node is told its deadline, and leaves shortly before it once the others carry the load.
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 
 from tierline.fleet.census import COOLING_MS, NODE_SIGHT_MS, Census, Doomed, take_census
 from tierline.fleet.observed import ObjectIdentity, ObservedNode, ObservedPod
+from tierline.fleet.placement import PoolPlacement
 
 EVACUATION_MARGIN_MS = 10_000
 """How long before its node's end an evacuated worker is asked to leave: the time its shutdown takes."""
@@ -26,7 +28,8 @@ class PoolObservation:
     """A pool and all its pods. `revision` is that of the pods wanted now; None when the spec cannot be used.
 
     `shares` says how many replicas of which revision there should be while a change is tried; empty means all of
-    `revision`. `last_attempt` is the highest attempt number ever recorded: a name is never used twice.
+    `revision`. `last_attempt` is the highest attempt number ever recorded: a name is never used twice. `placement` says
+    how many pods carry the declared replicas, and which of them are in the wrong place; without one, one each.
     """
 
     pool: ObjectIdentity
@@ -39,15 +42,32 @@ class PoolObservation:
     shares: Mapping[str, int] = field(default_factory=dict)
     max_surge: int = 1
     max_unavailable: int = 0
+    placement: PoolPlacement | None = None
 
     @property
     def wanted(self) -> Mapping[str, int]:
-        """Replicas by revision."""
-        return self.shares or ({} if self.revision is None else {self.revision: self.replicas})
+        """Pods by revision; spare ones and stand-ins are of the revision that most replicas have."""
+        declared = self.shares or ({} if self.revision is None else {self.revision: self.replicas})
+        more = max(self.placement.lanes.total - self.replicas, 0) if self.placement else 0
+        if not (declared and more):
+            return declared
+        main = max(declared, key=lambda revision: declared[revision])
+        return {**declared, main: declared[main] + more}
+
+    @property
+    def needed(self) -> int:
+        """How many ready pods are all that was asked for."""
+        return self.replicas if self.placement and self.placement.lanes.total > self.replicas else self.total
+
+    def is_misplaced(self, pod: ObservedPod) -> bool:
+        return self.placement is not None and pod.uid in self.placement.misplaced
+
+    def is_given_up(self, pod: ObservedPod) -> bool:
+        return self.placement is not None and pod.uid in self.placement.surplus
 
     @property
     def total(self) -> int:
-        """Replicas of all revisions: while a change is tried there may be one more than the pool's own number."""
+        """Pods of all revisions: while a change is tried there may be one more than the pool's own number."""
         return sum(self.wanted.values()) if self.wanted else self.replicas
 
 
@@ -109,13 +129,13 @@ def plan_pool(seen: PoolObservation) -> PoolPlan:
     cleaned = _cleaning(census)
     if seen.revision is None:
         return PoolPlan(last_attempt=last, removals=cleaned, evacuations=_evacuations(census))
-    sorted_out = _sort_out(census.staying, seen.wanted)
+    sorted_out = _sort_out(census.staying, seen)
     useless = tuple(pod for pod in census.staying if pod in sorted_out.excess and not pod.ready)
     kept = tuple(pod for pod in census.staying if pod not in useless)
     workers = _workers_to_create(sorted_out, kept, len(census.cooling), seen, last)
     removals = (
         *cleaned,
-        *_because("there is no share for its revision and it is not ready", useless),
+        *_because("there is no share for its revision, or its place is wrong, and it is not ready", useless),
         *_because("more workers than wanted of its revision", _spare(sorted_out, kept, seen)),
         *_departures(census, kept, seen),
     )
@@ -136,13 +156,14 @@ class _SortedOut:
     missing: tuple[str, ...]
 
 
-def _sort_out(staying: tuple[ObservedPod, ...], wanted: Mapping[str, int]) -> _SortedOut:
-    excess = [pod for pod in staying if pod.revision not in wanted]
+def _sort_out(staying: tuple[ObservedPod, ...], seen: PoolObservation) -> _SortedOut:
+    wanted = seen.wanted
+    excess = [pod for pod in staying if pod.revision not in wanted or seen.is_misplaced(pod)]
     missing: list[str] = []
     for revision, share in wanted.items():
         best_first = sorted(
-            (pod for pod in staying if pod.revision == revision),
-            key=lambda pod: (not pod.ready, pod.created_ms, pod.attempt),
+            (pod for pod in staying if pod.revision == revision and not seen.is_misplaced(pod)),
+            key=lambda pod: (seen.is_given_up(pod), not pod.ready, pod.created_ms, pod.attempt),
         )
         excess += best_first[share:]
         missing += [revision] * (share - len(best_first))

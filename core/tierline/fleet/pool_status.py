@@ -74,7 +74,7 @@ def _progressing(seen: PoolObservation, census: Census, rolled_out: Verdict) -> 
         return _going_on(rolled_out.reason, rolled_out.message, failure)
     if census.doomed:
         return _going_on("Evacuating", f"{len(census.doomed)} workers leave nodes about to be reclaimed.", failure)
-    if len(ready) != seen.total or len(census.staying) != seen.total:
+    if len(ready) < seen.needed or len(census.staying) != seen.total:
         return _going_on("Scaling", f"{len(ready)} of {seen.total} workers are ready.", failure)
     return Verdict("Progressing", False, "Settled", "All workers are as wanted.", is_news=False)
 
