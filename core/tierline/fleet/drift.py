@@ -5,11 +5,11 @@ key are compared by key; every other list belongs to its applier as a whole.
 """
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from tierline.api.names import GROUP
 from tierline.fleet.observed import Manifest
+from tierline.fleet.quantities import amount
 from tierline.fleet.revision import revision_of
 
 ANNOTATION_APPLIED = f"{GROUP}/applied"
@@ -24,11 +24,6 @@ _MERGED_BY = {
     "ownerReferences": "uid",
 }
 _QUANTITIES = frozenset({"limits", "requests"})
-_SUFFIXES = {
-    "m": Decimal("0.001"),
-    **{suffix: Decimal(1000) ** power for power, suffix in enumerate(("k", "M", "G", "T", "P"), start=1)},
-    **{suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi"), start=1)},
-}
 
 
 def stamped(manifest: Manifest) -> dict[str, Any]:
@@ -51,7 +46,7 @@ def _covers(live: Any, wanted: Any, field: str) -> bool:
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
         return isinstance(live, Sequence) and _covers_list(live, wanted, field)
     if field in _QUANTITIES:
-        return _amount(live) == _amount(wanted)
+        return live == wanted or (amount(live) is not None and amount(live) == amount(wanted))
     return bool(live == wanted)
 
 
@@ -63,12 +58,3 @@ def _covers_list(live: Sequence[Any], wanted: Sequence[Any], field: str) -> bool
         )
     by_key = {item[key]: item for item in live}
     return all(_covers(by_key.get(item[key]), item, "") for item in wanted)
-
-
-def _amount(quantity: Any) -> Decimal | str:
-    text = str(quantity)
-    suffix = next((it for it in sorted(_SUFFIXES, key=len, reverse=True) if text.endswith(it)), "")
-    try:
-        return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))
-    except InvalidOperation:
-        return text

@@ -1,7 +1,8 @@
 """Where the workers of a pool run: supply, zone and accelerator of each, and which workers are in the wrong place.
 
 1. `hedging` says how many workers run on spot capacity and how many on demand.
-2. A worker that waited longer than its market's patience is in the wrong place, where another market may serve it.
+2. A worker that waits for capacity is in the wrong place once its market is no longer Active and another one is, or
+   when it has waited longer than the patience for its market.
 3. Of a kind that has too many, those go first that are not ready, then those in the zone with most workers, then the
    dearest, then the youngest.
 4. A new worker goes to the best offer: Active markets before Preempted ones, those with room before full ones, then
@@ -22,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tierline.fleet.hedging import Hedge, Lanes, lanes_of
+from tierline.fleet.hedging import Hedge, Lanes, SpotSeen, lanes_of
 from tierline.fleet.market import ANYWHERE, Market, Slot, Supply
 from tierline.fleet.spot_history import SpotHistory
 from tierline.fleet.wanted import Capacity, ZoneSpread
@@ -78,6 +79,7 @@ class PlacementView:
     offers: tuple[Offer, ...] = ()
     history: SpotHistory = field(default_factory=SpotHistory)
     emptying: str = ""
+    now_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +110,11 @@ def place(terms: PlacementTerms, pods: Sequence[PlacedPod], view: PlacementView)
     if terms.is_free:
         return _left_to_the_scheduler(terms, pods, view)
     offers = tuple(offer for offer in view.offers if _suits(terms, offer))
-    spot_ready = sum(pod.ready for pod in pods if pod.supply is Supply.SPOT)
-    spot_offered = spot_ready > 0 or any(offer.supply is Supply.SPOT for offer in offers)
-    lanes = lanes_of(terms.hedge, spot_ready, spot_offered)
+    chooser = _Chooser(terms, view, offers, pods)
+    lanes = lanes_of(terms.hedge, chooser.spot_seen(terms.hedge))
     wanted: dict[Supply | None, int] = {Supply.SPOT: lanes.spot, Supply.ON_DEMAND: lanes.on_demand}
     if terms.hedge.capacity is Capacity.ANY:
         wanted = {None: lanes.total}
-    chooser = _Chooser(terms, view, offers, pods)
     kept = {supply: chooser.kept(supply) for supply in wanted}
     missing = [supply for supply, count in wanted.items() for _ in range(count - len(kept[supply]))]
     return PoolPlacement(
@@ -148,9 +148,21 @@ class _Chooser:
         self._view = view
         self._offers = offers
         self._pods = pods
-        self._active = view.history.active(offer.market for offer in offers if offer.supply is Supply.SPOT)
+        spot = (offer.market for offer in offers if offer.supply is Supply.SPOT)
+        self._active = view.history.active(spot, view.now_ms)
         self._room = {(offer.supply, offer.market): offer.room for offer in offers}
         self._used = Counter((pod.supply, pod.market.zone) for pod in pods)
+
+    def spot_seen(self, hedge: Hedge) -> SpotSeen:
+        """Return what spot does for the pool now."""
+        mine = [pod for pod in self._pods if pod.supply is Supply.SPOT]
+        ready = sum(pod.ready for pod in mine)
+        starting = [pod for pod in mine if not pod.ready and not pod.waiting_ms]
+        hopeful = [pod for pod in mine if pod.waiting_ms and pod.market in self._active]
+        launching = max(hedge.replicas + hedge.extra - len(mine), 0) if self._active else 0
+        on_demand = sum(pod.supply is Supply.ON_DEMAND for pod in self._pods)
+        offered = bool(mine) or any(offer.supply is Supply.SPOT for offer in self._offers)
+        return SpotSeen(offered, ready, len(starting) + len(hopeful) + launching, on_demand)
 
     def take(self, supply: Supply | None) -> Slot:
         """Return the best place for one more worker of a supply (None: of either)."""
@@ -185,9 +197,15 @@ class _Chooser:
 
     def _is_stuck(self, pod: PlacedPod, supply: Supply | None) -> bool:
         """Say whether a worker has waited too long where it is, and there is somewhere else to wait."""
-        if not pod.market.zone or pod.waiting_ms <= self._view.history.patience_ms(pod.market):
+        others = [it for it in self._offers if supply in {None, it.supply} and it.market != pod.market]
+        others = [it for it in self._offers if supply in {None, it.supply} and it.market != pod.market]
+        if not (pod.market.zone and pod.waiting_ms and others):
             return False
-        return any(offer.market != pod.market for offer in self._offers if supply in {None, offer.supply})
+        left_behind = pod.supply is Supply.SPOT and pod.market not in self._active and any(map(self._is_active, others))
+        return left_behind or pod.waiting_ms > self._view.history.patience_ms(pod.market)
+
+    def _is_active(self, offer: Offer) -> bool:
+        return offer.supply is not Supply.SPOT or offer.market in self._active
 
     def _cost_of(self, pod: PlacedPod) -> float:
         mine = [offer for offer in self._offers if offer.market == pod.market and pod.supply in {None, offer.supply}]
@@ -198,7 +216,7 @@ class _Chooser:
         strict = self._terms.spread is ZoneSpread.REQUIRED
         return (
             used if strict else 0,
-            offer.supply is Supply.SPOT and offer.market not in self._active,
+            not self._is_active(offer),
             self._room[offer.supply, offer.market] <= 0,
             0 if self._terms.spread is ZoneSpread.IGNORED else used,
             self._order(offer),

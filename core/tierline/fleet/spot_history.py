@@ -5,6 +5,8 @@
 Both counts halve every `HALF_LIFE_MS`, so a market is forgiven in days. Beside the rates stand SpotHedge's lists (Mao
 et al., "SkyServe", EuroSys 2025): a market that was reclaimed or gave nothing moves from Active to Preempted, one that
 gave a worker moves back, and when fewer than two of the markets for one accelerator are Active, all of them are again.
+Beyond the paper, a market where a launch came to nothing is shunned for a time that doubles with each failure in a row:
+where a dead zone is Active again only because all others were blamed, it is not the first to be asked.
 
 Inputs: nodes seen by market, losses, launches that failed or worked. Bounds: rates stay between 0 and one per
 `SHORTEST_LIFE_HOURS`; at most `MAX_MARKETS` are remembered, those without nodes go first. When not to use it: for
@@ -22,28 +24,32 @@ PRIOR_HOURS = 10.0
 SHORTEST_LIFE_HOURS = 0.05
 MAX_MARKETS = 256
 LEAST_ACTIVE = 2
-FIRST_PATIENCE_MS = 60_000
-MOST_DOUBLINGS = 4
+FIRST_PATIENCE_MS = 120_000
+"""How long a worker may wait for a node before the launch counts as failed: what an autoscaler takes to bring one."""
+
+MOST_DOUBLINGS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class MarketRecord:
-    """Decayed counts of one market, as of `at_ms`; `failures` are launches in a row that came to nothing."""
+    """Decayed counts of one market, as of `at_ms`; `failures` are launches in a row that came to nothing, because of
+    which it is shunned until `shunned_until_ms`."""
 
     interruptions: float = 0.0
     node_hours: float = 0.0
     at_ms: int = 0
     failures: int = 0
+    shunned_until_ms: int = 0
 
     def advanced(self, now_ms: int, nodes: int, losses: int) -> "MarketRecord":
         """Return the record after `nodes` were there since it was made, of which `losses` were reclaimed."""
         elapsed_ms = max(now_ms - self.at_ms, 0) if self.at_ms else 0
         kept = 0.5 ** (elapsed_ms / HALF_LIFE_MS)
-        return MarketRecord(
+        return replace(
+            self,
             interruptions=self.interruptions * kept + losses,
             node_hours=self.node_hours * kept + nodes * elapsed_ms / 3_600_000,
             at_ms=max(now_ms, self.at_ms),
-            failures=self.failures,
         )
 
     @property
@@ -75,25 +81,30 @@ class SpotHistory:
         """Take in that a worker there lost its node; `known` are all spot markets."""
         return replace(self, preempted=_with(self.preempted, market, known))
 
-    def failed(self, market: Market, known: Iterable[Market]) -> "SpotHistory":
+    def failed(self, market: Market, known: Iterable[Market], now_ms: int) -> "SpotHistory":
         """Take in that a worker waited for capacity there in vain."""
         record = self.record(market)
-        records = {**self.records, market: replace(record, failures=record.failures + 1)}
-        return SpotHistory(records, _with(self.preempted, market, known))
+        shunned = replace(record, failures=record.failures + 1, shunned_until_ms=now_ms + self.patience_ms(market))
+        return SpotHistory({**self.records, market: shunned}, _with(self.preempted, market, known))
 
     def succeeded(self, market: Market) -> "SpotHistory":
         """Take in that a worker runs there."""
         record = self.record(market)
         if not record.failures and market not in self.preempted:
             return self
-        records = {**self.records, market: replace(record, failures=0)}
+        records = {**self.records, market: replace(record, failures=0, shunned_until_ms=0)}
         return SpotHistory(records, self.preempted - {market})
 
-    def active(self, markets: Iterable[Market]) -> frozenset[Market]:
-        return frozenset(markets) - self.preempted
+    def active(self, markets: Iterable[Market], now_ms: int) -> frozenset[Market]:
+        """Return the markets to ask first."""
+        return frozenset(it for it in markets if it not in self.preempted and self.is_trusted(it, now_ms))
+
+    def is_trusted(self, market: Market, now_ms: int) -> bool:
+        """Say whether no launch there has come to nothing just now."""
+        return self.record(market).shunned_until_ms <= now_ms
 
     def patience_ms(self, market: Market) -> int:
-        """Return how long a worker may wait for capacity there before the launch counts as failed."""
+        """Return how long a worker may wait for capacity there where no better market is known."""
         doublings = min(self.record(market).failures, MOST_DOUBLINGS)
         return int(FIRST_PATIENCE_MS * 2**doublings)
 

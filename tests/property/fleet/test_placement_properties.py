@@ -55,7 +55,7 @@ def test_a_place_without_room_is_taken_only_where_no_place_has_room(asked, runni
     strict = asked.spread is ZoneSpread.REQUIRED
     for (supply, zone), count in used.items():
         left = {key: room[key] - used[key] for key in room if key[0] is supply}
-        active = seen.history.active(it.market for it in seen.offers if it.supply is SPOT)
+        active = seen.history.active([it.market for it in seen.offers if it.supply is SPOT], 0)
         if count > room[supply, zone] and not strict:
             rivals = [key for key in left if supply is ON_DEMAND or Market(key[1]) in active or not active]
             assert all(left[key] <= 0 for key in rivals)

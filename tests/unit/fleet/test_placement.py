@@ -66,20 +66,24 @@ def test_on_demand_zones_are_named_only_where_their_prices_differ():
     assert launched(place(asked, (), view(on_demand("a", 120), on_demand("b", 100)))) == [("on-demand", "b")]
 
 
-def test_a_worker_that_waits_too_long_is_replaced_where_another_market_may_serve_it():
-    waiting = pod("s1", SPOT, "a", ready=False, waiting_ms=60_001)
+def test_a_worker_that_waits_in_a_zone_without_capacity_is_replaced_in_one_that_is_active():
+    waiting = pod("s1", SPOT, "a", ready=False, waiting_ms=1)
     asked = terms(replicas=1, capacity=Capacity.SPOT)
-    history = SpotHistory().reclaimed(market("a"), [market(zone) for zone in "abc"])
+    history = SpotHistory().failed(market("a"), [market(zone) for zone in "abc"], now_ms=0)
     placement = place(asked, (waiting,), view(history=history))
     assert placement.misplaced == {"s1"}
     assert launched(placement) == [("spot", "b")]
-    assert place(asked, (waiting,), view(spot("a"))).is_settled
+    assert place(asked, (waiting,), view(spot("a"), history=history)).is_settled
 
 
-def test_patience_grows_with_failures():
-    waiting = pod("s1", SPOT, "a", ready=False, waiting_ms=60_001)
-    history = SpotHistory().failed(market("a"), [market("a"), market("b")])
-    assert place(terms(replicas=1, capacity=Capacity.SPOT), (waiting,), view(history=history)).is_settled
+def test_where_no_zone_is_known_to_be_better_patience_decides_and_grows_with_failures():
+    zones = [market("a"), market("b")]
+    offers = (spot("a"), spot("b"))
+    dry = SpotHistory().failed(zones[0], zones, now_ms=0).failed(zones[1], zones, now_ms=0)
+    for waited_ms, settled_there in ((240_000, True), (240_001, False)):
+        waiting = pod("s1", SPOT, "a", ready=False, waiting_ms=waited_ms)
+        placement = place(terms(replicas=1, capacity=Capacity.SPOT), (waiting,), view(*offers, history=dry))
+        assert placement.is_settled is settled_there
 
 
 def test_of_too_many_workers_those_not_ready_go_first_then_those_in_the_fullest_zone_then_the_dearest():

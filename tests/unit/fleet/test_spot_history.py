@@ -29,17 +29,17 @@ def test_what_happened_counts_half_after_a_half_life():
 
 def test_a_market_that_was_reclaimed_is_tried_last_until_it_gives_a_worker_again():
     history = SpotHistory().reclaimed(A, ALL)
-    assert history.active(ALL) == {B, C}
-    assert history.succeeded(A).active(ALL) == {A, B, C}
+    assert history.active(ALL, HOUR) == {B, C}
+    assert history.succeeded(A).active(ALL, HOUR) == {A, B, C}
 
 
 def test_with_fewer_than_two_active_markets_all_are_active_again():
-    assert SpotHistory().reclaimed(A, ALL).failed(B, ALL).active(ALL) == {A, B, C}
+    assert SpotHistory().reclaimed(A, ALL).reclaimed(B, ALL).active(ALL, HOUR) == {A, B, C}
 
 
 def test_markets_of_another_accelerator_are_no_rivals():
     other = market("a", "h100")
-    assert SpotHistory().reclaimed(A, (*ALL, other)).active((*ALL, other)) == {B, C, other}
+    assert SpotHistory().reclaimed(A, (*ALL, other)).active((*ALL, other), HOUR) == {B, C, other}
 
 
 def test_patience_doubles_with_each_failure_and_starts_anew_after_a_success():
@@ -47,9 +47,9 @@ def test_patience_doubles_with_each_failure_and_starts_anew_after_a_success():
     waits = []
     for _ in range(7):
         waits.append(history.patience_ms(A) // 1000)
-        history = history.failed(A, ALL)
-    assert waits == [60, 120, 240, 480, 960, 960, 960]
-    assert history.succeeded(A).patience_ms(A) == 60_000
+        history = history.failed(A, ALL, 0)
+    assert waits == [120, 240, 480, 480, 480, 480, 480]
+    assert history.succeeded(A).patience_ms(A) == 120_000
 
 
 def test_only_so_many_markets_are_remembered_and_those_with_nodes_before_others():
@@ -57,3 +57,9 @@ def test_only_so_many_markets_are_remembered_and_those_with_nodes_before_others(
     history = SpotHistory().observed(HOUR, old, {}).observed(2 * HOUR, {A: 1}, {})
     assert len(history.records) == MAX_MARKETS
     assert A in history.records
+
+
+def test_a_market_that_came_to_nothing_is_shunned_for_a_while_even_when_all_are_active_again():
+    history = SpotHistory().failed(A, ALL, now_ms=0).reclaimed(B, ALL)
+    assert history.active(ALL, 60_000) == {B, C}
+    assert history.active(ALL, 120_000) == {A, B, C}
