@@ -86,8 +86,9 @@ class PlacementView:
 class PoolPlacement:
     """How many workers the pool holds, where the missing ones go, and which are in the wrong place.
 
-    `misplaced` workers are to be replaced; those in `surplus` go first when there are too many. `spare` is where a
-    worker goes that replaces one which stays until then.
+    `misplaced` workers are to be replaced, also those of one supply that are too many while the other has too few;
+    those in `surplus` go first when there are too many. `spare` is where a worker goes that replaces one which stays
+    until then.
     """
 
     lanes: Lanes
@@ -117,11 +118,13 @@ def place(terms: PlacementTerms, pods: Sequence[PlacedPod], view: PlacementView)
         wanted = {None: lanes.total}
     kept = {supply: chooser.kept(supply) for supply in wanted}
     missing = [supply for supply, count in wanted.items() for _ in range(count - len(kept[supply]))]
+    surplus = [pod.uid for supply, count in wanted.items() for pod in chooser.surplus(kept[supply], count)]
+    misplaced = {uid for supply in wanted for uid in chooser.misplaced(supply)}
     return PoolPlacement(
         lanes,
         launches=tuple(chooser.take(supply) for supply in missing),
-        misplaced=frozenset(uid for supply in wanted for uid in chooser.misplaced(supply)),
-        surplus=frozenset(pod.uid for supply, count in wanted.items() for pod in chooser.surplus(kept[supply], count)),
+        misplaced=frozenset(misplaced | set(surplus[: len(missing)])),
+        surplus=frozenset(surplus[len(missing) :]),
         spare=chooser.take(max(wanted, key=lambda supply: wanted[supply])),
     )
 
