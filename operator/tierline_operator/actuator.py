@@ -82,12 +82,20 @@ class Actuator:
             return
         await self.delete(Reference(POD.kind, namespace, removal.name, removal.uid), 0 if lost else None)
 
+    async def relabel(self, namespace: str, name: str, uid: str, labels: Mapping[str, str]) -> None:
+        """Give a worker the labels back by which gateways and budgets find it."""
+        await self._patch_pod(namespace, name, {"metadata": {"uid": uid, "labels": labels}})
+
     async def publish_deadline(self, namespace: str, evacuation: Evacuation) -> None:
         """Annotate a worker with the time by which its streams must have left, or take that back."""
         deadline = None if evacuation.deadline_ms is None else str(evacuation.deadline_ms)
         body = {"metadata": {"uid": evacuation.uid, "annotations": {ANNOTATION_EVACUATE_BY: deadline}}}
+        await self._patch_pod(namespace, evacuation.name, body)
+
+    async def _patch_pod(self, namespace: str, name: str, body: Mapping[str, Any]) -> None:
+        """Patch a pod; one that is gone, or another one by now, is left alone."""
         try:
-            path = POD.path(namespace, evacuation.name)
+            path = POD.path(namespace, name)
             await self._write(POD, Call("PATCH", path, body=body, content_type=MERGE_PATCH))
         except ApiError as error:
             if error.status not in {404, 409}:

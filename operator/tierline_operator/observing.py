@@ -8,7 +8,7 @@ from tierline.api.pool import WorkerPool
 from tierline.api.problems import InvalidResource
 from tierline.api.quota import TenantQuota
 from tierline.api.tier import SLOTier
-from tierline.fleet.fleet_plan import ChildKey, FleetObservation
+from tierline.fleet.fleet_plan import ChildKey, FleetObservation, was_applied
 from tierline.fleet.gateway_objects import gateway_name
 from tierline.fleet.observed import Manifest, ObjectIdentity
 from tierline.fleet.reading import read_identity
@@ -23,7 +23,7 @@ def observe_fleet(stores: Stores, live: Manifest, images: Images) -> FleetObserv
     fleet = read_identity(live)
     tiers = valid_tiers(stores)
     wanted, problems = read_wanted_fleet(live, tiers)
-    forbidden = forbidden_changes(wanted, _running_pools(stores, fleet)) if wanted else ()
+    forbidden = forbidden_changes(wanted, _pools_to_change(stores, fleet, wanted)) if wanted else ()
     if forbidden:
         wanted, problems = None, forbidden
     return FleetObservation(
@@ -61,9 +61,14 @@ def read_wanted_fleet(live: Manifest, tiers: dict[str, SLOTier]) -> tuple[Wanted
     return wanted_fleet(fleet, [tiers[name] for name in fleet.spec.tier_refs if name in tiers]), ()
 
 
-def _running_pools(stores: Stores, fleet: ObjectIdentity) -> dict[str, WorkerPool]:
+def _pools_to_change(stores: Stores, fleet: ObjectIdentity, wanted: WantedFleet) -> dict[str, WorkerPool]:
+    """Return the fleet's pools to which something else was applied than what the fleet wants now."""
+    by_name = {pool.name: pool for pool in wanted.pools}
     pools: dict[str, WorkerPool] = {}
     for obj in stores[WORKER_POOL].owned_by(fleet.uid):
+        pool = by_name.get(obj["metadata"]["name"])
+        if pool is not None and was_applied(fleet, pool, obj):
+            continue
         try:
             pools[obj["metadata"]["name"]] = parse(WorkerPool, obj)
         except InvalidResource:

@@ -32,7 +32,7 @@ ORPHAN_POOL = (
 class PoolView:
     """A pool with all that its loop looks at. `template` is the pod wanted now, None when it cannot be known.
 
-    `problems` say what to put right then. `history` are the kept revisions, `templates` what can be read of them.
+    `problems` say what to put right then. `pods` are its pods as they are, `history` the kept revisions.
     """
 
     seen: PoolObservation
@@ -40,6 +40,7 @@ class PoolView:
     policy: RolloutPolicy
     template: Manifest | None = None
     problems: tuple[str, ...] = ()
+    pods: tuple[Manifest, ...] = ()
     history: tuple[Manifest, ...] = ()
 
     @property
@@ -54,7 +55,8 @@ def observe_pool(stores: Stores, live: Manifest, images: Images, now_ms: int) ->
     fleet = parsed.spec.fleet_ref if parsed else str(live["spec"].get("fleetRef", ""))
     template = worker_template(pool, fleet, wanted_worker(parsed), images) if parsed else None
     policy = rollout_policy(parsed) if parsed else RolloutPolicy()
-    pods = tuple(read_pod(obj) for obj in stores[POD].owned_by(pool.uid))
+    live_pods = stores[POD].owned_by(pool.uid)
+    pods = tuple(read_pod(obj) for obj in live_pods)
     nodes = {name: stores[NODE].get("", name) for name in {pod.node for pod in pods}}
     seen = PoolObservation(
         pool=pool,
@@ -67,7 +69,8 @@ def observe_pool(stores: Stores, live: Manifest, images: Images, now_ms: int) ->
         max_surge=policy.max_surge,
         max_unavailable=policy.max_unavailable,
     )
-    return PoolView(seen, fleet, policy, template, problems, stores[CONTROLLER_REVISION].owned_by(pool.uid))
+    history = stores[CONTROLLER_REVISION].owned_by(pool.uid)
+    return PoolView(seen, fleet, policy, template, problems, live_pods, history)
 
 
 def find_pool(stores: Stores, namespace: str, name: str) -> Manifest | None:

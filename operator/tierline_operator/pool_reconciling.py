@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tierline.api.names import LABEL_REVISION
 from tierline.fleet.canary import CanaryFigures
 from tierline.fleet.census import take_census
 from tierline.fleet.disruption_budget import disruption_budget
@@ -117,6 +118,7 @@ class PoolReconciler:
     def _writes(self, decided: _Decided) -> Iterable[Awaitable[None]]:
         namespace, plan, view = decided.seen.pool.namespace, decided.plan, decided.view
         yield from (self._actuator.apply(it) for it in self._budget(view))
+        yield from (self._actuator.relabel(namespace, *it) for it in _mislabelled(view))
         yield from (self._actuator.publish_deadline(namespace, it) for it in plan.evacuations)
         yield from (self._actuator.create(it) for it in _new_pods(decided))
         yield from (self._actuator.remove_pod(namespace, it) for it in plan.removals)
@@ -151,6 +153,16 @@ class PoolReconciler:
         if hold is not None and hold.gate != "Rollback":
             dues.append(FIGURES_SECONDS)
         return min(dues, default=None)
+
+
+def _mislabelled(view: PoolView) -> Iterable[tuple[str, str, Mapping[str, str]]]:
+    """Name, uid and labels of workers whose labels somebody changed."""
+    for live in view.pods:
+        metadata = live["metadata"]
+        template = view.templates.get(metadata.get("labels", {}).get(LABEL_REVISION, ""))
+        labels = template["metadata"]["labels"] if template is not None else {}
+        if "deletionTimestamp" not in metadata and not labels.items() <= metadata.get("labels", {}).items():
+            yield metadata["name"], metadata["uid"], labels
 
 
 def _new_pods(decided: _Decided) -> Iterable[Manifest]:

@@ -16,7 +16,7 @@ from tierline.api.names import (
     MANAGED_BY,
     label_value,
 )
-from tierline.fleet.drift import has_drifted, stamped
+from tierline.fleet.drift import ANNOTATION_APPLIED, has_drifted, stamped
 from tierline.fleet.gateway_objects import gateway_name, gateway_objects
 from tierline.fleet.observed import Manifest, ObjectIdentity, Reference
 from tierline.fleet.wanted import Images, WantedFleet, WantedPool
@@ -134,6 +134,12 @@ def wanted_keys(seen: FleetObservation) -> tuple[ChildKey, ...]:
         *(ChildKey("WorkerPool", pool.name) for pool in seen.wanted.pools),
         *(ChildKey(kind, gateway_name(seen.fleet.name)) for kind in gateway),
     )
+
+
+def was_applied(fleet: ObjectIdentity, pool: WantedPool, live: Manifest) -> bool:
+    """Say whether exactly what is wanted of a pool was applied to it: what differs since is somebody else's doing."""
+    wanted = stamped(_pool_manifest(fleet, pool))["metadata"]["annotations"][ANNOTATION_APPLIED]
+    return bool(live["metadata"].get("annotations", {}).get(ANNOTATION_APPLIED) == wanted)
 
 
 def owns(owner: ObjectIdentity, live: Manifest) -> bool:
