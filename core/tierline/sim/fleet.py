@@ -1,15 +1,14 @@
 """Requests, a gateway's desk and several workers on one virtual clock.
 
-Events are arrivals, ends of iterations, the gateway's regular look at its queue, and the loss of a worker, whose
-streams go on elsewhere from the journal as the gateway does it. Nothing is drawn at random here, so a workload gives
-the same run each time.
+Events are arrivals, ends of iterations, the gateway's regular look at its queue, and faults: the streams of a lost
+worker go on elsewhere from the journal as the gateway does it, and a silent one is heard of late. Nothing is drawn at
+random here, so a workload gives the same run each time.
 """
 
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -17,14 +16,13 @@ from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.scheduling.admission import Decision
 from tierline.scheduling.desk import RequestDesk, lower_tier, queued_request
 from tierline.scheduling.first_token import alone_ms
-from tierline.scheduling.latency import Coefficients
-from tierline.scheduling.plans import EngineLimits
 from tierline.scheduling.queued import QueuedRequest
 from tierline.scheduling.quota import QuotaLimits, TenantUsage
 from tierline.scheduling.routing import Need, choose_worker
 from tierline.sim.clock import VirtualClock
 from tierline.sim.ladder import Policy
 from tierline.sim.requests import SimulatedRequest
+from tierline.sim.setup import FleetRun, FleetSetup
 from tierline.sim.worker import NewTokens, SimulatedWorker
 from tierline.sim.workload import PlannedRequest
 from tierline.telemetry.records import Outcome
@@ -32,41 +30,12 @@ from tierline.telemetry.records import Outcome
 TICK_MS = 100.0
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerLoss:
-    """Worker number `worker` is gone at `at_ms`, without notice."""
-
-    worker: int
-    at_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class FleetSetup:
-    """What is simulated, besides the requests."""
-
-    tiers: Mapping[str, TierPolicy]
-    tenants: Mapping[str, TenantPolicy]
-    limits: EngineLimits
-    truth: Coefficients
-    workers: int
-    losses: tuple[WorkerLoss, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FleetRun:
-    """What came of it; `streams_lost_with` names for each lost worker the streams that moved."""
-
-    requests: tuple[SimulatedRequest, ...]
-    workers: tuple[SimulatedWorker, ...]
-    duration_ms: float
-    streams_lost_with: Mapping[str, tuple[str, ...]]
-
-
 class _Kind(IntEnum):
     LOSS = 0
-    ITERATION = 1
-    ARRIVAL = 2
-    TICK = 3
+    SILENCE = 1
+    ITERATION = 2
+    ARRIVAL = 3
+    TICK = 4
 
 
 class _Event(NamedTuple):
@@ -80,22 +49,27 @@ class _Event(NamedTuple):
 
 
 class FleetSimulation:
-    """One run of one policy."""
+    """One run of one policy; requests numbered in `refused` are refused when they come, whatever the policy says."""
 
-    def __init__(self, setup: FleetSetup, policy: Policy, workload: Sequence[PlannedRequest]) -> None:
+    def __init__(
+        self, setup: FleetSetup, policy: Policy, workload: Sequence[PlannedRequest], refused: Collection[int] = ()
+    ) -> None:
         limits = policy.limits(setup.limits)
         self._setup = setup
         self._policy = policy
         self._clock = VirtualClock()
         self._desk = RequestDesk()
         self._workers = {
-            name: SimulatedWorker(name, limits, setup.truth, policy.planner)
-            for name in (f"worker-{index}" for index in range(setup.workers))
+            (name := f"worker-{index}"): SimulatedWorker(
+                name, limits, setup.truth, policy.planner, setup.faults.slowdowns_of(index)
+            )
+            for index in range(setup.workers)
         }
         self._usage = {name: TenantUsage(_limits_of(tenant)) for name, tenant in setup.tenants.items()}
         self._metered = {name for name, tenant in setup.tenants.items() if tenant.tokens_per_minute is not None}
         self._requests = [self._new_request(index, planned) for index, planned in enumerate(workload)]
         self._by_id = {request.request_id: request for request in self._requests}
+        self._refused = frozenset(self._requests[index].request_id for index in refused)
         self._unfinished = len(self._requests)
         self._moved: dict[str, tuple[str, ...]] = {}
         self._events: list[_Event] = []
@@ -117,8 +91,11 @@ class FleetSimulation:
     def _schedule_known(self) -> None:
         for request in self._requests:
             self._at(request.planned.at_ms, _Kind.ARRIVAL, request=request)
-        for loss in self._setup.losses:
+        for loss in self._setup.faults.losses:
             self._at(loss.at_ms, _Kind.LOSS, worker=self._workers[f"worker-{loss.worker}"])
+        for silence in self._setup.faults.silences:
+            for at_ms in (silence.from_ms, silence.until_ms):
+                self._at(at_ms, _Kind.SILENCE, worker=self._workers[f"worker-{silence.worker}"])
         self._at(TICK_MS, _Kind.TICK)
 
     def _at(
@@ -135,6 +112,8 @@ class FleetSimulation:
             self._arrive(event.request)
         elif event.kind is _Kind.ITERATION and event.worker is not None:
             self._take_tokens(event.worker)
+        elif event.kind is _Kind.SILENCE and event.worker is not None:
+            self._fall_silent_or_speak(event.worker)
         elif event.kind is _Kind.LOSS and event.worker is not None:
             self._lose(event.worker)
         else:
@@ -148,6 +127,9 @@ class FleetSimulation:
         window = max((worker.window_tokens for worker in self._workers.values()), default=0)
         if request.total_tokens > window:
             self._end(request, Outcome.REJECTED, f"{request.total_tokens} tokens, the workers hold {window}")
+            return
+        if request.request_id in self._refused:
+            self._end(request, Outcome.REJECTED, "refused in hindsight")
             return
         usage = self._usage[request.tenant.tenant]
         queued = self._queued(request)
@@ -203,7 +185,8 @@ class FleetSimulation:
                 self._at(end_ms, _Kind.ITERATION, worker=worker)
 
     def _place(self, queued: QueuedRequest) -> SimulatedWorker | None:
-        views = (worker.view() for worker in self._workers.values())
+        now_ms = self._clock.now_ms
+        views = (worker.view(now_ms) for worker in self._workers.values())
         need = Need(
             request_id=queued.request_id,
             context_tokens=queued.context_tokens,
@@ -229,7 +212,16 @@ class FleetSimulation:
 
     def _take_tokens(self, worker: SimulatedWorker) -> None:
         if worker.alive:
-            tokens = worker.finish()
+            worker.finish()
+            self._hear(worker)
+
+    def _fall_silent_or_speak(self, worker: SimulatedWorker) -> None:
+        now_ms = self._clock.now_ms
+        worker.silent_since_ms = now_ms if worker.silent_since_ms is None else None
+        self._hear(worker)
+
+    def _hear(self, worker: SimulatedWorker) -> None:
+        for tokens in worker.tell():
             self._deliver(tokens)
             for request_id in tokens.ended:
                 request = self._by_id[request_id]

@@ -3,6 +3,7 @@
 Each step runs the shipped queue, admission, routing and engine core and only hides from them what its policy does not
 know: tiers, tenants, deadlines, the pace that a tier promises. Prefill-first is how continuous batching began
 (Yu et al., "Orca", OSDI 2022); chunked prefill with a fixed token budget is Sarathi-Serve (Agrawal et al., OSDI 2024).
+The last step, the oracle, is no policy that could run: see `oracle`.
 """
 
 from collections.abc import Mapping
@@ -41,13 +42,15 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One step of the ladder. `refuses` says whether admission and expiry apply, `paced` whether TPOT budgets do."""
+    """One step of the ladder. `refuses` says whether admission and expiry apply, `paced` whether TPOT budgets do,
+    `clairvoyant` whether the length of each answer is known when it comes."""
 
     name: str
     order: Order
     refuses: bool
     paced: bool
     planner: type[BatchPlanner] = BatchPlanner
+    clairvoyant: bool = False
 
     def limits(self, limits: EngineLimits) -> EngineLimits:
         """Return the engine's limits under this policy."""
@@ -59,6 +62,8 @@ class Policy:
     def queued(self, request: QueuedRequest) -> QueuedRequest:
         """Return the request as this policy's queue sees it."""
         known = request if self.refuses else replace(request, expires_ms=float("inf"))
+        if self.clairvoyant:
+            known = replace(known, expected_output_tokens=float(request.total_tokens - request.context_tokens))
         if self.order is Order.TIER:
             return known
         deadline_ms = request.arrival_ms if self.order is Order.ARRIVAL else request.deadline_ms
@@ -79,6 +84,7 @@ _STEPS = (
     Policy("edf", Order.DEADLINE, refuses=False, paced=True),
     Policy("edf+admission", Order.DEADLINE, refuses=True, paced=True),
     Policy("tierline", Order.TIER, refuses=True, paced=True),
+    Policy("oracle", Order.TIER, refuses=True, paced=True, clairvoyant=True),
 )
 
 LADDER: Mapping[str, Policy] = MappingProxyType({policy.name: policy for policy in _STEPS})

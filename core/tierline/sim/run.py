@@ -1,5 +1,6 @@
 """A scenario run under one policy, and its result as one document."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,16 @@ from tierline.api.policy import CompiledPolicy, TenantPolicy, compile_policy
 from tierline.api.tier import SLOTier
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import EngineLimits
-from tierline.sim.fleet import FleetRun, FleetSetup, FleetSimulation, WorkerLoss
+from tierline.sim.faults import Faults, Silence, Slowdown, WorkerLoss
+from tierline.sim.fleet import FleetSimulation
 from tierline.sim.ladder import Policy
+from tierline.sim.oracle import best_in_hindsight
 from tierline.sim.presets import PRESETS, fixed_lengths
 from tierline.sim.recorded import Recording, read_recording
 from tierline.sim.scenario import InvalidScenario, Scenario, TenantSection, TrafficSection
+from tierline.sim.setup import FleetRun, FleetSetup
 from tierline.sim.workload import PlannedRequest, TenantTraffic, plan_workload
+from tierline.telemetry.goodput import met
 from tierline.telemetry.records import ClusterFacts, NodeUse, Reclaim, RequestRecord, TenantShare, TierTarget
 from tierline.telemetry.scorecard import Scorecard, build_scorecard
 
@@ -62,7 +67,12 @@ def simulate(scenario: Scenario, policy: Policy, seed: int, folder: Path) -> Sim
     """
     compiled = _compiled(scenario)
     workload = _workload(scenario, seed, folder)
-    run = FleetSimulation(_setup(scenario, compiled), policy, workload).run()
+    setup = _setup(scenario, compiled)
+    if policy.clairvoyant:
+        targets = {target.name: target for target in _targets(compiled)}
+        run = best_in_hindsight(setup, workload, lambda each: _late(each, targets))
+    else:
+        run = FleetSimulation(setup, policy, workload).run()
     records = tuple(request.record() for request in run.requests)
     return SimulationResult(scenario, policy, seed, run, records, _facts(scenario, compiled, run))
 
@@ -126,8 +136,23 @@ def _setup(scenario: Scenario, compiled: CompiledPolicy) -> FleetSetup:
             latency.kv_token_ms,
         ),
         workers=scenario.workers.count,
-        losses=tuple(WorkerLoss(fault.worker, fault.lost_at_seconds * 1000) for fault in scenario.faults),
+        faults=_faults(scenario),
     )
+
+
+def _faults(scenario: Scenario) -> Faults:
+    losses: list[WorkerLoss] = []
+    slowdowns: list[Slowdown] = []
+    silences: list[Silence] = []
+    for fault in scenario.faults:
+        until_ms = (fault.until_seconds or 0.0) * 1000
+        if fault.lost_at_seconds is not None:
+            losses.append(WorkerLoss(fault.worker, fault.lost_at_seconds * 1000))
+        if fault.slow_from_seconds is not None:
+            slowdowns.append(Slowdown(fault.worker, fault.slow_from_seconds * 1000, until_ms, fault.factor))
+        if fault.silent_from_seconds is not None:
+            silences.append(Silence(fault.worker, fault.silent_from_seconds * 1000, until_ms))
+    return Faults(losses, slowdowns, silences)
 
 
 def _tenant_policy(tenant: TenantSection, tiers: tuple[str, ...]) -> TenantPolicy:
@@ -147,21 +172,31 @@ def _tenant_policy(tenant: TenantSection, tiers: tuple[str, ...]) -> TenantPolic
     )
 
 
+def _targets(compiled: CompiledPolicy) -> tuple[TierTarget, ...]:
+    return tuple(
+        TierTarget(
+            tier.name,
+            tier.ttft_deadline_ms,
+            tier.tpot_budget_ms,
+            tier.deadline_ms,
+            tier.attainment_percent,
+            tier.priority,
+        )
+        for tier in compiled.tiers.values()
+    )
+
+
+def _late(run: FleetRun, targets: Mapping[str, TierTarget]) -> frozenset[int]:
+    """Return the numbers of the requests that did not meet their tier."""
+    numbered = enumerate(run.requests)
+    return frozenset(number for number, each in numbered if not met(each.record(), targets[each.planned.tier]))
+
+
 def _facts(scenario: Scenario, compiled: CompiledPolicy, run: FleetRun) -> ClusterFacts:
-    lost_ms = {f"worker-{fault.worker}": fault.lost_at_seconds * 1000 for fault in scenario.faults}
+    lost_ms = {f"worker-{loss.worker}": loss.at_ms for loss in _faults(scenario).losses}
     return ClusterFacts(
         duration_ms=run.duration_ms,
-        tiers=tuple(
-            TierTarget(
-                tier.name,
-                tier.ttft_deadline_ms,
-                tier.tpot_budget_ms,
-                tier.deadline_ms,
-                tier.attainment_percent,
-                tier.priority,
-            )
-            for tier in compiled.tiers.values()
-        ),
+        tiers=_targets(compiled),
         tenants=tuple(TenantShare(tenant.name, tenant.weight) for tenant in scenario.tenants),
         nodes=tuple(
             NodeUse(

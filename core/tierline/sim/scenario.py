@@ -141,10 +141,39 @@ class TrafficSection(Section):
 
 
 class FaultSection(Section):
-    """A worker, counted from 0, that is gone at a moment without notice."""
+    """What happens to a worker, counted from 0: it is gone at a moment without notice, its device takes `factor` times
+    as long for a while, or nothing of it is heard for a while although it computes on."""
 
     worker: Annotated[int, Field(ge=0)]
-    lost_at_seconds: Annotated[float, Field(ge=0)]
+    lost_at_seconds: Annotated[float, Field(ge=0)] | None = None
+    slow_from_seconds: Annotated[float, Field(ge=0)] | None = None
+    silent_from_seconds: Annotated[float, Field(ge=0)] | None = None
+    until_seconds: Annotated[float, Field(gt=0)] | None = None
+    factor: Annotated[float, Field(ge=1, le=1000)] = 2.0
+
+    @property
+    def began_seconds(self) -> tuple[float, ...]:
+        begins = (self.lost_at_seconds, self.slow_from_seconds, self.silent_from_seconds)
+        return tuple(begin for begin in begins if begin is not None)
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "lostAtSeconds",
+            "or slowFromSeconds or silentFromSeconds is required, and only one of them.",
+            "",
+            lambda it: len(it.began_seconds) == 1,
+        ),
+        Rule(
+            "untilSeconds",
+            "is required after slowFromSeconds or silentFromSeconds, later than it, and not with lostAtSeconds.",
+            "",
+            lambda it: (
+                it.lost_at_seconds is not None
+                if it.until_seconds is None
+                else it.lost_at_seconds is None and it.until_seconds > max(it.began_seconds, default=0.0)
+            ),
+        ),
+    )
 
 
 class Scenario(Section):
@@ -158,7 +187,7 @@ class Scenario(Section):
     tenants: Annotated[tuple[TenantSection, ...], Field(min_length=1)]
     workers: WorkersSection
     traffic: Annotated[tuple[TrafficSection, ...], Field(min_length=1)]
-    faults: Annotated[tuple[FaultSection, ...], Field(max_length=1)] = ()
+    faults: Annotated[tuple[FaultSection, ...], Field(max_length=100)] = ()
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -199,7 +228,10 @@ def _broken_references(scenario: Scenario) -> Iterator[FieldProblem]:
         if source.tenant is not None and source.tenant not in tenants:
             listed = ", ".join(tenants)
             yield FieldProblem(f"traffic[{index}].tenant", f"{source.tenant!r} is not among tenants: {listed}")
+    lost = [fault.worker if fault.lost_at_seconds is not None else None for fault in scenario.faults]
     for index, fault in enumerate(scenario.faults):
         if fault.worker >= scenario.workers.count:
             last = scenario.workers.count - 1
             yield FieldProblem(f"faults[{index}].worker", f"must be at most {last}, there are no more workers")
+        if fault.lost_at_seconds is not None and fault.worker in lost[:index]:
+            yield FieldProblem(f"faults[{index}].lostAtSeconds", "is said of a worker that was lost before: remove one")

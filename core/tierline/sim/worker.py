@@ -1,6 +1,7 @@
 """A worker on virtual time: the shipped core, credits as on the wire, a device that takes as long as the truth says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,12 @@ from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import Coefficients, LatencyModel
 from tierline.scheduling.plans import BatchPlan, EngineLimits, EngineRequest, IterationResult
 from tierline.scheduling.routing import WorkerView
+from tierline.sim.faults import Slowdown
 from tierline.wire.credits import CreditAccount, CreditIssuer, submit_cost_blocks
 from tierline.wire.frames import NackReason
+
+STALE_MS: Final = 3000.0
+"""After so long a silence the gateway does not believe a worker's last report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +36,25 @@ class _Running:
 class SimulatedWorker:
     """One worker with one gateway; an answer ends by itself, at a length that only the device knows.
 
-    `began` and `finished` bracket an iteration; between them the worker takes submits for the next one.
+    `begin` and `finish` bracket an iteration; between them the worker takes submits for the next one. What the gateway
+    knows of it comes by `tell` and `view`; while `silent_since_ms` is set the first gives nothing, and the second is as
+    old as that.
     """
 
-    def __init__(self, name: str, limits: EngineLimits, truth: Coefficients, planner: type[BatchPlanner]) -> None:
+    def __init__(
+        self,
+        name: str,
+        limits: EngineLimits,
+        truth: Coefficients,
+        planner: type[BatchPlanner],
+        slowdowns: tuple[Slowdown, ...] = (),
+    ) -> None:
         self.name = name
         self.alive = True
         self.busy_ms = 0.0
+        self.silent_since_ms: float | None = None
+        self._slowdowns = slowdowns
+        self._untold: list[NewTokens] = []
         self.outstanding: set[str] = set()
         # By slot: how many tokens prompt and answer have when the answer ends.
         self._end_tokens: NDArray[np.int64] = np.zeros(limits.max_running_requests, np.int64)
@@ -63,11 +80,19 @@ class SimulatedWorker:
     def latency(self) -> Coefficients:
         return self._core.latency.coefficients
 
-    def view(self) -> WorkerView:
+    def view(self, now_ms: float) -> WorkerView:
         """Return what routing sees: credits and load as of the last iteration's report, less what was sent since."""
         if self._view is None:
             self._view = self._new_view()
-        return self._view
+        if self.silent_since_ms is None:
+            return self._view
+        return replace(
+            self._view,
+            credit_requests=self._account.requests,
+            credit_blocks=self._account.blocks,
+            outstanding_requests=len(self.outstanding) + sum(len(tokens.ended) for tokens in self._untold),
+            stale=now_ms - self.silent_since_ms > STALE_MS,
+        )
 
     def _new_view(self) -> WorkerView:
         core = self._core
@@ -89,7 +114,7 @@ class SimulatedWorker:
     def submit(self, request: EngineRequest, missing_tokens: int) -> NackReason | None:
         """Start a request whose answer ends after `missing_tokens`, or say why not; credit is spent in either case."""
         cost = submit_cost_blocks(request.context_tokens, self._core.limits.block_tokens)
-        self._view = None
+        self._forget_view()
         self._account.spend(cost)
         self._issuer.spend(cost)
         headroom = self._core.headroom
@@ -109,11 +134,13 @@ class SimulatedWorker:
         if plan is None:
             return None
         elapsed_ms = self._truth.predict_ms(self._core.in_flight[-1].features)
+        for slowdown in self._slowdowns:
+            elapsed_ms *= slowdown.factor if slowdown.from_ms <= now_ms < slowdown.until_ms else 1.0
         self._running = _Running(plan, elapsed_ms)
         return now_ms + elapsed_ms
 
-    def finish(self) -> NewTokens:
-        """End the running iteration and return the tokens it gave."""
+    def finish(self) -> None:
+        """End the running iteration; `tell` gives its tokens."""
         running = self._running
         assert running is not None, "no iteration runs"
         self._running = None
@@ -124,16 +151,27 @@ class SimulatedWorker:
         committed = self._core.commit(IterationResult(plan.iteration, stopped, running.elapsed_ms))
         ended = frozenset(finished.request_id for finished in committed.finished)
         self.outstanding -= ended
+        self._untold.append(NewTokens(given, ended))
+
+    def tell(self) -> list[NewTokens]:
+        """Return what the gateway has not heard yet, oldest first, and grant it what is free; nothing while silent."""
+        if self.silent_since_ms is not None or not self.alive:
+            return []
+        told, self._untold = self._untold, []
         self._grant()
-        return NewTokens(given, ended)
+        return told
 
     def lose(self) -> tuple[str, ...]:
         """Die with all that was not delivered; returns the requests that were here."""
         self.alive = False
-        self._view = self._running = None
-        lost = tuple(sorted(self.outstanding))
+        self._view = self._running = self.silent_since_ms = None
+        lost = tuple(sorted(self.outstanding.union(*(tokens.ended for tokens in self._untold))))
         self.outstanding.clear()
         return lost
+
+    def _forget_view(self) -> None:
+        if self.silent_since_ms is None:
+            self._view = None
 
     def _grant(self) -> None:
         self._view = None
