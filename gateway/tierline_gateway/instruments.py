@@ -51,10 +51,11 @@ class Instruments:
         self.recomputed.inc(live.journal.recomputed_tokens)
         self.dropped.inc(live.journal.duplicates_dropped)
         if live.delivery.tokens:
+            billed = (tenant, names.OTHER_TENANTS if tenant == names.OTHER_TENANTS else live.tenant.billing_tier)
             self.ttft.labels(live.tier.name, tenant).observe((live.delivery.first_ms - live.arrival_ms) / 1000)
             if not live.fork_of:
-                self.billed_prompt.labels(tenant).inc(len(live.journal.prompt_ids))
-            self.billed_output.labels(tenant).inc(live.delivery.tokens)
+                self.billed_prompt.labels(*billed).inc(len(live.journal.prompt_ids))
+            self.billed_output.labels(*billed).inc(live.delivery.tokens)
         tpot_ms = live.delivery.tpot_ms()
         if tpot_ms is not None:
             self.tpot.labels(live.tier.name, tenant).observe(tpot_ms / 1000)

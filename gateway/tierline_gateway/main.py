@@ -12,6 +12,7 @@ from tierline.api.policy import ModelPolicy
 from tierline.artifacts import ModelSourceError, resolve
 from tierline.text.load import load_tokenizer
 from tierline.text.tokenizer import Tokenizer, TokenizerError
+from tierline_gateway.front.api_errors import unavailable
 from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.kube.access import KubeAccess, KubeAccessError
 from tierline_gateway.kube.client import KubeClient
@@ -109,5 +110,8 @@ async def _shut_down(service: GatewayService, servers: GatewayServers, settings:
     await servers.stop_accepting()
     if not await service.drained(settings.drain_seconds):
         log.warning("streams were still open after %d s", settings.drain_seconds)
+        service.dispatcher.abandon(
+            unavailable("The gateway had to shut down; send the request again.", "ShuttingDown", 1)
+        )
     await servers.stop()
     await service.stop()

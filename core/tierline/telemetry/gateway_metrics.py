@@ -31,8 +31,9 @@ RUNNING = MetricName("tierline_gateway_running_requests", "Requests that a worke
 MOVES = MetricName("tierline_gateway_moves", "Streams continued on another worker, by cause", ("cause",))
 RECOMPUTED = MetricName("tierline_gateway_recomputed_tokens", "Tokens computed again because a stream moved")
 DROPPED = MetricName("tierline_gateway_dropped_tokens", "Tokens of stale epochs or seen positions, never delivered")
-BILLED_PROMPT = MetricName("tierline_billed_prompt_tokens", "Prompt tokens of requests with a delivery", ("tenant",))
-BILLED_OUTPUT = MetricName("tierline_billed_output_tokens", "Output tokens delivered", ("tenant",))
+_BILLED = ("tenant", "billing_tier")
+BILLED_PROMPT = MetricName("tierline_billed_prompt_tokens", "Prompt tokens of requests with a delivery", _BILLED)
+BILLED_OUTPUT = MetricName("tierline_billed_output_tokens", "Output tokens delivered", _BILLED)
 SERVICE = MetricName("tierline_tenant_service_tokens", "Fairness counter, weighted tokens", ("tenant",))
 WORKERS = MetricName("tierline_gateway_workers", "Workers by state of their connection", ("state",))
 

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import jinja2
@@ -13,7 +15,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tierline.text.tools.formats import ToolFormat, format_of, takes_tools
 from tierline.text.tools.prompt import as_plain_text
 
+RESERVED_VARIABLES = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
+"""What a template is given in any case."""
+
 log = logging.getLogger(__name__)
+
+_NO_VARIABLES: Mapping[str, object] = MappingProxyType({})
 
 
 class ChatTemplateError(ValueError):
@@ -44,18 +51,29 @@ class ChatTemplate:
         messages: Sequence[Mapping[str, Any]],
         add_generation_prompt: bool = True,
         tools: Sequence[Mapping[str, Any]] = (),
+        variables: Mapping[str, object] = _NO_VARIABLES,
     ) -> str:
         """Return the prompt text, in which the model is told of `tools` (as OpenAI describes them).
 
-        Raises `ChatTemplateError` with the template's own words.
+        `variables` are what this template reads besides. Raises `ChatTemplateError` with the template's own words.
         """
         told = list(messages) if self._takes_tools else as_plain_text(messages, tools)
         try:
             return self._template.render(
-                messages=told, add_generation_prompt=add_generation_prompt, tools=list(tools) or None, **self._special
+                {
+                    **variables,
+                    **self._special,
+                    "messages": told,
+                    "tools": list(tools) or None,
+                    "add_generation_prompt": add_generation_prompt,
+                }
             )
         except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
             raise ChatTemplateError(f"the model's chat template refuses these messages: {error}") from error
+
+    def reads(self, variable: str) -> bool:
+        """Whether the template reads a variable of this name."""
+        return re.search(rf"\b{re.escape(variable)}\b", self.source) is not None
 
 
 def usable_template(source: str, bos_token: str = "", eos_token: str = "") -> ChatTemplate | None:

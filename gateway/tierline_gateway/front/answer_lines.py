@@ -61,7 +61,7 @@ class AnswerLines:
     def _text_only(self) -> list[EventTemplate]:
         """Return each choice's template, none where pieces differ in more than their text."""
         generation = self._shape.generation
-        if generation.tools or generation.return_token_ids:
+        if generation.tools or generation.return_token_ids or generation.continuous_usage:
             return []
         return [EventTemplate(self._body_of_text(index)) for index in range(len(self._answer.choices))]
 

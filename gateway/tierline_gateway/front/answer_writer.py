@@ -1,5 +1,6 @@
 """Writes one answer to its client, as server-sent events or as one body."""
 
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
@@ -7,12 +8,14 @@ import msgspec
 from aiohttp import web
 
 from tierline_gateway.front.answer_lines import AnswerLines
-from tierline_gateway.front.api_errors import ApiError
+from tierline_gateway.front.api_errors import ApiError, failed
 from tierline_gateway.front.event_stream import EventStream
 from tierline_gateway.front.event_template import event_of
 from tierline_gateway.front.openai_responses import ResponseShape, WholeChoice
 from tierline_gateway.streams.answer import Answer
 from tierline_gateway.streams.live import LiveRequest, Piece
+
+log = logging.getLogger(__name__)
 
 _DONE = b"data: [DONE]\n\n"
 _Event = tuple[int, Piece | None]
@@ -70,13 +73,22 @@ class AnswerWriter:
             async for index, piece in pieces:
                 await lines.write(index, piece)
         except ApiError as error:
-            # Other choices may still run; after an error nothing of them is told.
-            self.answer.news.listen(None)
-            await stream.write(event_of({"error": error.error_object()}))
+            await self._tell(stream, error)
+            return
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("the answer %s cannot go on", self.answer.first.request_id)
+            await self._tell(stream, failed("The gateway could not go on with this answer; try again."))
             return
         if self.shape.generation.include_usage:
             await stream.write(event_of(self.shape.usage_chunk(self.answer.delivered_tokens)))
         await stream.write(_DONE)
+
+    async def _tell(self, stream: EventStream, error: ApiError) -> None:
+        """End with an error; other choices may still run, but nothing of them is told any more."""
+        self.answer.news.listen(None)
+        await stream.write(event_of({"error": error.error_object()}))
 
     def _finish_reason(self, index: int) -> str:
         return str(self.answer.choices[index].life.finish_reason)

@@ -1,5 +1,6 @@
 """From OpenAI's messages to those that chat templates read."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from tierline_gateway.front.openai_tools import MessageToolCall
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 
 
-def template_messages(messages: list[ChatMessage]) -> list[dict[str, Any]]:
+def template_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     """Return the conversation for a template; raises `ApiError` 400 naming the message."""
     if not messages:
         raise invalid("messages", "'messages' is empty; send at least one message.")

@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
-from tierline.api.names import HEADER_REASON, HEADER_REQUEST_ID
+from tierline.api.names import HEADER_REASON, HEADER_REQUEST_ID, HEADER_TIER
 from tierline.text.token_bytes import TokenBytes
 from tierline_gateway.front.answer_writer import AnswerWriter
 from tierline_gateway.front.api_errors import ApiError, failed
+from tierline_gateway.front.bodies import LONG_BODY_BYTES, MAX_BODY_BYTES, read_body
 from tierline_gateway.front.generation import Generation
-from tierline_gateway.front.identity import request_id_of, served_as, tenant_of, tier_of, usable_adapters
+from tierline_gateway.front.identity import request_id_of, served_as, tenant_of, tier_of
+from tierline_gateway.front.model_endpoints import ModelEndpoints
 from tierline_gateway.front.openai_requests import ChatRequest, CompletionRequest, decode_request
 from tierline_gateway.front.openai_responses import ResponseShape
 from tierline_gateway.front.prompts import PromptReader
@@ -25,11 +26,6 @@ from tierline_gateway.streams.answer import Answer
 from tierline_gateway.streams.live import LiveRequest
 
 log = logging.getLogger(__name__)
-
-MAX_BODY_BYTES = 4 * 1024 * 1024
-LONG_BODY_BYTES = 32 * 1024
-SLOW_BODY_S = 30.0
-"""A body that takes longer to come costs its sender the connection, which costs us memory."""
 
 
 class OpenAIEndpoints:
@@ -43,8 +39,7 @@ class OpenAIEndpoints:
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[answer_errors])
         app.router.add_post("/v1/chat/completions", self.chat_completions)
         app.router.add_post("/v1/completions", self.completions)
-        app.router.add_get("/v1/models", self.models)
-        app.router.add_get("/v1/models/{model:.+}", self.model)
+        ModelEndpoints(self._service).add_routes(app.router)
         return app
 
     async def chat_completions(self, request: web.Request) -> web.StreamResponse:
@@ -53,29 +48,13 @@ class OpenAIEndpoints:
     async def completions(self, request: web.Request) -> web.StreamResponse:
         return await self._generate(request, CompletionRequest, PromptReader.completion)
 
-    async def models(self, request: web.Request) -> web.Response:
-        snapshot = self._service.snapshot()
-        tenant = tenant_of(snapshot, request.headers)
-        listed = [_model_object(name) for name in sorted(snapshot.policy.models)]
-        usable = usable_adapters(snapshot.policy, tenant, self._service.links.adapters)
-        served = (served_as(snapshot.policy, tenant, name, self._service.links.adapters) for name in usable)
-        listed += [_model_object(each.adapter, each.model.served_name) for each in served if each.adapter]
-        return _json({"object": "list", "data": listed})
-
-    async def model(self, request: web.Request) -> web.Response:
-        snapshot = self._service.snapshot()
-        tenant = tenant_of(snapshot, request.headers)
-        name = request.match_info["model"]
-        served = served_as(snapshot.policy, tenant, name, self._service.links.adapters)
-        return _json(_model_object(name, served.model.served_name if served.adapter else None))
-
     async def _generate(
         self, request: web.Request, kind: Any, read_prompt: Callable[[PromptReader, Any], Generation]
     ) -> web.StreamResponse:
         arrival_ms = self._service.clock_ms()
         # Nothing is read from who has no key; and while a body comes, its tenant's limits may change.
         tenant_of(self._service.snapshot(), request.headers)
-        body = await _body_of(request)
+        body = await read_body(request)
         snapshot = self._service.snapshot()
         tenant = tenant_of(snapshot, request.headers)
         decoded = decode_request(kind, body)
@@ -100,11 +79,11 @@ class OpenAIEndpoints:
     async def _answer(self, request: web.Request, live: LiveRequest, chat: bool) -> web.StreamResponse:
         generation, tokenizer = live.generation, self._service.prompt_reader().tokenizer
         shape = ResponseShape(live.request_id, generation, TokenBytes(tokenizer), created_s=int(time.time()), chat=chat)
-        headers = {HEADER_REQUEST_ID: live.request_id}
         choices = [live]
         try:
             self._service.dispatcher.admit(live, self._service.degraded)
             # Only now it has its tier, which admission may lower.
+            headers = {HEADER_REQUEST_ID: live.request_id, HEADER_TIER: live.tier.name}
             choices += (
                 live.fork(choice, tokenizer.decode, tokenizer.texts.of) for choice in range(1, generation.choices)
             )
@@ -121,16 +100,6 @@ class OpenAIEndpoints:
         if self._service.dispatcher.find(request_id) is None and request_id not in self._service.requests:
             return request_id
         return f"{request_id[:100]}-{secrets.token_hex(6)}"
-
-
-async def _body_of(request: web.Request) -> bytes:
-    """Return the body; raises `ApiError` 408 when its sender takes more than `SLOW_BODY_S`."""
-    try:
-        async with asyncio.timeout(SLOW_BODY_S):
-            return await request.read()
-    except TimeoutError as error:
-        message = f"The body did not come within {SLOW_BODY_S:g} s; send the whole body at once."
-        raise ApiError(408, message, "SlowBody", code="request_timeout") from error
 
 
 @web.middleware
@@ -165,13 +134,3 @@ def _refusal(request: web.Request, error: ApiError) -> web.Response:
     if error.retry_after_s:
         headers["Retry-After"] = str(error.retry_after_s)
     return web.Response(status=error.status, body=error.body(), content_type="application/json", headers=headers)
-
-
-def _model_object(name: str, parent: str | None = None) -> dict[str, Any]:
-    """Return OpenAI's object; an adapter names its model as `parent`, as vLLM does."""
-    described = {"id": name, "object": "model", "created": 0, "owned_by": "tierline"}
-    return described if parent is None else described | {"root": name, "parent": parent}
-
-
-def _json(body: dict[str, Any]) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json")

@@ -6,8 +6,10 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from tierline.scheduling.queued import USER_PRIORITY_MAX
 from tierline_gateway.front.api_errors import ApiError, invalid
 from tierline_gateway.front.openai_tools import MessageToolCall, ToolChoice, Tools
+from tierline_gateway.front.openai_unserved import UnservedFields
 
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
@@ -21,6 +23,10 @@ NotNegative = Annotated[int, Meta(ge=0)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 TopK = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
 TopLogprobs = Annotated[int, Meta(ge=0, le=20)]
+Priority = Annotated[int, Meta(ge=-USER_PRIORITY_MAX, le=USER_PRIORITY_MAX)]
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+]
 Choices = Annotated[int, Meta(ge=1, le=128)]
 StopTokenIds = Annotated[list[TokenId], Meta(max_length=256)]
 Words = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
@@ -32,6 +38,7 @@ class StreamOptions(msgspec.Struct):
     """`stream_options` of both endpoints."""
 
     include_usage: bool = False
+    continuous_usage_stats: bool = False
 
 
 class JsonSchemaFormat(msgspec.Struct):
@@ -59,11 +66,12 @@ class StructuredOutputs(msgspec.Struct):
     json_object: bool | None = None
 
 
-class CommonFields(msgspec.Struct, kw_only=True):
+class CommonFields(UnservedFields, kw_only=True):
     """What both endpoints share.
 
-    vLLM's extensions are `top_k`, `min_p`, `repetition_penalty`, `min_tokens`, `stop_token_ids`, `ignore_eos`,
-    `return_token_ids`, `structured_outputs` and the older `guided_*`.
+    `user` and `metadata` are for whoever sends them: nothing is made of them here. vLLM's extensions are `priority`,
+    `top_k`, `min_p`, `repetition_penalty`, `min_tokens`, `stop_token_ids`, `ignore_eos`, `return_token_ids`,
+    `structured_outputs` and the older `guided_*`.
     """
 
     model: str
@@ -80,6 +88,8 @@ class CommonFields(msgspec.Struct, kw_only=True):
     stop: str | list[str] | None = None
     stop_token_ids: StopTokenIds | None = None
     user: str | None = None
+    metadata: Metadata | None = None
+    priority: Priority | None = None
     ignore_eos: bool = False
     return_token_ids: bool = False
     presence_penalty: Penalty | None = None
@@ -119,8 +129,8 @@ class ChatRequest(CommonFields, kw_only=True):
     tools: Tools | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    functions: object = None
-    function_call: object = None
+    chat_template_kwargs: dict[str, object] | None = None
+    reasoning_effort: str | None = None
     logprobs: bool | None = None
     top_logprobs: TopLogprobs | None = None
 
@@ -130,12 +140,10 @@ class CompletionRequest(CommonFields, kw_only=True):
 
     prompt: str | list[str | TokenId | list[TokenId]]
     echo: bool = False
-    suffix: str | None = None
-    best_of: int | None = None
     logprobs: TopLogprobs | None = None
 
 
-R = TypeVar("R", ChatRequest, CompletionRequest)
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 def decode_request(kind: type[R], body: bytes) -> R:

@@ -37,6 +37,7 @@ class ResponseShape:
         self._request_id = request_id
         self._created_s = created_s
         self._chat = chat
+        self._told_tokens = 0
         self._logprobs: list[LogprobsShape] = [
             ChatLogprobs(token_bytes) if chat else CompletionLogprobs(token_bytes, len(generation.echo_text))
             for _ in range(generation.choices)
@@ -60,6 +61,7 @@ class ResponseShape:
 
     def chunks(self, index: int, piece: Piece) -> list[dict[str, Any]]:
         """Return what a piece tells the client; ids and log probabilities come once, with its first chunk."""
+        self._told_tokens += len(piece.token_ids)
         deltas = self._deltas[index].of(piece.text) if self._chat else [{}] * bool(piece.text)
         if not deltas and not piece.logprobs and not (self.generation.return_token_ids and piece.token_ids):
             return []
@@ -99,7 +101,9 @@ class ResponseShape:
     def _chunk(self, index: int, piece: Piece, delta: dict[str, Any]) -> dict[str, Any]:
         choice = self._choice(index, piece, None) | ({"delta": delta} if self._chat else {"text": piece.text})
         body = self._head("chat.completion.chunk", [choice])
-        return body | {"usage": None} if self.generation.include_usage else body
+        if not self.generation.include_usage:
+            return body
+        return body | {"usage": self.usage(self._told_tokens) if self.generation.continuous_usage else None}
 
     def _choice(self, index: int, piece: Piece, finish_reason: str | None) -> dict[str, Any]:
         told = self._logprobs[index].shape(piece.token_ids, piece.logprobs) if piece.logprobs else None

@@ -1,20 +1,25 @@
 """From a validated body to prompt ids and sampling."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
-from tierline.text.chat import ChatTemplateError
+from tierline.text.chat import RESERVED_VARIABLES, ChatTemplate, ChatTemplateError
 from tierline.text.tokenizer import Tokenizer
 from tierline.wire.frames import Grammar
 from tierline_gateway.front.api_errors import ApiError, invalid
 from tierline_gateway.front.chat_messages import template_messages
 from tierline_gateway.front.generation import Generation
-from tierline_gateway.front.openai_requests import ChatRequest, CompletionRequest
+from tierline_gateway.front.openai_requests import ChatMessage, ChatRequest, CompletionRequest
 from tierline_gateway.front.request_rules import check_request, stop_strings
 from tierline_gateway.front.sampling_fields import sampling_of
 from tierline_gateway.front.structured_output import grammar_of
 from tierline_gateway.front.tool_use import told_tools, tool_grammar_of, tool_use_of
 
 _COMPLETION_DEFAULT_TOKENS = 16
+_REASONING_EFFORT = "reasoning_effort"
+_NO_VARIABLES: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +32,26 @@ class PromptReader:
     def chat(self, request: ChatRequest) -> Generation:
         """Render the conversation and tokenise it; raises `ApiError`."""
         check_request(request)
-        template = self.tokenizer.chat_template
-        if template is None:
-            message = "The model has no usable chat template; use /v1/completions."
-            raise invalid("messages", message, "unsupported_endpoint")
-        use = tool_use_of(request, template.tool_format)
-        try:
-            text = template.render(template_messages(request.messages), tools=told_tools(request))
-        except ChatTemplateError as error:
-            raise invalid("messages", f"{error}.") from error
+        use = tool_use_of(request, self._template().tool_format)
+        ids = self.chat_ids(request.messages, told_tools(request), self._variables(request))
         asked = request.max_completion_tokens or request.max_tokens
         name = "max_completion_tokens" if request.max_completion_tokens else "max_tokens"
-        ids, grammar = self.tokenizer.encode_rendered(text), tool_grammar_of(request, use, grammar_of(request))
+        grammar = tool_grammar_of(request, use, grammar_of(request))
         made = self._generation(request, ids, asked, ("messages", name), grammar)
         return made if use is None else replace(made, tools=use, stop=made.stop + use.stops)
+
+    def chat_ids(
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[Mapping[str, Any]] = (),
+        variables: Mapping[str, object] = _NO_VARIABLES,
+    ) -> tuple[int, ...]:
+        """Return the prompt of a conversation; raises `ApiError`."""
+        try:
+            text = self._template().render(template_messages(messages), tools=tools, variables=variables)
+        except ChatTemplateError as error:
+            raise invalid("messages", f"{error}.") from error
+        return self.tokenizer.encode_rendered(text)
 
     def completion(self, request: CompletionRequest) -> Generation:
         """Tokenise a plain prompt, or take ids as they are; raises `ApiError`."""
@@ -63,10 +74,36 @@ class PromptReader:
                 raise invalid("prompt", f"'prompt' holds {len(several)} prompts; send one prompt a request.")
         if not ids:
             raise invalid("prompt", "'prompt' is empty; send at least one token of text.")
-        if max(ids) >= self.tokenizer.vocabulary_size:
-            limit = self.tokenizer.vocabulary_size - 1
-            raise invalid("prompt", f"'prompt' holds token id {max(ids)}; the model's ids end at {limit}.")
+        self.check_ids(ids, "prompt")
         return ids
+
+    def check_ids(self, ids: Sequence[int], param: str) -> None:
+        """Raise `ApiError` 400 for an id that is no token of the model."""
+        limit, largest = self.tokenizer.vocabulary_size - 1, max(ids, default=0)
+        if largest > limit:
+            raise invalid(param, f"'{param}' holds token id {largest}; the model's ids end at {limit}.")
+
+    def _template(self) -> ChatTemplate:
+        template = self.tokenizer.chat_template
+        if template is None:
+            message = "The model has no usable chat template; use /v1/completions."
+            raise invalid("messages", message, "unsupported_endpoint")
+        return template
+
+    def _variables(self, request: ChatRequest) -> dict[str, object]:
+        """Return what the template is given besides the conversation."""
+        variables = dict(request.chat_template_kwargs or {})
+        taken = RESERVED_VARIABLES & variables.keys()
+        if taken:
+            name = f"chat_template_kwargs.{min(taken)}"
+            raise invalid(name, f"'{name}' is set by the gateway; remove it.", "unsupported_parameter")
+        effort = request.reasoning_effort
+        if effort is not None:
+            if not self._template().reads(_REASONING_EFFORT):
+                message = f"'{_REASONING_EFFORT}' is not read by the model's chat template; leave it out."
+                raise invalid(_REASONING_EFFORT, message, "unsupported_parameter")
+            variables[_REASONING_EFFORT] = effort
+        return variables
 
     def _generation(
         self,
@@ -91,6 +128,9 @@ class PromptReader:
             stop=stop_strings(request),
             stream=bool(request.stream),
             include_usage=bool(request.stream_options and request.stream_options.include_usage),
+            continuous_usage=bool(request.stream_options and request.stream_options.continuous_usage_stats),
+            # As in vLLM the lower number goes first.
+            user_priority=-(request.priority or 0),
             return_token_ids=request.return_token_ids,
         )
 

@@ -2,14 +2,15 @@
 
 from tierline_gateway.front.api_errors import invalid
 from tierline_gateway.front.openai_requests import ChatRequest, CommonFields, CompletionRequest
+from tierline_gateway.front.openai_unserved import check_unserved
 
 MAX_STOPS = 4
 
 
 def check_request(request: ChatRequest | CompletionRequest) -> None:
     """Raise `ApiError` 400 that names the field which is not served, or contradicts another one."""
-    if request.stream_options is not None and not request.stream:
-        raise invalid("stream_options", "'stream_options' needs 'stream': true; add it or leave the options out.")
+    check_unserved(request)
+    _check_stream(request)
     if isinstance(request, ChatRequest):
         _check_chat(request)
     else:
@@ -26,16 +27,22 @@ def stop_strings(request: CommonFields) -> tuple[str, ...]:
     return tuple(given)
 
 
+def _check_stream(request: CommonFields) -> None:
+    options = request.stream_options
+    if options is None:
+        return
+    if not request.stream:
+        raise invalid("stream_options", "'stream_options' needs 'stream': true; add it or leave the options out.")
+    alone = options.continuous_usage_stats and not options.include_usage
+    _refuse("stream_options.continuous_usage_stats", alone, "it needs 'include_usage': true: add that")
+
+
 def _check_chat(request: ChatRequest) -> None:
-    _refuse("functions", request.functions is not None, "it is long replaced: use 'tools'")
-    _refuse("function_call", request.function_call is not None, "it is long replaced: use 'tool_choice'")
     unasked = request.top_logprobs is not None and not request.logprobs
     _refuse("top_logprobs", unasked, "it needs 'logprobs': true: add that or leave it out")
 
 
 def _check_completion(request: CompletionRequest) -> None:
-    _refuse("suffix", bool(request.suffix), "it is not served: leave it out, or write it into the prompt")
-    _refuse("best_of", request.best_of not in (None, 1), "it is not served: leave it out, 'n' gives several answers")
     told = request.echo and request.logprobs is not None
     _refuse("echo", told, "with 'logprobs' it is not served, since the prompt has none here: leave one of them out")
 

@@ -203,6 +203,7 @@ class Dispatcher:
             now_ms=self._clock_ms(),
             resumed=bool(live.moves),
             shares_prompt=bool(live.fork_of),
+            user_priority=live.generation.user_priority,
             lengths=self.desk.lengths,
             first_tokens=self.desk.first_tokens,
         )

@@ -59,6 +59,7 @@ def summary(live: LiveRequest) -> dict[str, Any]:
     return {
         "request_id": live.request_id,
         "tenant": live.tenant.tenant,
+        "billing_tier": live.tenant.billing_tier,
         "tier": live.tier.name,
         "state": str(live.life.state),
         "worker": live.worker or "",

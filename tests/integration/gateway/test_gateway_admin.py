@@ -63,8 +63,8 @@ async def test_metrics_count_what_happened(rig, worker) -> None:
     status, text = await get(rig, "/metrics")
     assert status == 200
     assert 'tierline_gateway_requests_total{outcome="length",tenant="acme",tier="interactive"} 1.0' in text
-    assert 'tierline_billed_output_tokens_total{tenant="acme"} 7.0' in text
-    assert 'tierline_billed_prompt_tokens_total{tenant="zeta"} 2.0' in text
+    assert 'tierline_billed_output_tokens_total{billing_tier="paid",tenant="acme"} 7.0' in text
+    assert 'tierline_billed_prompt_tokens_total{billing_tier="paid",tenant="zeta"} 2.0' in text
     assert 'tierline_ttft_seconds_count{tenant="acme",tier="interactive"} 1.0' in text
     assert 'tierline_tpot_seconds_count{tenant="zeta",tier="interactive"} 1.0' in text
     assert 'tierline_gateway_workers{state="serving"} 1.0' in text

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from gateway_rig import policy, tenant, tier
 
-from tierline_gateway.front import endpoints
+from tierline_gateway.front import bodies
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
 PLAIN = {"model": "m", "prompt": "hi", "max_tokens": 2}
@@ -113,6 +113,26 @@ BAD_BODIES = [
     ("/v1/completions", PLAIN | {"prompt": [1, 99999]}, "prompt", "99999"),
     ("/v1/completions", PLAIN | {"prompt": [-1]}, "prompt[0]", ">= 0"),
     ("/v1/completions", PLAIN | {"best_of": 3}, "best_of", "'n' gives several"),
+    ("/v1/chat/completions", CHAT | {"store": True}, "store", "nothing is stored"),
+    ("/v1/chat/completions", CHAT | {"service_tier": "flex"}, "service_tier", "x-tierline-tier"),
+    ("/v1/chat/completions", CHAT | {"modalities": ["text", "audio"]}, "modalities", "only text"),
+    ("/v1/chat/completions", CHAT | {"prompt_logprobs": 1}, "prompt_logprobs", "leave it out"),
+    ("/v1/chat/completions", CHAT | {"skip_special_tokens": False}, "skip_special_tokens", "return_token_ids"),
+    ("/v1/chat/completions", CHAT | {"reasoning_effort": "high"}, "reasoning_effort", "not read by"),
+    ("/v1/chat/completions", CHAT | {"chat_template_kwargs": {"tools": 1}}, "chat_template_kwargs.tools", "remove"),
+    ("/v1/chat/completions", CHAT | {"metadata": {"a": 1}}, "metadata", "str"),
+    ("/v1/chat/completions", CHAT | {"metadata": {str(at): "" for at in range(17)}}, "metadata", "length <= 16"),
+    ("/v1/chat/completions", CHAT | {"priority": 3}, "priority", "<= 2"),
+    (
+        "/v1/chat/completions",
+        CHAT | {"stream": True, "stream_options": {"continuous_usage_stats": True}},
+        "stream_options.continuous_usage_stats",
+        "include_usage",
+    ),
+    ("/tokenize", {"model": "m"}, "prompt", "required"),
+    ("/tokenize", {"model": "m", "prompt": "a", "messages": CHAT["messages"]}, "prompt", "only one of them"),
+    ("/detokenize", {"model": "m", "tokens": [29]}, "tokens", "end at 28"),
+    ("/detokenize", {"model": "m", "tokens": ["a"]}, "tokens[0]", "int"),
     ("/v1/completions", PLAIN | {"suffix": "end"}, "suffix", "not served"),
     ("/v1/completions", PLAIN | {"echo": True, "logprobs": 1}, "echo", "leave one of them out"),
     ("/v1/completions", PLAIN | {"logprobs": 21}, "logprobs", "<= 20"),
@@ -207,7 +227,7 @@ async def test_a_huge_body(rig) -> None:
 
 
 async def test_a_body_that_never_comes_to_its_end(rig, monkeypatch) -> None:
-    monkeypatch.setattr(endpoints, "SLOW_BODY_S", 0.05)
+    monkeypatch.setattr(bodies, "SLOW_BODY_S", 0.05)
 
     async def half_a_body():
         yield b'{"model": '
@@ -295,7 +315,7 @@ async def test_an_unknown_path(rig) -> None:
 
 
 async def test_unknown_fields_are_ignored(rig, worker) -> None:
-    status, _, _ = await post(rig, "/v1/completions", PLAIN | {"metadata": {"a": 1}, "frequency_penalty": 0})
+    status, _, _ = await post(rig, "/v1/completions", PLAIN | {"unheard_of": {"a": 1}, "frequency_penalty": 0})
     assert status == 200
 
 

@@ -10,7 +10,7 @@ SLOW_SERVICE_MS = 10_000.0
 
 
 async def ask(rig, name: str):
-    return await rig.client().completions.create(
+    return await rig.client().completions.with_raw_response.create(
         model="m", prompt="hi", max_tokens=1, extra_headers={"x-tierline-tier": name}
     )
 
@@ -58,5 +58,6 @@ async def test_degrade_takes_the_named_tier(rig, make_worker) -> None:
     second = asyncio.create_task(ask(rig, "interactive"))
     await rig.until(lambda: len(rig.service.dispatcher.queue) == 2)
     worker.requests = 4
-    await asyncio.gather(first, second)
+    answers = await asyncio.gather(first, second)
     assert [submit.tier for submit in worker.submits] == ["interactive", "batch"]
+    assert [answer.headers["x-tierline-tier"] for answer in answers] == ["interactive", "batch"]

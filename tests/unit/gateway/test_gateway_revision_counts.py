@@ -15,7 +15,7 @@ TIER = SimpleNamespace(name="gold", ttft_deadline_ms=500, tpot_budget_ms=50, dea
 def live(reason: FinishReason, delivery: DeliveryTimes, revision: str = "r1") -> Any:
     return SimpleNamespace(
         tier=TIER,
-        tenant=SimpleNamespace(tenant="acme"),
+        tenant=SimpleNamespace(tenant="acme", billing_tier="paid"),
         fork_of="",
         arrival_ms=1000.0,
         delivery=delivery,
