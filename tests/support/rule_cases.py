@@ -54,6 +54,10 @@ CASES: dict[str, tuple[list[Patch], list[Patch]]] = {
             {"deadlinePercentile": "P99", "targets": {"tpotMilliseconds": {"p99": None}}},
         ],
     ),
+    "quantumTokens has no effect when locality is Ignore: remove it or prefer locality.": (
+        [{}, {"locality": None}, {"locality": "Ignore", "quantumTokens": None}],
+        [{"locality": "Ignore"}],
+    ),
     "spec.admission.degradeToRef must name another tier than this one.": (
         [{}, {"spec": {"admission": None}}, {"spec": {"admission": {"overload": None, "degradeToRef": None}}}],
         [{"spec": {"admission": {"degradeToRef": "interactive"}}}],

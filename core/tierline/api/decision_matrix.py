@@ -18,6 +18,7 @@ PreemptionSave = Literal["Auto", "CPU", "Disk", "Recompute"]
 BatchingMode = Literal["Continuous", "Discrete", "Slice"]
 Speculation = Literal["Auto", "Never"]
 SpotUse = Literal["Allow", "Avoid", "Only"]
+Locality = Literal["Prefer", "Ignore"]
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,14 @@ class MatrixRow:
     batching: BatchingMode
     speculation: Speculation
     spot: SpotUse
+    locality: Locality
 
 
 DECISION_MATRIX: Mapping[Objective, MatrixRow] = MappingProxyType(
     {
-        "Latency": MatrixRow("Reject", 10_000, "Forbid", "Token", "Auto", "Continuous", "Auto", "Avoid"),
-        "Throughput": MatrixRow("Defer", 60_000, "Allow", "Request", "Auto", "Continuous", "Never", "Allow"),
-        "Cost": MatrixRow("Defer", 600_000, "Allow", "Request", "Disk", "Continuous", "Never", "Allow"),
-        "Fairness": MatrixRow("Reject", 60_000, "Allow", "Token", "Auto", "Continuous", "Auto", "Allow"),
+        "Latency": MatrixRow("Reject", 10_000, "Forbid", "Token", "Auto", "Continuous", "Auto", "Avoid", "Ignore"),
+        "Throughput": MatrixRow("Defer", 60_000, "Allow", "Request", "Auto", "Continuous", "Never", "Allow", "Prefer"),
+        "Cost": MatrixRow("Defer", 600_000, "Allow", "Request", "Disk", "Continuous", "Never", "Allow", "Prefer"),
+        "Fairness": MatrixRow("Reject", 60_000, "Allow", "Token", "Auto", "Continuous", "Auto", "Allow", "Prefer"),
     }
 )

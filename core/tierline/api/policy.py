@@ -12,6 +12,7 @@ from types import MappingProxyType
 from tierline.api.decision_matrix import (
     DECISION_MATRIX,
     BatchingMode,
+    Locality,
     Objective,
     Overload,
     PreemptionGranularity,
@@ -23,12 +24,13 @@ from tierline.api.fleet import LLMFleet
 from tierline.api.meta import Resource
 from tierline.api.problems import FieldProblem
 from tierline.api.quota import CacheSharing, Limits, TenantQuota
-from tierline.api.tier import Admission, Preemption, SLOTier, SLOTierSpec, Targets
+from tierline.api.tier import Admission, Fairness, Preemption, SLOTier, SLOTierSpec, Targets
 
 NO_TTFT_TARGET_MS = 600_000
 """Deadline of the first token where a tier declares none: finite, so that every request has a place by slack."""
 NO_TPOT_TARGET_MS = 10_000
 NO_TARGET_ATTAINMENT_PERCENT = 95
+DEFAULT_QUANTUM_TOKENS = 8192
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class TierPolicy:
     batching: BatchingMode = "Continuous"
     speculation: Speculation = "Never"
     spot: SpotUse = "Allow"
+    locality: Locality = "Ignore"
+    quantum_tokens: int = DEFAULT_QUANTUM_TOKENS
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ def _title(resource: Resource) -> str:
 def _tier(tier: SLOTier, tiers: list[SLOTier], problems: list[FieldProblem]) -> TierPolicy:
     spec, row = tier.spec, DECISION_MATRIX[tier.spec.objective]
     admission, preemption = spec.admission or Admission(), spec.preemption or Preemption()
+    fairness = spec.fairness or Fairness()
     degrade_to, problem = _degrade_target(tier, tiers)
     if problem:
         problems.append(problem)
@@ -166,6 +171,8 @@ def _tier(tier: SLOTier, tiers: list[SLOTier], problems: list[FieldProblem]) -> 
         batching=(spec.batching.mode if spec.batching else None) or row.batching,
         speculation=spec.speculation or row.speculation,
         spot=spec.spot or row.spot,
+        locality=fairness.locality or row.locality,
+        quantum_tokens=fairness.quantum_tokens or DEFAULT_QUANTUM_TOKENS,
     )
 
 

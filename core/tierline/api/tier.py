@@ -8,6 +8,7 @@ from tierline.api.block import Block, Rule
 from tierline.api.crd_shape import AGE, READY, REASON, Column, Shape
 from tierline.api.decision_matrix import (
     BatchingMode,
+    Locality,
     Objective,
     Overload,
     Preemptible,
@@ -16,7 +17,7 @@ from tierline.api.decision_matrix import (
     Speculation,
     SpotUse,
 )
-from tierline.api.fields import ObjectName, Percent
+from tierline.api.fields import SAFE_INT_MAX, ObjectName, Percent
 from tierline.api.meta import Resource, Status
 
 Percentile = Literal["P50", "P95", "P99"]
@@ -148,6 +149,27 @@ class Batching(Block):
     mode: BatchingMode | None = Field(default=None, description="mode is how batches are composed over iterations.")
 
 
+class Fairness(Block):
+    """How tenants of the tier share it."""
+
+    locality: Locality | None = Field(
+        default=None, description="locality says whether requests whose prompt's beginning is cached go first."
+    )
+    quantum_tokens: Annotated[int, Field(ge=1, le=SAFE_INT_MAX)] | None = Field(
+        default=None,
+        description="quantumTokens is how much weighted service locality may bring forward for a tenant, in tokens.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="quantumTokens",
+            message="has no effect when locality is Ignore: remove it or prefer locality.",
+            cel="!has(self.quantumTokens) || !has(self.locality) || self.locality != 'Ignore'",
+            holds=lambda it: it.quantum_tokens is None or it.locality != "Ignore",
+        ),
+    )
+
+
 class SLOTierSpec(Block):
     """The tier as declared; what is left out follows from the objective."""
 
@@ -171,6 +193,7 @@ class SLOTierSpec(Block):
     )
     spot: SpotUse | None = Field(default=None, description="spot says whether requests may run on spot capacity.")
     batching: Batching | None = Field(default=None, description="batching is how requests are batched.")
+    fairness: Fairness | None = Field(default=None, description="fairness is how tenants share the tier.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

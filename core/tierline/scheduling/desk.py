@@ -11,6 +11,7 @@ from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.scheduling.admission import AdmissionController, Decision, ServiceRate, Verdict
 from tierline.scheduling.first_token import FirstTokenTime, patience_ms
 from tierline.scheduling.lengths import OutputLengthPredictor
+from tierline.scheduling.locality_order import Cached
 from tierline.scheduling.queued import DEFAULT_SERVICE_DIFFERENCE_TOKENS, QueuedRequest
 from tierline.scheduling.queueing import QueueManager
 from tierline.scheduling.quota import TenantUsage
@@ -22,10 +23,13 @@ W = TypeVar("W")
 
 
 class RequestDesk:
-    """Queue, admission and dispatch of one gateway; pure state, time comes as an argument."""
+    """Queue, admission and dispatch of one gateway; pure state, time comes as an argument.
 
-    def __init__(self) -> None:
-        self.queue = QueueManager()
+    `cached` tells how much of a waiting prompt's beginning some worker probably holds.
+    """
+
+    def __init__(self, cached: Cached | None = None) -> None:
+        self.queue = QueueManager(cached=cached)
         self.rate = ServiceRate()
         self.lengths = OutputLengthPredictor()
         self.first_tokens = FirstTokenTime()
@@ -141,6 +145,7 @@ def queued_request(
         resumed=resumed,
         shares_prompt=shares_prompt,
         user_priority=user_priority,
+        quantum_tokens=tier.quantum_tokens if tier.locality == "Prefer" else 0,
         first_token_ms=first_tokens.predict_ms(context_tokens, 0.0),
     )
 

@@ -10,7 +10,8 @@ no more than a prompt computed anew, and nothing may wait for a worker because o
 approximate tree of what each worker has seen is SGLang's cache-aware router (arXiv 2312.07104).
 """
 
-from collections import OrderedDict
+from bisect import bisect_left
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Final
@@ -38,16 +39,18 @@ class PrefixMap:
 
     def __init__(self) -> None:
         self._sent: dict[str, OrderedDict[bytes, None]] = {}
+        self._holders: Counter[bytes] = Counter()
 
     def sent(self, worker: str, keys: Iterable[bytes], capacity_tokens: int) -> None:
         """Note a prompt that `worker` computes, whose arena holds `capacity_tokens`."""
         known = self._sent.setdefault(worker, OrderedDict())
         # The tail first: a prefix must not be forgotten before what follows it.
         for key in reversed(tuple(keys)):
+            self._holders[key] += key not in known
             known[key] = None
             known.move_to_end(key)
         while len(known) > max(capacity_tokens // CHUNK_TOKENS, 1):
-            known.popitem(last=False)
+            self._drop(known.popitem(last=False)[0])
 
     def cached_tokens(self, worker: str, keys: Sequence[bytes]) -> int:
         """Return how much of a prompt's beginning `worker` probably holds."""
@@ -59,4 +62,17 @@ class PrefixMap:
 
     def forget(self, worker: str) -> None:
         """Drop what is known of a worker that is gone, with its memory."""
-        self._sent.pop(worker, None)
+        for key in self._sent.pop(worker, ()):
+            self._drop(key)
+
+    def cached_anywhere(self, keys: Sequence[bytes]) -> int:
+        """Return how much of a prompt's beginning some worker probably holds, whichever it is.
+
+        Whoever holds a chunk holds those before it, as the tail is forgotten first; so it need not look at each.
+        """
+        return CHUNK_TOKENS * bisect_left(range(len(keys)), True, key=lambda at: keys[at] not in self._holders)
+
+    def _drop(self, key: bytes) -> None:
+        self._holders[key] -= 1
+        if not self._holders[key]:
+            del self._holders[key]

@@ -30,7 +30,8 @@ class QueuedRequest:
     `expected_output_tokens` is how long the answer probably becomes, `first_token_ms` how long after its dispatch the
     first token probably comes. `resumed` marks a stream that was already delivering; its client sees a gap, so it goes
     first in its tier. `expires_ms` is when waiting longer is pointless. `shares_prompt` marks a further answer to a
-    prompt that its tenant pays for with the first one. `user_priority` is the client's, from -2 to 2.
+    prompt that its tenant pays for with the first one. `user_priority` is the client's, from -2 to 2. `quantum_tokens`
+    is above 0 where requests with a cached prefix go first (`locality_order`).
     """
 
     request_id: str
@@ -49,6 +50,7 @@ class QueuedRequest:
     shares_prompt: bool = False
     user_priority: int = 0
     first_token_ms: float = 0.0
+    quantum_tokens: int = 0
 
     @property
     def latest_start_ms(self) -> float:
@@ -69,6 +71,10 @@ class QueuedRequest:
 
     @property
     def cost(self) -> float:
-        """What its tenant's counter rises by when it starts; never 0, so that a line of requests has an end."""
-        prompt_tokens = 1 if self.shares_prompt else max(self.context_tokens, 1)
+        """What its tenant's counter rises by when it starts and nothing of its prompt is cached."""
+        return self.cost_beyond(0)
+
+    def cost_beyond(self, cached_tokens: int) -> float:
+        """Return the cost when so much of the prompt is cached; never 0, so that a line of requests has an end."""
+        prompt_tokens = 1 if self.shares_prompt else max(self.context_tokens - cached_tokens, 1)
         return PROMPT_WEIGHT * prompt_tokens / self.weight + self.prepaid

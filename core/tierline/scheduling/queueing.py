@@ -3,8 +3,8 @@
 Order: streams that lost their worker, since their clients are in the middle of an answer; then tier priority; in it
 tenants whose service counter is at most the lowest counter plus their allowed difference; then the least slack to the
 first token's deadline, the predicted time of the prefill included; in a tenant's own line also its user's priority.
-The parts: `service_counters` (who was given what), `tenant_lines` (the order of tenants), `queued` (the order in a
-line), `tail_guard` (what lower priorities get whatever waits above them).
+The parts: `service_counters` (who was given what), `tenant_lines` (the order of tenants), `locality_order` (the same
+where prompts are cached), `queued` (the order in a line), `tail_guard` (what lower priorities get in any case).
 
 Binding is late: a request stays here until `fits` says that some worker can take it now. One that does not fit lets
 others pass until its deadline; from then on it holds the line, so it cannot starve. A stream that lost its worker holds
@@ -16,6 +16,7 @@ from bisect import insort
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from tierline.scheduling.locality_order import Cached, DeficitRounds
 from tierline.scheduling.queued import OUTPUT_WEIGHT, QueuedRequest
 from tierline.scheduling.service_counters import ServiceCounters
 from tierline.scheduling.tail_guard import GUARD_EVERY, TailGuard
@@ -27,13 +28,16 @@ TRIES = 64
 class QueueManager:
     """Holds waiting requests and says which one goes next; pure state, no clock of its own.
 
-    `counters` is public for whoever shares them with other gateways or keeps them over a restart.
+    `counters` is public for whoever shares them with other gateways or keeps them over a restart. `cached` tells how
+    much of a prompt's beginning some worker probably holds; without it nothing is ordered or charged by that.
     """
 
-    def __init__(self, guard_every: int = GUARD_EVERY) -> None:
+    def __init__(self, guard_every: int = GUARD_EVERY, cached: Cached | None = None) -> None:
         self.counters = ServiceCounters()
+        self._cached = cached
         self._guard = TailGuard(guard_every)
         self._bands: dict[int, Band] = {}
+        self._rounds: dict[int, DeficitRounds] = {}
         self._resumed: list[QueuedRequest] = []
         self._by_id: dict[str, QueuedRequest] = {}
 
@@ -75,7 +79,8 @@ class QueueManager:
         """
         if not request.resumed:
             self._guard.dispatched(request.priority)
-            self.counters.prepay(request.request_id, request.tenant, request.cost, request.prepaid)
+            cached = self._cached(request) if self._cached is not None and request.quantum_tokens else 0
+            self.counters.prepay(request.request_id, request.tenant, request.cost_beyond(cached), request.prepaid)
         self.remove(request.request_id)
 
     def refund(self, request: QueuedRequest) -> None:
@@ -122,17 +127,23 @@ class QueueManager:
         )
         if turn is None or self._resumed:
             return None
-        return next(filter(fits, islice(self._bands[turn].in_order(self.counters), TRIES)), None)
+        return next(filter(fits, islice(self._in_order(self._bands[turn]), TRIES)), None)
 
     def _next_by_priority(self, now_ms: float, fits: Callable[[QueuedRequest], bool]) -> QueuedRequest | None:
         held = self._resumed[0].priority if self._resumed else -1
         open_bands = (self._bands[priority] for priority in sorted(self._bands, reverse=True) if priority > held)
-        for request in islice((request for band in open_bands for request in band.in_order(self.counters)), TRIES):
+        for request in islice((request for band in open_bands for request in self._in_order(band)), TRIES):
             if fits(request):
                 return request
             if request.deadline_ms <= now_ms:
                 return None
         return None
+
+    def _in_order(self, band: Band) -> Iterator[QueuedRequest]:
+        if self._cached is None or not band.prefers_locality:
+            return band.in_order(self.counters)
+        rounds = self._rounds.setdefault(band.priority, DeficitRounds())
+        return rounds.in_order(band.lines, self.counters, band.priority, self._cached)
 
     def _unlink(self, request: QueuedRequest) -> None:
         if request.resumed:

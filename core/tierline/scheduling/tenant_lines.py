@@ -8,7 +8,8 @@ when nobody else can use the capacity. Bound: while they wait, counters of two t
 difference and the cost of one request. This is the Virtual Token Counter (OSDI 2024) with a choice: the paper always
 serves the lowest counter, which is the order here with an allowed difference of 0; within the difference the choice is
 the deadlines', since a tier promises times. A tenant's place among the others follows from its most urgent request;
-which of its own goes then is its own choice (`queued`). When not to use it: where requests have prefixes in common.
+which of its own goes then is its own choice (`queued`). When not to use it: where requests have
+prefixes in common (`locality_order`).
 """
 
 import heapq
@@ -63,10 +64,12 @@ class Band:
         self.priority = priority
         self.lines: dict[str, Line] = {}
         self._deadlines_ms: list[float] = []
+        self._indifferent = 0
 
     def add(self, request: QueuedRequest) -> None:
         self.lines.setdefault(request.tenant, Line()).add(request)
         insort(self._deadlines_ms, request.deadline_ms)
+        self._indifferent += not request.quantum_tokens
 
     def remove(self, request: QueuedRequest) -> None:
         line = self.lines[request.tenant]
@@ -74,6 +77,12 @@ class Band:
         if not line.requests:
             del self.lines[request.tenant]
         del self._deadlines_ms[bisect_left(self._deadlines_ms, request.deadline_ms)]
+        self._indifferent -= not request.quantum_tokens
+
+    @property
+    def prefers_locality(self) -> bool:
+        """Whether every request here is of a tier in which cached prefixes go first."""
+        return not self._indifferent
 
     def late(self, now_ms: float) -> bool:
         """Whether one of its requests is past its deadline."""

@@ -34,7 +34,7 @@ class Dispatcher:
         self, links: LinkPool, ledger: Ledger, instruments: Instruments, clock_ms: Callable[[], float]
     ) -> None:
         self.links = links
-        self.desk = RequestDesk()
+        self.desk = RequestDesk(cached=self._cached_tokens)
         self.queue = self.desk.queue
         self._ledger = ledger
         self._instruments = instruments
@@ -207,6 +207,9 @@ class Dispatcher:
             lengths=self.desk.lengths,
             first_tokens=self.desk.first_tokens,
         )
+
+    def _cached_tokens(self, queued: QueuedRequest) -> int:
+        return self.links.cached_tokens(self._live[queued.request_id].prefix_keys)
 
     def _place(self, queued: QueuedRequest) -> WorkerLink | None:
         live = self._live[queued.request_id]

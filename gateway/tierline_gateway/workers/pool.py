@@ -52,6 +52,10 @@ class LinkPool:
         if link.welcome is not None:
             self._prefixes.sent(link.name, prefix, link.welcome.total_blocks * link.welcome.block_tokens)
 
+    def cached_tokens(self, prefix: Sequence[bytes]) -> int:
+        """Return how much of a prompt's beginning some worker probably holds."""
+        return self._prefixes.cached_anywhere(prefix)
+
     def forget(self, link: WorkerLink) -> None:
         """Drop what is known of a worker's memory, which went with its connection."""
         self._prefixes.forget(link.name)
