@@ -90,16 +90,17 @@ async def test_template_variables(rig, make_worker) -> None:
     assert rig.service.tokenizer.decode(worker.submits[0].prompt_ids) == "<no>lowhello"
 
 
-async def test_a_defect_in_the_middle_of_a_stream_is_told(rig, worker, monkeypatch, caplog) -> None:
-    whole = ResponseShape.chunks
-
+@pytest.mark.parametrize("step", ["chunks", "last_chunks"])
+async def test_a_defect_in_the_middle_of_a_stream_is_told(rig, worker, monkeypatch, caplog, step) -> None:
     def broken(shape, index, piece):
-        if shape._told_tokens >= 3:
-            raise ZeroDivisionError("a defect")
-        return whole(shape, index, piece)
+        raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(ResponseShape, "chunks", broken)
-    stream = await rig.client().chat.completions.create(model="m", messages=MESSAGES, max_tokens=50, stream=True)
+    monkeypatch.setattr(ResponseShape, step, broken)
+    # With ids no event is made from a template.
+    ids = {"return_token_ids": True}
+    stream = await rig.client().chat.completions.create(
+        model="m", messages=MESSAGES, max_tokens=9, stream=True, extra_body=ids
+    )
     with pytest.raises(openai.APIError, match="could not go on"):
         _ = [chunk async for chunk in stream]
     assert "a defect" in caplog.text
