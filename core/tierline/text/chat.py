@@ -68,7 +68,8 @@ class ChatTemplate:
                     "add_generation_prompt": add_generation_prompt,
                 }
             )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+        except Exception as error:
+            # Foreign code on foreign data: it may run into anything, deep nesting and huge numbers for instance.
             raise ChatTemplateError(f"the model's chat template refuses these messages: {error}") from error
 
     def reads(self, variable: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import tokenizers
 
@@ -13,7 +14,7 @@ class TokenizerError(ValueError):
     """The model's files hold no tokenizer that we can build; the message names the file and the fix."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tokenizer:
     """Token ids of a text and the text of token ids.
 
@@ -42,6 +43,11 @@ class Tokenizer:
     def decode(self, token_ids: Sequence[int]) -> str:
         """Return the text, without special tokens; bytes that are no UTF-8 become U+FFFD."""
         return self.backend.decode(list(token_ids), skip_special_tokens=True)
+
+    @cached_property
+    def longest_token_characters(self) -> int:
+        """The most characters that one token stands for; a byte-level spelling has at least one for each of them."""
+        return max(map(len, self.backend.get_vocab(with_added_tokens=True)))
 
     @property
     def vocabulary_size(self) -> int:

@@ -10,6 +10,7 @@ from aiohttp import web
 from tierline_gateway.front.bodies import LONG_BODY_BYTES, read_body
 from tierline_gateway.front.identity import Served, served_as, tenant_of, usable_adapters
 from tierline_gateway.front.openai_requests import decode_request
+from tierline_gateway.front.openapi import openapi_document
 from tierline_gateway.front.prompts import PromptReader
 from tierline_gateway.front.tokenizing import DetokenizeRequest, TokenizeRequest, detokenize, tokenize
 from tierline_gateway.service import GatewayService
@@ -24,6 +25,7 @@ class ModelEndpoints:
     def add_routes(self, router: web.UrlDispatcher) -> None:
         router.add_get("/v1/models", self.models)
         router.add_get("/v1/models/{model:.+}", self.model)
+        router.add_get("/openapi.json", self.openapi)
         router.add_post("/tokenize", self.tokenize)
         router.add_post("/detokenize", self.detokenize)
 
@@ -37,6 +39,10 @@ class ModelEndpoints:
     async def model(self, request: web.Request) -> web.Response:
         name = request.match_info["model"]
         return _json(self._described(name, self._served(request, name)))
+
+    async def openapi(self, _: web.Request) -> web.Response:
+        """It says nothing that the documentation does not, so it needs no key."""
+        return _json(openapi_document())
 
     async def tokenize(self, request: web.Request) -> web.Response:
         return await self._answer(request, TokenizeRequest, tokenize)

@@ -1,6 +1,6 @@
 """From a validated body to prompt ids and sampling."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,8 @@ from tierline_gateway.front.structured_output import grammar_of
 from tierline_gateway.front.tool_use import told_tools, tool_grammar_of, tool_use_of
 
 _COMPLETION_DEFAULT_TOKENS = 16
+_COMPOSED_CHARACTERS = 4
+"""As many characters a normalizer may join into one."""
 _REASONING_EFFORT = "reasoning_effort"
 _NO_VARIABLES: Mapping[str, object] = MappingProxyType({})
 
@@ -51,7 +53,14 @@ class PromptReader:
             text = self._template().render(template_messages(messages), tools=tools, variables=variables)
         except ChatTemplateError as error:
             raise invalid("messages", f"{error}.") from error
-        return self.tokenizer.encode_rendered(text)
+        return self.encoded(text, "messages", self.tokenizer.encode_rendered)
+
+    def encoded(self, text: str, param: str, encode: Callable[[str], tuple[int, ...]]) -> tuple[int, ...]:
+        """Return the ids of `text`; what is far longer than any window is refused before it costs seconds to encode."""
+        most = self.window_tokens * self.tokenizer.longest_token_characters * _COMPOSED_CHARACTERS
+        if len(text) > most:
+            raise _too_long(param, f"the prompt has {len(text)} characters", self.window_tokens, "shorten it")
+        return encode(text)
 
     def completion(self, request: CompletionRequest) -> Generation:
         """Tokenise a plain prompt, or take ids as they are; raises `ApiError`."""
@@ -65,7 +74,7 @@ class PromptReader:
     def _completion_ids(self, request: CompletionRequest) -> tuple[int, ...]:
         match request.prompt:
             case str(text) | [str(text)]:
-                ids = self.tokenizer.encode(text)
+                ids = self.encoded(text, "prompt", self.tokenizer.encode)
             case [list(inner)]:
                 ids = tuple(inner)
             case [*items] if all(isinstance(item, int) for item in items):

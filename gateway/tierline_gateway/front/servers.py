@@ -1,9 +1,12 @@
 """The gateway's two listening ports."""
 
+import asyncio
+
 from aiohttp import web
 
 from tierline_gateway.front.admin import AdminEndpoints
 from tierline_gateway.front.endpoints import OpenAIEndpoints
+from tierline_gateway.front.silence import KEEPALIVE_S, SilentConnections
 from tierline_gateway.service import GatewayService
 
 BACKLOG = 4096
@@ -13,9 +16,17 @@ class GatewayServers:
     """Client-facing and admin server of one gateway."""
 
     def __init__(self, service: GatewayService) -> None:
+        self._silent = SilentConnections()
+        self._sweep: asyncio.Task[None] | None = None
+        application = OpenAIEndpoints(service).application()
+        application.middlewares.insert(0, self._silent.middleware())
         # A handler is cancelled when its client leaves, which cancels the request on its worker at once.
         self._clients = web.AppRunner(
-            OpenAIEndpoints(service).application(), handler_cancellation=True, access_log=None, shutdown_timeout=1.0
+            application,
+            handler_cancellation=True,
+            access_log=None,
+            shutdown_timeout=1.0,
+            keepalive_timeout=KEEPALIVE_S,
         )
         self._admin = web.AppRunner(AdminEndpoints(service).application(), access_log=None, shutdown_timeout=1.0)
         self._client_site: web.TCPSite | None = None
@@ -29,6 +40,8 @@ class GatewayServers:
         await self._clients.setup()
         self._client_site = web.TCPSite(self._clients, host, http_port, backlog=BACKLOG)
         await self._client_site.start()
+        assert self._clients.server is not None, "set up above"
+        self._sweep = asyncio.create_task(self._silent.sweep(self._clients.server), name="silent-connections")
         self.http_port = int(self._clients.addresses[0][1])
         self.admin_port = int(self._admin.addresses[0][1])
 
@@ -39,5 +52,7 @@ class GatewayServers:
 
     async def stop(self) -> None:
         """Close both ports and every connection."""
+        if self._sweep is not None:
+            self._sweep.cancel()
         await self._clients.cleanup()
         await self._admin.cleanup()

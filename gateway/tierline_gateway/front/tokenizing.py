@@ -49,4 +49,4 @@ def _ids(reader: PromptReader, request: TokenizeRequest) -> tuple[int, ...]:
     if request.prompt is None:
         return reader.chat_ids(request.messages or (), [tool.told() for tool in request.tools or ()])
     encode = reader.tokenizer.encode if request.add_special_tokens else reader.tokenizer.encode_rendered
-    return encode(request.prompt)
+    return reader.encoded(request.prompt, "prompt", encode)

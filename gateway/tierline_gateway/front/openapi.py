@@ -1,0 +1,84 @@
+"""The OpenAPI document of the client-facing port, made from the very structs that requests are decoded with."""
+
+from typing import Any
+
+import msgspec
+
+from tierline.api.names import HEADER_REASON, HEADER_REQUEST_ID, HEADER_TIER
+from tierline_gateway.front.openai_requests import ChatRequest, CompletionRequest
+from tierline_gateway.front.tokenizing import DetokenizeRequest, TokenizeRequest
+
+_BODIES: dict[str, tuple[str, type[msgspec.Struct]]] = {
+    "/v1/chat/completions": ("The answer to a conversation", ChatRequest),
+    "/v1/completions": ("The continuation of a prompt", CompletionRequest),
+    "/tokenize": ("The ids of a prompt", TokenizeRequest),
+    "/detokenize": ("The text of ids", DetokenizeRequest),
+}
+_LISTS = {"/v1/models": "The models and adapters that the tenant may name", "/v1/models/{model}": "One of them"}
+_SCHEMAS = "#/components/schemas/{name}"
+_ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+
+def openapi_document() -> dict[str, Any]:
+    """Return the document, version 3.1; what a request may hold is said in full, answers are OpenAI's."""
+    kinds = [kind for _, kind in _BODIES.values()]
+    _, schemas = msgspec.json.schema_components(kinds, schema_hook=_of_anything, ref_template=_SCHEMAS)
+    paths = {path: {"post": _operation(summary, kind)} for path, (summary, kind) in _BODIES.items()}
+    paths |= {path: {"get": _operation(summary)} for path, summary in _LISTS.items()}
+    paths["/v1/models/{model}"]["get"]["parameters"].append(_parameter("path", "model", required=True))
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Tierline gateway", "version": "1", "description": "See docs/requests.md."},
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas | {"Error": _ERROR},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _of_anything(_: type) -> dict[str, Any]:
+    """What may be anything: inside of schemas and templates' variables, and what is refused anyway."""
+    return {"description": "Anything"}
+
+
+def _operation(summary: str, body: type[msgspec.Struct] | None = None) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "parameters": [_parameter("header", HEADER_TIER), _parameter("header", HEADER_REQUEST_ID)],
+        "responses": {
+            "200": {"description": "As OpenAI's"},
+            "default": {
+                "description": "A refusal",
+                "headers": {HEADER_REASON: {"schema": {"type": "string"}}},
+                "content": _json_content("Error"),
+            },
+        },
+    }
+    if body is not None:
+        operation["requestBody"] = {"required": True, "content": _json_content(body.__name__)}
+    return operation
+
+
+def _parameter(place: str, name: str, *, required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": required, "schema": {"type": "string"}}
+
+
+def _json_content(schema: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": _SCHEMAS.format(name=schema)}}}
