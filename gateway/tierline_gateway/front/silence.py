@@ -8,26 +8,25 @@ not touched; `KEEPALIVE_S` bounds that.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from aiohttp.web_protocol import RequestHandler
 
 HEAD_S = 20.0
 SWEEP_S = 5.0
 KEEPALIVE_S = 650.0
 """Above the 600 s of cloud load balancers, which reuse a connection until then."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 
 class SilentConnections:
     """Follows one server's connections; `sweep` runs for ever."""
 
     def __init__(self) -> None:
-        self._spoke: set[object] = set()
-        self._first_seen_s: dict[object, float] = {}
+        self._spoke: set[RequestHandler] = set()
+        self._first_seen_s: dict[RequestHandler, float] = {}
 
-    def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def middleware(self) -> Middleware:
         """Return what notes that a connection asked for something."""
 
         @web.middleware
