@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from tierline.scheduling.invariants import CheckedSchedulerCore
 from tierline.scheduling.latency import Coefficients, LatencyModel
 from tierline.scheduling.plans import EngineLimits
 from tierline.wire.frames import Sampling, Submit
-from tierline_worker.attention.backend import Unfused
+from tierline_worker.attention.backend import Turn
 from tierline_worker.attention.cpu import CPUAttention
 from tierline_worker.device.buckets import Decodes, Eagerly
 from tierline_worker.device.executor import DeviceExecutor
@@ -47,16 +48,22 @@ class GatheredAttention(CPUAttention):
 
 
 @dataclass(frozen=True)
-class _Gathered(Unfused):
+class _Gathered:
     backend: GatheredAttention
     rows: DeviceRows
 
-    @property
-    def kv_heads(self) -> int:
-        return self.backend.kv_heads
+    def attend_heads(
+        self, layer: int, projected: torch.Tensor, turn: Turn, qk_norm: torch.Tensor | None
+    ) -> torch.Tensor:
+        kv_heads = self.backend.arena.kv_heads
+        query_key, value = torch.split(projected, [projected.shape[1] - kv_heads, kv_heads], dim=1)
+        if qk_norm is not None:
+            query_key = functional.rms_norm(query_key, projected.shape[-1:], None, turn.epsilon) * qk_norm
+        query, key = torch.split(turn.rope.rotate(query_key), [query_key.shape[1] - kv_heads, kv_heads], dim=1)
+        return self._attend(layer, query, key, value)
 
-    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        pages, size = self.backend.arena.pages[:, layer], self.backend.block_tokens
+    def _attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        pages, size = self.backend.arena.pages[:, layer], self.backend.arena.block_tokens
         for kind, new in enumerate((key, value)):
             pages[self.rows.places // size, kind, :, self.rows.places % size] = new
         out = torch.empty_like(query)

@@ -1,13 +1,11 @@
 """The small interface behind which attention over paged KV is computed, so that a device brings its own kernels."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from tierline_worker.batch import FlatBatch
 from tierline_worker.model.rope import Rope
@@ -35,32 +33,6 @@ class PreparedAttention(Protocol):
         normalised. Returns [tokens, heads, head_dim].
         """
         ...
-
-
-class Unfused(ABC):
-    """What comes before attention as torch operators, for devices without a kernel of their own for it."""
-
-    def attend_heads(
-        self, layer: int, projected: torch.Tensor, turn: Turn, qk_norm: torch.Tensor | None
-    ) -> torch.Tensor:
-        kv_heads = self.kv_heads
-        query_key, value = torch.split(projected, [projected.shape[1] - kv_heads, kv_heads], dim=1)
-        if qk_norm is not None:
-            query_key = functional.rms_norm(query_key, projected.shape[-1:], None, turn.epsilon) * qk_norm
-        query, key = torch.split(turn.rope.rotate(query_key), [query_key.shape[1] - kv_heads, kv_heads], dim=1)
-        return self.attend(layer, query, key, value)
-
-    @property
-    @abstractmethod
-    def kv_heads(self) -> int: ...
-
-    @abstractmethod
-    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Store the new tokens' KV, then attend over each request's whole context.
-
-        query [tokens, heads, head_dim]; key and value [tokens, kv_heads, head_dim], rotated.
-        Returns [tokens, heads, head_dim].
-        """
 
 
 class AttentionBackend(Protocol):

@@ -13,6 +13,7 @@ from tierline_worker.adapters.projections import Projection
 from tierline_worker.attention.backend import PreparedAttention, Turn
 from tierline_worker.model.config import ModelConfig
 from tierline_worker.model.linear import Linear
+from tierline_worker.model.residual import add_and_norm
 from tierline_worker.model.rope import Rope
 
 
@@ -81,19 +82,21 @@ class Decoder:
         """
         hidden = self.embedding[token_ids].to(self.norm.dtype)
         shared = _Pass(Turn(self.rope.at(positions), self.config.rms_epsilon), attention, adapters)
+        normed = self._normed(hidden, self.layers[0].attention_norm)
         for index, layer in enumerate(self.layers):
-            hidden += self._attend(layer, index, hidden, shared)
-            hidden += self._mlp(layer, index, hidden, shared)
-        return self.head(self._normed(hidden[rows], self.norm)).float()
+            attended = self._attend(layer, index, normed, shared)
+            normed = add_and_norm(hidden, attended, layer.mlp_norm, self.config.rms_epsilon)
+            added = self._mlp(layer, index, normed, shared)
+            if index + 1 < len(self.layers):
+                normed = add_and_norm(hidden, added, self.layers[index + 1].attention_norm, self.config.rms_epsilon)
+        return self.head(self._normed(hidden[rows] + added[rows], self.norm)).float()
 
-    def _attend(self, layer: DecoderLayer, index: int, hidden: torch.Tensor, shared: _Pass) -> torch.Tensor:
-        normed = self._normed(hidden, layer.attention_norm)
-        heads = shared.project(layer.qkv, index, Projection.QKV, normed).view(hidden.shape[0], -1, self.config.head_dim)
-        attended = shared.attention.attend_heads(index, heads, shared.turn, layer.qk_norm).view(hidden.shape[0], -1)
+    def _attend(self, layer: DecoderLayer, index: int, normed: torch.Tensor, shared: _Pass) -> torch.Tensor:
+        heads = shared.project(layer.qkv, index, Projection.QKV, normed).view(normed.shape[0], -1, self.config.head_dim)
+        attended = shared.attention.attend_heads(index, heads, shared.turn, layer.qk_norm).view(normed.shape[0], -1)
         return shared.project(layer.output, index, Projection.OUTPUT, attended)
 
-    def _mlp(self, layer: DecoderLayer, index: int, hidden: torch.Tensor, shared: _Pass) -> torch.Tensor:
-        normed = self._normed(hidden, layer.mlp_norm)
+    def _mlp(self, layer: DecoderLayer, index: int, normed: torch.Tensor, shared: _Pass) -> torch.Tensor:
         gate, up = shared.project(layer.gate_up, index, Projection.GATE_UP, normed).chunk(2, dim=-1)
         return shared.project(layer.down, index, Projection.DOWN, functional.silu(gate) * up)
 
