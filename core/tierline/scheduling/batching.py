@@ -4,6 +4,8 @@ Stall-free batching after Sarathi-Serve (Agrawal et al., OSDI 2024): a decode is
 budget is replaced by the latency model: chunks are as long as the tightest time-per-token budget of the batch allows.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +28,7 @@ LONG_PROMPT_SHARE = 0.5
 """So much of a batch a prompt takes that will not finish in it while others wait behind."""
 
 INFEASIBLE_STRETCH = 1.25
-"""Where decodes alone break the tightest budget, prompts may still lengthen the iteration by this factor."""
+"""So far prompts may lengthen an iteration whose decodes alone break the tightest budget."""
 
 
 class BatchPlanner:
@@ -148,12 +150,13 @@ class BatchPlanner:
             unfinished = count < self._slots.known[slot] - start and not self._parking.can_load(slot, found)
             if unfinished and batch.partial >= self._limits.max_partial_prefills:
                 continue
-            if (fitting := self._fitting(batch, slot, promised)) is not None:
-                self._start(batch, slot, fitting, count)
+            found, fits = self._fitting(batch, slot, found, promised)
+            if fits:
+                self._start(batch, slot, found, count)
                 self._slots.bypassed[skipped] += 1
                 continue
             if self._adapters.residency.place_is_there(slot):
-                promised += self._promise(slot)
+                promised += self._promise(slot, found)
                 batch.kept_places += self._adapters.residency.missing_pages(slot) > 0
             skipped.append(slot)
             if self._slots.bypassed[slot] >= BYPASS_LIMIT:
@@ -187,22 +190,23 @@ class BatchPlanner:
         if self._slots.phase[slot] == Phase.RUNNING:
             self._add_chunk(batch, slot, count)
 
-    def _fitting(self, batch: Batch, slot: int, promised: int) -> Found | None:
-        """Return what `slot` can start from, None when it cannot; who must yield for it and can at once does so."""
-        if not self._adapters.guarantees(slot, batch.kept_places):
-            return None
-        found = self._reuse.find(slot)
+    def _fitting(self, batch: Batch, slot: int, found: Found, promised: int) -> tuple[Found, bool]:
+        """Return what `slot` can start from, and whether it can; who must yield for it and can at once does so."""
+        guaranteed, found = self._after(slot, found, lambda: self._adapters.guarantees(slot, batch.kept_places))
         needed = self._needed_blocks(slot, found) + promised
-        if needed <= self._memory.free:
-            return found
-        self._adapters.claim(slot, needed)
-        # What yielded may be what was found.
-        found = self._reuse.find(slot)
-        return found if self._needed_blocks(slot, found) + promised <= self._memory.free else None
+        if guaranteed and needed > self._memory.free:
+            _, found = self._after(slot, found, lambda: self._adapters.claim(slot, needed))
+            needed = self._needed_blocks(slot, found) + promised
+        return found, guaranteed and needed <= self._memory.free
 
-    def _promise(self, slot: int) -> int:
+    def _after(self, slot: int, found: Found, claim: Callable[[], bool | None]) -> tuple[bool, Found]:
+        """Return what `claim` says, and what of `found` is there after it: who yielded may have had it."""
+        releases, answer = self._memory.releases, bool(claim())
+        return answer, found if self._memory.releases == releases else self._reuse.find(slot)
+
+    def _promise(self, slot: int, found: Found) -> int:
         """Return how many blocks later candidates must leave to `slot`: all it needs, once enough are cooling."""
-        needed = self._needed_blocks(slot, self._reuse.find(slot))
+        needed = self._needed_blocks(slot, found)
         return needed if needed <= self._memory.free + self._memory.cooling else 0
 
     def _needed_blocks(self, slot: int, found: Found) -> int:
@@ -214,11 +218,12 @@ class BatchPlanner:
     def _start(self, batch: Batch, slot: int, found: Found, count: int) -> None:
         """Give `slot` its blocks; it is computed now, or first loaded where saved KV of it is worth that."""
         loads = self._parking.can_load(slot, found)
-        if (adapter := self._adapters.residency.load(slot, batch.iteration)) is not None:
-            batch.adapters.append(adapter)
+        # What was found comes first: while nobody refers to it, an adapter's pages could be made of it.
         updates, copies = self._reuse.take(slot, found)
         batch.updates += updates
         batch.copies += copies
+        if (adapter := self._adapters.residency.load(slot, batch.iteration)) is not None:
+            batch.adapters.append(adapter)
         for source, _ in copies:
             self._memory.read_by(source, batch.iteration)
         self._slots.bypassed[slot] = 0
@@ -253,10 +258,8 @@ class BatchPlanner:
         for index, (slot, start, count, complete) in enumerate(batch.chunks):
             if complete:
                 continue
-            end = start + count
-            allowed = self._latency.coefficients.chunk_tokens(batch.chunk_budget_ms, end)
-            extra = min(int(self._slots.known[slot]) - end, batch.tokens_left, allowed)
-            if extra:
+            allowed = self._latency.coefficients.chunk_tokens(batch.chunk_budget_ms, end := start + count)
+            if extra := min(int(self._slots.known[slot]) - end, batch.tokens_left, allowed):
                 del batch.chunks[index]
                 batch.partial -= 1
                 self._slots.computed[slot] = start
@@ -266,11 +269,10 @@ class BatchPlanner:
             return
 
     def _add_chunk(self, batch: Batch, slot: int, count: int) -> None:
-        slots = self._slots
-        start, known = int(slots.computed[slot]), int(slots.known[slot])
-        complete = start + count == known
+        slots, start = self._slots, int(self._slots.computed[slot])
+        complete = start + count == slots.known[slot]
         batch.partial += not complete
-        batch.chunks.append((slot, start, count, complete))
+        batch.chunks.append((slot, start, count, bool(complete)))
         batch.tokens_left -= count
         batch.chunk_budget_ms -= self._latency.coefficients.chunk_ms(count, start)
         slots.computed[slot] += count

@@ -63,7 +63,8 @@ class MemoryManager:
     """Gives blocks to slots and takes them back; counts and names only, no policy.
 
     `table` [slots, blocks per request] holds each slot's blocks in order, `owned` [slots] how many, `references`
-    [blocks] how many table entries name a block, `more_references` how many of these entries are not the first one.
+    [blocks] how many table entries name a block, `more_references` how many of these entries are not the first one,
+    `releases` how often blocks were let go: who looked before can tell by it.
     """
 
     def __init__(self, limits: EngineLimits, counters: EngineCounters) -> None:
@@ -74,6 +75,7 @@ class MemoryManager:
         self.state = np.full(limits.total_blocks, BlockState.FREE, np.int8)
         self.cache = PrefixCache()
         self.pages = 0
+        self.releases = 0
         self.committed_iteration = 0
         self._counters = counters
         self._touched = np.zeros(limits.total_blocks, np.int64)
@@ -263,6 +265,7 @@ class MemoryManager:
 
     def _let_go(self, blocks: Blocks, barrier: int) -> None:
         """Count a reference less on each of `blocks`, tail first."""
+        self.releases += 1
         self.references[blocks] -= 1
         self._touched[blocks] = np.maximum(self._touched[blocks], barrier)
         idle = blocks[self.references[blocks] == 0]

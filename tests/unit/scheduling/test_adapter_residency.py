@@ -57,6 +57,17 @@ class TestLoading:
         assert set(rows(core, plan)) == {"a", "b", "c", "d"}
         assert plan.adapter_tokens == 12
 
+    def test_its_pages_are_not_made_of_the_prefix_that_its_request_was_found(self) -> None:
+        core = core_with({"red": 5}, prefix_caching=True, total_blocks=8)
+        for name, keys in (("old", (b"1", b"2")), ("new", (b"3", b"4"))):
+            core.submit(request(name, 9, 1, block_keys=keys))
+            while not core.empty:
+                step(core)
+        core.submit(request("a", 9, 1, adapter="red", block_keys=(b"1", b"2")))
+        plan = planned(core)
+        assert rows(core, plan) == {"a": (8, 1, True)}
+        assert not set(plan.adapters[0].blocks.tolist()) & set(plan.block_updates[:, 2].tolist())
+
 
 class TestEviction:
     def test_the_one_used_longest_ago_goes(self) -> None:
