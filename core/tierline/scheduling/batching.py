@@ -1,7 +1,8 @@
 """What the next iteration computes: one token budget, decodes first, then begun prompts, then new ones.
 
 Stall-free batching after Sarathi-Serve (Agrawal et al., OSDI 2024): a decode is never delayed by a prompt. Its static
-budget is replaced by the latency model: chunks are as long as the tightest time-per-token budget of the batch allows.
+budget is replaced by the latency model: chunks are as long as the tightest time-per-token budget of the batch allows,
+and where decodes alone would break it, those of looser budgets take turns (`pacing`).
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tierline.scheduling.drafting import Drafting
 from tierline.scheduling.latency import BatchFeatures, LatencyModel
 from tierline.scheduling.memory import MemoryManager
 from tierline.scheduling.modes import continuous, discrete, slices
+from tierline.scheduling.pacing import paced
 from tierline.scheduling.plans import Admitted, EngineLimits
 from tierline.scheduling.preemption import Preemptor
 from tierline.scheduling.reuse import Found, PrefixReuse
@@ -72,7 +74,9 @@ class BatchPlanner:
 
     def _decodes(self, iteration: int) -> Batch:
         slots = self._slots
-        decodes, updates = self._grow(self._ready())
+        ready = self._ready()
+        prompts = len(ready) < len(slots.slot_of)
+        decodes, updates = self._grow(paced(slots, ready, self._latency, iteration, prompts=prompts))
         starts = slots.computed[decodes]
         batch = Batch(iteration, decodes, starts, self.token_limit.tokens - len(decodes), 0.0, updates=updates)
         if self._drafting is not None:

@@ -15,6 +15,9 @@ from tierline.scheduling.preemption import Preemptor
 from tierline.scheduling.saved_context import SavedContexts
 from tierline.scheduling.slots import Phase, SlotTable
 
+SLOTS_PER_KEPT = 32
+"""One slot of so many is kept for a higher priority than any that runs."""
+
 
 class Headroom:
     """Counts what is free and what is promised; `closed` says that new requests are refused."""
@@ -49,9 +52,14 @@ class Headroom:
 
     @property
     def grantable_requests(self) -> int:
-        """How many more requests gateways may be promised: those that the next iterations start, if slots are free."""
+        """How many more requests gateways may be promised: those that the next iterations start, if slots are free.
+
+        A few slots are kept for priorities above those here (`rooms`): a slot, unlike memory, is not given back before
+        its request ends, so a flood of one tier would shut out the tiers above it.
+        """
         waiting, backlog_tokens = self._backlog()
-        return min(self.free_requests, self.feed.room(waiting, backlog_tokens))
+        kept = self._limits.max_running_requests // SLOTS_PER_KEPT
+        return min(max(self.free_requests - kept, 0), self.feed.room(waiting, backlog_tokens))
 
     @property
     def free_blocks(self) -> int:
