@@ -4,8 +4,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from tierline.api.decision_advice import advise
 from tierline.api.meta import Resource
 from tierline.api.parsing import parse
+from tierline.api.policy import compile_policy
 from tierline.api.problems import InvalidResource
 from tierline.api.quota import TenantQuota
 from tierline.api.tier import SLOTier
@@ -70,7 +72,17 @@ def tier_verdicts(live: Manifest, known: frozenset[str]) -> tuple[Verdict, ...]:
         return refused
     target = tier.spec.admission.degrade_to_ref if tier.spec.admission else None
     refs = (("spec.admission.degradeToRef", target),) if target else ()
-    return _judged(refs, known)
+    return (*_judged(refs, known), _recommended(tier))
+
+
+def _recommended(tier: SLOTier) -> Verdict:
+    """Say whether what the tier overrides goes with its objective; it is in force in either case."""
+    objective = tier.spec.objective
+    advice = advise(compile_policy([tier], (), ()).tiers[tier.metadata.name])
+    if not advice:
+        return Verdict("Recommended", True, "FollowsObjective", f"Everything goes with the objective {objective}.")
+    message = "; ".join(str(each) for each in advice)
+    return Verdict("Recommended", False, advice[0].reason, f"{message}. It is in force as declared.")
 
 
 def quota_verdicts(live: Manifest, known: frozenset[str]) -> tuple[Verdict, ...]:

@@ -85,7 +85,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "speculation": "Auto",
             "spot": "Avoid",
             "batching": {"mode": "Continuous"},
-            "fairness": {"locality": "Prefer", "quantumTokens": 4096},
+            "fairness": {"order": "Service", "locality": "Prefer", "quantumTokens": 4096},
         },
         "status": STATUS,
     },

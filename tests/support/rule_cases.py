@@ -58,6 +58,10 @@ CASES: dict[str, tuple[list[Patch], list[Patch]]] = {
         [{}, {"locality": None}, {"locality": "Ignore", "quantumTokens": None}],
         [{"locality": "Ignore"}],
     ),
+    "locality has no effect when order is Deadline: remove it or order by Service.": (
+        [{}, {"order": "Deadline", "locality": None}, {"order": None}],
+        [{"order": "Deadline"}],
+    ),
     "spec.admission.degradeToRef must name another tier than this one.": (
         [{}, {"spec": {"admission": None}}, {"spec": {"admission": {"overload": None, "degradeToRef": None}}}],
         [{"spec": {"admission": {"degradeToRef": "interactive"}}}],

@@ -19,6 +19,7 @@ BatchingMode = Literal["Continuous", "Discrete", "Slice"]
 Speculation = Literal["Auto", "Never"]
 SpotUse = Literal["Allow", "Avoid", "Only"]
 Locality = Literal["Prefer", "Ignore"]
+ServiceOrder = Literal["Service", "Deadline"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,22 @@ class MatrixRow:
     speculation: Speculation
     spot: SpotUse
     locality: Locality
+    order: ServiceOrder
 
 
 DECISION_MATRIX: Mapping[Objective, MatrixRow] = MappingProxyType(
     {
-        "Latency": MatrixRow("Reject", 10_000, "Forbid", "Token", "Auto", "Continuous", "Auto", "Avoid", "Ignore"),
-        "Throughput": MatrixRow("Defer", 60_000, "Allow", "Request", "Auto", "Continuous", "Never", "Allow", "Prefer"),
-        "Cost": MatrixRow("Defer", 600_000, "Allow", "Request", "Disk", "Continuous", "Never", "Allow", "Prefer"),
-        "Fairness": MatrixRow("Reject", 60_000, "Allow", "Token", "Auto", "Continuous", "Auto", "Allow", "Prefer"),
+        "Latency": MatrixRow(
+            "Reject", 10_000, "Forbid", "Token", "Auto", "Continuous", "Auto", "Avoid", "Ignore", "Service"
+        ),
+        "Throughput": MatrixRow(
+            "Defer", 60_000, "Allow", "Request", "Auto", "Continuous", "Never", "Allow", "Prefer", "Service"
+        ),
+        "Cost": MatrixRow(
+            "Defer", 600_000, "Allow", "Request", "Disk", "Continuous", "Never", "Allow", "Prefer", "Service"
+        ),
+        "Fairness": MatrixRow(
+            "Reject", 60_000, "Allow", "Token", "Auto", "Continuous", "Auto", "Allow", "Prefer", "Service"
+        ),
     }
 )

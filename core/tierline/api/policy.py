@@ -17,6 +17,7 @@ from tierline.api.decision_matrix import (
     Overload,
     PreemptionGranularity,
     PreemptionSave,
+    ServiceOrder,
     Speculation,
     SpotUse,
 )
@@ -59,6 +60,7 @@ class TierPolicy:
     spot: SpotUse = "Allow"
     locality: Locality = "Ignore"
     quantum_tokens: int = DEFAULT_QUANTUM_TOKENS
+    order: ServiceOrder = "Service"
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ def _tier(tier: SLOTier, tiers: list[SLOTier], problems: list[FieldProblem]) -> 
         spot=spec.spot or row.spot,
         locality=fairness.locality or row.locality,
         quantum_tokens=fairness.quantum_tokens or DEFAULT_QUANTUM_TOKENS,
+        order=fairness.order or row.order,
     )
 
 

@@ -14,6 +14,7 @@ from tierline.api.decision_matrix import (
     Preemptible,
     PreemptionGranularity,
     PreemptionSave,
+    ServiceOrder,
     Speculation,
     SpotUse,
 )
@@ -152,6 +153,10 @@ class Batching(Block):
 class Fairness(Block):
     """How tenants of the tier share it."""
 
+    order: ServiceOrder | None = Field(
+        default=None,
+        description="order says whether tenants are served by what they were given so far, or by deadlines alone.",
+    )
     locality: Locality | None = Field(
         default=None, description="locality says whether requests whose prompt's beginning is cached go first."
     )
@@ -166,6 +171,12 @@ class Fairness(Block):
             message="has no effect when locality is Ignore: remove it or prefer locality.",
             cel="!has(self.quantumTokens) || !has(self.locality) || self.locality != 'Ignore'",
             holds=lambda it: it.quantum_tokens is None or it.locality != "Ignore",
+        ),
+        Rule(
+            field="locality",
+            message="has no effect when order is Deadline: remove it or order by Service.",
+            cel="!has(self.locality) || self.locality != 'Prefer' || !has(self.order) || self.order != 'Deadline'",
+            holds=lambda it: it.locality != "Prefer" or it.order != "Deadline",
         ),
     )
 

@@ -12,7 +12,7 @@ from tierline.scheduling.admission import AdmissionController, Decision, Service
 from tierline.scheduling.first_token import FirstTokenTime, patience_ms
 from tierline.scheduling.lengths import OutputLengthPredictor
 from tierline.scheduling.locality_order import Cached
-from tierline.scheduling.queued import DEFAULT_SERVICE_DIFFERENCE_TOKENS, QueuedRequest
+from tierline.scheduling.queued import DEFAULT_SERVICE_DIFFERENCE_TOKENS, UNLIMITED_DIFFERENCE_TOKENS, QueuedRequest
 from tierline.scheduling.queueing import QueueManager
 from tierline.scheduling.quota import TenantUsage
 
@@ -128,7 +128,8 @@ def queued_request(
     first_tokens: FirstTokenTime,
 ) -> QueuedRequest:
     """Return how a request waits; a stream that lost its worker is `resumed` and waits as long as it must."""
-    bound = tenant.max_service_difference_tokens
+    bound = tenant.max_service_difference_tokens or DEFAULT_SERVICE_DIFFERENCE_TOKENS
+    by_service = tier.order == "Service"
     return QueuedRequest(
         request_id=request_id,
         tenant=tenant.tenant,
@@ -141,11 +142,11 @@ def queued_request(
         expires_ms=now_ms + RESUME_PATIENCE_MS if resumed else arrival_ms + tier.max_queue_ms,
         expected_output_tokens=lengths.expected(tenant.tenant, tier.name, max(total_tokens - context_tokens, 1)),
         weight=tenant.weight,
-        service_difference_tokens=DEFAULT_SERVICE_DIFFERENCE_TOKENS if bound is None else bound,
+        service_difference_tokens=bound if by_service else UNLIMITED_DIFFERENCE_TOKENS,
         resumed=resumed,
         shares_prompt=shares_prompt,
         user_priority=user_priority,
-        quantum_tokens=tier.quantum_tokens if tier.locality == "Prefer" else 0,
+        quantum_tokens=tier.quantum_tokens if by_service and tier.locality == "Prefer" else 0,
         first_token_ms=first_tokens.predict_ms(context_tokens, 0.0),
     )
 

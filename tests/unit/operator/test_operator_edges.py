@@ -171,3 +171,15 @@ def test_a_log_line_is_one_json_object():
     entry = json.loads(out.getvalue())
     assert (entry["level"], entry["message"]) == ("error", "failed for chat")
     assert "ValueError: no" in entry["exception"]
+
+
+def test_a_tier_against_its_objective_is_in_force_and_says_what_to_change():
+    def tier(**overrides):
+        spec = {"objective": "Latency", "priority": 1, **overrides}
+        return {"kind": "SLOTier", "metadata": {"name": "gold"}, "spec": spec}
+
+    assert reasons(tier_verdicts(tier(), frozenset()))["Recommended"] == ("True", "FollowsObjective")
+    verdicts = tier_verdicts(tier(batching={"mode": "Discrete"}), frozenset())
+    assert reasons(verdicts)["Recommended"] == ("False", "BatchesMakeWait")
+    assert reasons(verdicts)["Ready"] == ("True", "Valid")
+    assert "spec.batching.mode" in verdicts[-1].message
