@@ -51,6 +51,7 @@ class SimulatedWorker:
     ) -> None:
         self.name = name
         self.alive = True
+        self.draining = False
         self.busy_ms = 0.0
         self.silent_since_ms: float | None = None
         self._slowdowns = slowdowns
@@ -98,7 +99,7 @@ class SimulatedWorker:
         core = self._core
         return WorkerView(
             name=self.name,
-            accepting=self.alive,
+            accepting=self.alive and not self.draining,
             credit_requests=self._account.requests,
             credit_blocks=self._account.blocks,
             block_tokens=core.limits.block_tokens,
@@ -160,6 +161,11 @@ class SimulatedWorker:
         told, self._untold = self._untold, []
         self._grant()
         return told
+
+    def drain(self) -> None:
+        """Take nothing new from now on."""
+        self.draining = True
+        self._view = None
 
     def lose(self) -> tuple[str, ...]:
         """Die with all that was not delivered; returns the requests that were here."""
