@@ -11,10 +11,10 @@ from tierline.fleet.load import FleetLoad
 from tierline.fleet.scaling import ScalingPolicy
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import EngineLimits
-from tierline.sim.fleet import FleetSetup
 from tierline.sim.ladder import LADDER
 from tierline.sim.presets import LMSYS_CHAT, fixed_lengths
 from tierline.sim.scaled_fleet import Scaled, ScaledRun, ScaledSimulation
+from tierline.sim.setup import FleetSetup
 from tierline.sim.workload import PlannedRequest, TenantTraffic, plan_workload
 from tierline.telemetry.goodput import met
 from tierline.telemetry.records import TierTarget

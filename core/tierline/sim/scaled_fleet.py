@@ -15,9 +15,10 @@ import numpy as np
 from tierline.fleet.capacity import RequestShape, WorkerShape
 from tierline.fleet.load import FleetLoad, PoolLoad, TierLoad
 from tierline.fleet.scaling import ScalingMemory, ScalingPolicy, plan_scaling
-from tierline.sim.fleet import FleetRun, FleetSetup, FleetSimulation
+from tierline.sim.fleet import FleetSimulation
 from tierline.sim.ladder import Policy
 from tierline.sim.requests import SimulatedRequest
+from tierline.sim.setup import FleetRun, FleetSetup
 from tierline.sim.worker import SimulatedWorker
 from tierline.sim.workload import PlannedRequest
 
