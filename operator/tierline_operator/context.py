@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tierline_operator.actuator import Actuator
+from tierline_operator.adapter_reconciling import AdapterReconciler, AdapterSights
 from tierline_operator.canary_figures import GatewayFigures
 from tierline_operator.cluster import Cluster
 from tierline_operator.looping import Looper
@@ -24,12 +25,13 @@ class Context:
     stores: Stores
     reconciler: Reconciler
     pools: PoolReconciler
+    adapters: AdapterReconciler
     policy: PolicyStatus
     looper: Looper
 
     @classmethod
     def build(cls, settings: Settings, cluster: Cluster, metrics: Metrics) -> "Context":
-        wakes = Wakes()
+        wakes, sights = Wakes(), AdapterSights()
         stores = Stores(cluster, settings.namespaces, wakes)
         actuator = Actuator(cluster, stores, metrics, settings.identity)
         return cls(
@@ -38,6 +40,7 @@ class Context:
             stores=stores,
             reconciler=Reconciler(stores, actuator, settings.images),
             pools=PoolReconciler(stores, actuator, settings.images, GatewayFigures()),
-            policy=PolicyStatus(stores, actuator),
+            adapters=AdapterReconciler(stores, wakes, sights),
+            policy=PolicyStatus(stores, actuator, sights),
             looper=Looper(wakes, metrics, settings.resync_seconds),
         )

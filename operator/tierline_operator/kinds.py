@@ -32,6 +32,7 @@ class ResourceKind:
 LLM_FLEET = ResourceKind("LLMFleet", GROUP, VERSION, "llmfleets")
 WORKER_POOL = ResourceKind("WorkerPool", GROUP, VERSION, "workerpools")
 TENANT_QUOTA = ResourceKind("TenantQuota", GROUP, VERSION, "tenantquotas")
+LORA_ADAPTER = ResourceKind("LoRAAdapter", GROUP, VERSION, "loraadapters")
 SLO_TIER = ResourceKind("SLOTier", GROUP, VERSION, "slotiers", namespaced=False)
 POD = ResourceKind("Pod", "", "v1", "pods", selector=OURS)
 NODE = ResourceKind("Node", "", "v1", "nodes", namespaced=False)
@@ -49,6 +50,7 @@ WATCHED: tuple[ResourceKind, ...] = (
     LLM_FLEET,
     WORKER_POOL,
     TENANT_QUOTA,
+    LORA_ADAPTER,
     SLO_TIER,
     POD,
     NODE,

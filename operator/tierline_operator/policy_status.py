@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from tierline.api.adapter import LoRAAdapter
 from tierline.api.decision_advice import advise
 from tierline.api.meta import Resource
 from tierline.api.parsing import parse
@@ -11,12 +12,14 @@ from tierline.api.policy import compile_policy
 from tierline.api.problems import InvalidResource
 from tierline.api.quota import TenantQuota
 from tierline.api.tier import SLOTier
+from tierline.fleet.adapter_status import adapter_status, adapter_verdicts, adapters_resolved
 from tierline.fleet.observed import Manifest, ObjectIdentity
 from tierline.fleet.reading import read_identity
 from tierline.fleet.verdicts import Verdict, conditions_of, notices_of
 from tierline_operator.actuator import Actuator
+from tierline_operator.adapter_reconciling import AdapterSights, valid_adapters
 from tierline_operator.cluster import ApiError
-from tierline_operator.kinds import SLO_TIER, TENANT_QUOTA
+from tierline_operator.kinds import LORA_ADAPTER, SLO_TIER, TENANT_QUOTA
 from tierline_operator.looping import Refused
 from tierline_operator.observing import valid_tiers
 from tierline_operator.reconciling import Clock, epoch_ms
@@ -30,8 +33,9 @@ R = TypeVar("R", bound=Resource)
 class PolicyStatus:
     """Tells every tier and every quota whether it can be used."""
 
-    def __init__(self, stores: Stores, actuator: Actuator, clock: Clock = epoch_ms) -> None:
+    def __init__(self, stores: Stores, actuator: Actuator, sights: AdapterSights, clock: Clock = epoch_ms) -> None:
         self._stores = stores
+        self._sights = sights
         self._actuator = actuator
         self._clock = clock
 
@@ -40,27 +44,47 @@ class PolicyStatus:
         known = frozenset(valid_tiers(self._stores))
         refusals = [
             *[await self._try_to_tell(live, tier_verdicts(live, known)) for live in self._stores[SLO_TIER].all()],
-            *[await self._try_to_tell(live, quota_verdicts(live, known)) for live in self._stores[TENANT_QUOTA].all()],
+            *[
+                await self._try_to_tell(live, quota_verdicts(live, known, self._adapters_of(live)))
+                for live in self._stores[TENANT_QUOTA].all()
+            ],
+            *[await self._tell_adapter(live) for live in self._stores[LORA_ADAPTER].all()],
         ]
         told = next((refusal for refusal in refusals if refusal), "")
         if told:
             raise Refused(told)
 
-    async def _try_to_tell(self, live: Manifest, verdicts: tuple[Verdict, ...]) -> str:
+    def _adapters_of(self, quota: Manifest) -> frozenset[str]:
+        return frozenset(it.metadata.name for it in valid_adapters(self._stores, quota["metadata"]["namespace"]))
+
+    async def _tell_adapter(self, live: Manifest) -> str:
+        adapter, verdicts = _parsed(LoRAAdapter, live)
+        if adapter is None:
+            return await self._try_to_tell(live, verdicts)
+        metadata, fleets = adapter.metadata, adapter.spec.fleet_refs
+        seen = self._sights.of_adapter(metadata.namespace, fleets, metadata.name)
+        verdicts = adapter_verdicts(seen)
+        sights = [sight for sight in seen.values() if sight is not None]
+        status = adapter_status(read_identity(live), verdicts, sights, self._clock())
+        return await self._try_to_tell(live, verdicts, status)
+
+    async def _try_to_tell(
+        self, live: Manifest, verdicts: tuple[Verdict, ...], status: Mapping[str, Any] | None = None
+    ) -> str:
         """Return why the server took no status for this object; empty when it did."""
         try:
-            await self._tell(live, verdicts)
+            await self._tell(live, verdicts, status)
         except ApiError as error:
             # Whatever it is about this object, it is no reason to leave the others without their status.
             log.warning("no status for %s %s: %s", live["kind"], live["metadata"]["name"], error)
             return str(error) or f"HTTP {error.status}"
         return ""
 
-    async def _tell(self, live: Manifest, verdicts: tuple[Verdict, ...]) -> None:
+    async def _tell(self, live: Manifest, verdicts: tuple[Verdict, ...], status: Mapping[str, Any] | None) -> None:
         owner = read_identity(live)
         if owner.deleting:
             return
-        await self._actuator.write_status(owner, live, _status(owner, verdicts, self._clock()))
+        await self._actuator.write_status(owner, live, status or _status(owner, verdicts, self._clock()))
         for notice in notices_of(owner, verdicts):
             await self._actuator.post_event(owner, notice)
 
@@ -85,12 +109,15 @@ def _recommended(tier: SLOTier) -> Verdict:
     return Verdict("Recommended", False, advice[0].reason, f"{message}. It is in force as declared.")
 
 
-def quota_verdicts(live: Manifest, known: frozenset[str]) -> tuple[Verdict, ...]:
-    """Return a quota's conditions; `known` are the tiers that can be used."""
+def quota_verdicts(
+    live: Manifest, known: frozenset[str], adapters: frozenset[str] = frozenset()
+) -> tuple[Verdict, ...]:
+    """Return a quota's conditions; `known` are the tiers that can be used, `adapters` those of its namespace."""
     quota, refused = _parsed(TenantQuota, live)
     if quota is None:
         return refused
-    return _judged(((f"spec.tierRefs[{index}]", name) for index, name in enumerate(quota.spec.tier_refs)), known)
+    judged = _judged(((f"spec.tierRefs[{index}]", name) for index, name in enumerate(quota.spec.tier_refs)), known)
+    return (*judged, adapters_resolved(quota.spec.adapter_refs, adapters))
 
 
 def _parsed(model: type[R], live: Manifest) -> tuple[R | None, tuple[Verdict, ...]]:

@@ -14,7 +14,8 @@ import kopf
 
 from tierline.api.names import FINALIZER, GROUP, VERSION
 from tierline_operator.context import Context
-from tierline_operator.kinds import LLM_FLEET, WORKER_POOL, ResourceKind
+from tierline_operator.kinds import LLM_FLEET, WORKER_POOL
+from tierline_operator.stores import ADAPTERS
 from tierline_operator.wakes import WakeKey
 
 CANCELLATION_SECONDS = 5.0
@@ -27,8 +28,8 @@ def build_registry(context: Context) -> kopf.OperatorRegistry:
     """Return a registry of its own, so that several operators can live in one process."""
     registry = kopf.OperatorRegistry()
 
-    async def look_after(kind: ResourceKind, namespace: str | None, name: str, look: Reconcile) -> None:
-        key = WakeKey(kind.kind, namespace or "", name)
+    async def look_after(kind: str, namespace: str | None, name: str, look: Reconcile) -> None:
+        key = WakeKey(kind, namespace or "", name)
         # Being cancelled is how kopf stops a daemon: the object goes away, or the operator does.
         with suppress(asyncio.CancelledError):
             await context.looper.look_after(key, lambda: look(key.namespace, key.name))
@@ -41,13 +42,19 @@ def build_registry(context: Context) -> kopf.OperatorRegistry:
         GROUP, VERSION, LLM_FLEET.plural, id="fleet", registry=registry, cancellation_timeout=CANCELLATION_SECONDS
     )
     async def fleet(namespace: str | None, name: str, **_: Any) -> None:
-        await look_after(LLM_FLEET, namespace, name, context.reconciler.fleet)
+        await look_after(LLM_FLEET.kind, namespace, name, context.reconciler.fleet)
+
+    @kopf.daemon(
+        GROUP, VERSION, LLM_FLEET.plural, id="adapters", registry=registry, cancellation_timeout=CANCELLATION_SECONDS
+    )
+    async def adapters(namespace: str | None, name: str, **_: Any) -> None:
+        await look_after(ADAPTERS, namespace, name, context.adapters.adapters)
 
     @kopf.daemon(
         GROUP, VERSION, WORKER_POOL.plural, id="pool", registry=registry, cancellation_timeout=CANCELLATION_SECONDS
     )
     async def pool(namespace: str | None, name: str, **_: Any) -> None:
-        await look_after(WORKER_POOL, namespace, name, context.pools.pool)
+        await look_after(WORKER_POOL.kind, namespace, name, context.pools.pool)
 
     return registry
 

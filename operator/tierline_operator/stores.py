@@ -9,13 +9,16 @@ from tierline.fleet.observed import ObservedNode
 from tierline.fleet.reading import read_node
 from tierline_operator.cluster import Cluster
 from tierline_operator.feed import Feed
-from tierline_operator.kinds import BY_KIND, WATCHED, ResourceKind
+from tierline_operator.kinds import BY_KIND, LORA_ADAPTER, POD, WATCHED, WORKER_POOL, ResourceKind
 from tierline_operator.store import Object, Store
 from tierline_operator.wakes import WakeKey, Wakes
 
 POLICY_KINDS = frozenset({"SLOTier", "TenantQuota"})
 POLICY_KEY = WakeKey("Policy", "", "")
-"""The one loop that looks after all tiers and quotas."""
+"""The one loop that looks after all tiers, quotas and adapters' words."""
+
+ADAPTERS = "Adapters"
+"""Each fleet has a loop of this kind, which looks after the adapters that its workers hold."""
 
 
 class Stores:
@@ -52,6 +55,13 @@ class Stores:
             for feed in self._feeds:
                 group.create_task(feed.run())
 
+    def _wake_adapters(self, namespace: str, pod: Object) -> None:
+        """A worker that has got ready may be given adapters."""
+        for owner in pod["metadata"].get("ownerReferences", ()):
+            pool = self[WORKER_POOL].get(namespace, owner["name"])
+            if pool is not None:
+                self._wakes.wake(WakeKey(ADAPTERS, namespace, pool["spec"].get("fleetRef", "")))
+
     def _changed(self, kind: ResourceKind, before: Object | None, now: Object | None) -> None:
         obj = now if now is not None else before
         if obj is not None:
@@ -63,6 +73,13 @@ class Stores:
             if _node_view(before) != _node_view(now):
                 self._wakes.wake_kind("WorkerPool")
             return
+        if kind == LORA_ADAPTER.kind:
+            self._wakes.wake(POLICY_KEY)
+            for fleet in {*_fleets_of(now), *_fleets_of(before)}:
+                self._wakes.wake(WakeKey(ADAPTERS, namespace, fleet))
+            return
+        if kind == POD.kind:
+            self._wake_adapters(namespace, obj)
         if kind in POLICY_KINDS:
             self._wakes.wake(POLICY_KEY)
             self._wakes.wake_kind("LLMFleet", namespace or None)
@@ -70,6 +87,10 @@ class Stores:
         # A former owner too: a child that was taken away from it has to be taken back.
         for key in {*_concerned(kind, obj), *_concerned(kind, before or obj)}:
             self._wakes.wake(key)
+
+
+def _fleets_of(adapter: Object | None) -> tuple[str, ...]:
+    return tuple((adapter or {}).get("spec", {}).get("fleetRefs", ()))
 
 
 def _concerned(kind: str, obj: Object) -> Iterable[WakeKey]:

@@ -25,6 +25,7 @@ ENGINE = {
     "sliceTokens": 128,
     "maxAdapters": 4,
     "maxAdapterRank": 64,
+    "adapterSources": ["hf://acme/", "/adapters"],
     "tensorParallel": 1,
 }
 RESOURCES = {"cpu": "500m", "memory": "2Gi", "gpu": 1}
@@ -112,6 +113,24 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "adapterRefs": ["poems"],
         },
         "status": STATUS,
+    },
+    "LoRAAdapter": {
+        "apiVersion": "tierline.dev/v1alpha1",
+        "kind": "LoRAAdapter",
+        "metadata": {"name": "poems", "namespace": "default"},
+        "spec": {
+            "source": "hf://acme/poems",
+            "rank": 16,
+            "fleetRefs": ["smollm2"],
+            "pinning": "ByUse",
+            "maxWorkers": 2,
+        },
+        "status": {
+            **STATUS,
+            "workers": [{"name": "smollm2-main-1", "standing": "Resident"}],
+            "servingWorkers": 1,
+            "residentWorkers": 1,
+        },
     },
     "LLMFleet": {
         "apiVersion": "tierline.dev/v1alpha1",

@@ -107,6 +107,14 @@ CASES: dict[str, tuple[list[Patch], list[Patch]]] = {
         [{"maxSurge": 0}, {"maxSurge": None, "maxUnavailable": None}, {"maxUnavailable": 0}],
         [{"maxSurge": 0, "maxUnavailable": 0}, {"maxSurge": 0, "maxUnavailable": None}],
     ),
+    "maxWorkers must be left out when pinning is EveryWorker.": (
+        [{}, {"pinning": None}, {"pinning": "EveryWorker", "maxWorkers": None}],
+        [{"pinning": "EveryWorker"}],
+    ),
+    "metadata.name must be at most 128 characters: clients name the adapter by it.": (
+        [{"metadata": {"name": "a" * 128}}],
+        [{"metadata": {"name": "a" * 129}}],
+    ),
     "min must not be greater than max.": ([{"min": 4}], [{"min": 5}]),
     "pools must hold both a Prefill and a Decode pool or neither: one cannot serve without the other.": (
         [{"pools": [PREFILL, DECODE]}, {"pools": [ROLE_LESS]}, {"pools": [PREFILL, DECODE, UNIFIED]}],

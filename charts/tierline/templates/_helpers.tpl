@@ -27,7 +27,7 @@ app.kubernetes.io/component: operator
 {{- /* What the operator may do with namespaced objects; one list for the ClusterRole and the Roles. docs/rbac.md says why. */ -}}
 {{- define "tierline.namespacedRules" -}}
 - apiGroups: ["tierline.dev"]
-  resources: ["llmfleets", "workerpools", "tenantquotas"]
+  resources: ["llmfleets", "workerpools", "tenantquotas", "loraadapters"]
   verbs: ["get", "list", "watch"]
 - apiGroups: ["tierline.dev"]
   resources: ["llmfleets"]
@@ -39,7 +39,7 @@ app.kubernetes.io/component: operator
   resources: ["workerpools/scale"]
   verbs: ["get", "patch"]
 - apiGroups: ["tierline.dev"]
-  resources: ["llmfleets/status", "workerpools/status", "tenantquotas/status"]
+  resources: ["llmfleets/status", "workerpools/status", "tenantquotas/status", "loraadapters/status"]
   verbs: ["get", "patch"]
 - apiGroups: [""]
   resources: ["pods", "services", "serviceaccounts"]

@@ -21,6 +21,7 @@ DEFAULT_MAX_MODEL_TOKENS = 2048
 DEFAULT_DRAIN_SECONDS = 30
 
 ModelSource = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(pypi://|hf://|file:///|/).+$")]
+AdapterSource = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(hf://|/)[^,]*$")]
 DrainSeconds = Annotated[int, Field(ge=0, le=3600)]
 Accelerators = Annotated[tuple[Identifier, ...], Field(max_length=8), ListOf()]
 
@@ -122,6 +123,10 @@ class Engine(Block):
     )
     max_adapter_rank: Annotated[int, Field(ge=1, le=512)] = Field(
         default=64, description="maxAdapterRank is the largest rank of a LoRA adapter."
+    )
+    adapter_sources: Annotated[tuple[AdapterSource, ...], Field(max_length=16), ListOf()] = Field(
+        default=(),
+        description="adapterSources are the folders and beginnings of hub sources that adapters may come from.",
     )
     tensor_parallel: Annotated[int, Field(ge=1, le=16)] = Field(
         default=1, description="tensorParallel is the number of processes or accelerators that share the weights."

@@ -146,6 +146,7 @@ def _engine_environment(engine: Engine) -> dict[str, str]:
         "TIERLINE_SLICE_TOKENS": str(engine.slice_tokens),
         "TIERLINE_MAX_ADAPTERS": str(engine.max_adapters),
         "TIERLINE_MAX_ADAPTER_RANK": str(engine.max_adapter_rank),
+        "TIERLINE_ADAPTER_SOURCES": ",".join(engine.adapter_sources),
         "TIERLINE_TENSOR_PARALLEL": str(engine.tensor_parallel),
         "OMP_NUM_THREADS": str(engine.threads),
     }

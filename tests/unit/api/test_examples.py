@@ -31,6 +31,12 @@ def test_the_examples_compile_to_a_policy_without_problems():
     assert policy.models["smollm2"].tiers == ("interactive", "standard", "batch")
 
 
+def test_an_adapter_names_a_fleet_of_the_examples():
+    (adapter,) = resources("adapters/poems.yaml")
+    fleets = {fleet.metadata.name for fleet in resources("4-fleet.yaml")}
+    assert set(adapter.spec.fleet_refs) <= fleets
+
+
 def test_tiers_are_served_in_the_order_of_their_promises():
     tiers = compile_policy(resources("1-tiers.yaml"), [], []).tiers
     assert tiers["interactive"].priority > tiers["standard"].priority > tiers["batch"].priority

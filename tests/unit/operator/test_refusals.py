@@ -6,6 +6,7 @@ import pytest
 from api_server_in_memory import ApiServerInMemory, wired
 from fleet_builders import IMAGES
 
+from tierline_operator.adapter_reconciling import AdapterSights
 from tierline_operator.canary_figures import GatewayFigures
 from tierline_operator.cluster import ApiError
 from tierline_operator.looping import Looper, Refused
@@ -113,7 +114,7 @@ async def test_a_tier_whose_status_is_refused_keeps_no_other_one_from_its_own(st
     _, stores, actuator = wired(server)
 
     with pytest.raises(Refused):
-        await PolicyStatus(stores, actuator).look()
+        await PolicyStatus(stores, actuator, AdapterSights()).look()
 
     told = {path.rpartition("/")[2] for path, obj in server.objects.items() if obj.get("status")}
     assert told == {"gold", "silver"}

@@ -252,6 +252,12 @@ class TestEndpoints:
                 return response.status, (await response.json())["error"]["message"]
             return response.status, await response.text()
 
+    @staticmethod
+    async def listed(client: aiohttp.ClientSession) -> dict[str, tuple[str, bool, bool]]:
+        async with client.get("/v1/lora_adapters") as response:
+            adapters = (await response.json())["adapters"]
+        return {it["lora_name"]: (it["lora_path"], it["resident"], it["in_use"]) for it in adapters}
+
     async def test_load_use_unload(self, client, rig, paths, expected):
         body = {"lora_name": "poems", "lora_path": str(paths["other"])}
         assert await self.post(client, "load", body) == (200, "Success: LoRA adapter 'poems' added successfully.")
@@ -260,6 +266,10 @@ class TestEndpoints:
         rig.submit("a", 0, "poems")
         rig.run()
         assert rig.tokens["a"] == expected["other", 0]
+        assert await self.listed(client) == {
+            **dict.fromkeys(NAMES, ("", False, False)),
+            "poems": (str(paths["other"]), True, False),
+        }
         status, text = await self.post(client, "unload", {"lora_name": "poems"})
         assert (status, text) == (200, "Success: LoRA adapter 'poems' removed successfully.")
         assert (await self.post(client, "unload", {"lora_name": "poems"}))[0] == 404

@@ -1,4 +1,4 @@
-"""vLLM's endpoints for adapters at run time: `/v1/load_lora_adapter` and `/v1/unload_lora_adapter`.
+"""vLLM's endpoints for adapters at run time: `/v1/load_lora_adapter` and `/v1/unload_lora_adapter`; and a list of them.
 
 They ask nobody who they are: this port is for the cluster (probes, metrics, the operator), never for clients, who come
 in through the gateway. What a caller may have read is limited to the worker's allowed sources.
@@ -52,6 +52,18 @@ def add_adapter_routes(app: web.Application, loader: Callable[[], AdapterLoader 
             return _refusal(error)
         return web.Response(text=f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 
+    async def served(_request: web.Request) -> web.Response:
+        try:
+            listed = await _ready(loader).served()
+        except AdapterRefused as error:
+            return _refusal(error)
+        told = [
+            {"lora_name": it.name, "lora_path": source, "resident": it.resident, "in_use": it.in_use}
+            for it, source in listed
+        ]
+        return web.json_response({"adapters": told})
+
+    app.router.add_get("/v1/lora_adapters", served)
     app.router.add_post("/v1/load_lora_adapter", load)
     app.router.add_post("/v1/unload_lora_adapter", unload)
 

@@ -6,18 +6,21 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from tierline.artifacts import AdapterSourceError, resolve_adapter
 from tierline_worker.adapters.pages import PagedAdapter, paginate
 from tierline_worker.adapters.peft import read_peft
-from tierline_worker.engine.messages import AdapterOffered, AdapterWithdrawn, Message
+from tierline_worker.engine.messages import AdapterOffered, AdaptersAsked, AdapterStanding, AdapterWithdrawn, Message
 from tierline_worker.errors import AdapterError
 from tierline_worker.model.config import ModelConfig
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 ENGINE_PATIENCE_S = 60.0
+
+A = TypeVar("A")
 
 
 class AdapterRefused(Exception):
@@ -63,6 +66,7 @@ class AdapterLoader:
         self._allowed = allowed
         self._taken = taken
         self._reading = asyncio.Lock()
+        self._source_of: dict[str, str] = {}
 
     async def load(self, name: str, source: str, replace: bool) -> None:
         """Serve the adapter at `source` as `name`; raises `AdapterRefused`."""
@@ -73,30 +77,45 @@ class AdapterLoader:
                 adapter = await asyncio.to_thread(self._read, source)
             except (AdapterSourceError, AdapterError) as error:
                 raise AdapterRefused(f"{error}") from error
-        if problem := await self._ask(lambda reply: AdapterOffered(name, adapter, replace, reply)):
+
+        def offered(reply: Callable[[str], None]) -> Message:
+            return AdapterOffered(name, adapter, replace, reply)
+
+        if problem := await self._ask(offered):
             raise AdapterRefused(problem)
+        self._source_of[name] = source
 
     async def unload(self, name: str) -> None:
         """Take no new requests for `name`; raises `AdapterRefused`."""
-        if problem := await self._ask(lambda reply: AdapterWithdrawn(name, reply)):
+
+        def withdrawn(reply: Callable[[str], None]) -> Message:
+            return AdapterWithdrawn(name, reply)
+
+        if problem := await self._ask(withdrawn):
             raise AdapterRefused(problem, 404)
+        self._source_of.pop(name, None)
+
+    async def served(self) -> tuple[tuple[AdapterStanding, str], ...]:
+        """Return every adapter with its source, which is empty for those of the environment."""
+        standings = await self._ask(AdaptersAsked)
+        return tuple((it, self._source_of.get(it.name, "")) for it in standings)
 
     def _read(self, source: str) -> PagedAdapter:
         return self._format.read(resolve_adapter(source, self._cache_dir, self._allowed))
 
-    async def _ask(self, message: Callable[[Callable[[str], None]], Message]) -> str:
+    async def _ask(self, message: Callable[[Callable[[A], None]], Message]) -> A:
         """Hand a message to the engine and return its answer."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[str] = loop.create_future()
+        answer: asyncio.Future[A] = loop.create_future()
 
-        def settle(problem: str) -> None:
+        def settle(told: A) -> None:
             if not answer.done():
-                answer.set_result(problem)
+                answer.set_result(told)
 
-        def reply(problem: str) -> None:
+        def reply(told: A) -> None:
             # The worker may end meanwhile, and its event loop with it.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle, problem)
+                loop.call_soon_threadsafe(settle, told)
 
         self._post(message(reply))
         try:

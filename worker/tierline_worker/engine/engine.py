@@ -24,6 +24,7 @@ from tierline_worker.engine.intake import Intake
 from tierline_worker.engine.ledger import CreditLedger
 from tierline_worker.engine.messages import (
     AdapterOffered,
+    AdaptersAsked,
     AdapterWithdrawn,
     Cancelled,
     DrainRequested,
@@ -34,7 +35,7 @@ from tierline_worker.engine.messages import (
     Submitted,
 )
 from tierline_worker.engine.requests import LiveRequest, Roster, key_of
-from tierline_worker.engine.snapshot import Snapshot, take_load
+from tierline_worker.engine.snapshot import Snapshot, adapter_standings, take_load
 from tierline_worker.metrics import WorkerMetrics
 from tierline_worker.slots import SlotLoad
 from tierline_worker.tiers.tiers import KVTiers
@@ -126,6 +127,8 @@ class Engine:
                 reply(self._adapters.add(self._core, name, adapter, replace))
             case AdapterWithdrawn(name, reply):
                 reply(self._adapters.remove(self._core, name))
+            case AdaptersAsked(reply):
+                reply(adapter_standings(self._adapters, self._core))
             case DrainRequested(deadline_ms, reason):
                 return self._drain(Draining(deadline_ms, reason))
         return []

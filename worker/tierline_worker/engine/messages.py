@@ -63,7 +63,24 @@ class AdapterWithdrawn:
     reply: Callable[[str], None]
 
 
-Message = GatewayJoined | GatewayLeft | Submitted | Cancelled | DrainRequested | AdapterOffered | AdapterWithdrawn
+@dataclass(frozen=True, slots=True)
+class AdapterStanding:
+    """An adapter that is served: whether it lies in the arena, and whether a request here has it."""
+
+    name: str
+    resident: bool
+    in_use: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptersAsked:
+    """Tell `reply` which adapters are served. It is called by the engine."""
+
+    reply: Callable[[tuple[AdapterStanding, ...]], None]
+
+
+AdapterMessage = AdapterOffered | AdapterWithdrawn | AdaptersAsked
+Message = GatewayJoined | GatewayLeft | Submitted | Cancelled | DrainRequested | AdapterMessage
 
 
 @dataclass(frozen=True, slots=True)

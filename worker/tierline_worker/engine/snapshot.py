@@ -11,6 +11,8 @@ from tierline.scheduling.counters import EngineCounters
 from tierline.scheduling.plans import EngineLimits
 from tierline.scheduling.slots import Phase
 from tierline.wire.frames import Signals
+from tierline_worker.adapters.catalog import AdapterCatalog
+from tierline_worker.engine.messages import AdapterStanding
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,12 @@ def take_load(core: SchedulerCore) -> Snapshot:
         running_adapters=running,
         waiting_adapters=waiting,
     )
+
+
+def adapter_standings(catalog: AdapterCatalog, core: SchedulerCore) -> tuple[AdapterStanding, ...]:
+    """Return every adapter that is served, where it lies and whether it is used."""
+    used = {name for names in _adapters(core) for name in names}
+    return tuple(AdapterStanding(it.name, it.resident, it.name in used) for it in catalog.states(core))
 
 
 def _adapters(core: SchedulerCore) -> tuple[tuple[str, ...], tuple[str, ...]]:
