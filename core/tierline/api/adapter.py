@@ -14,7 +14,7 @@ Pinning = Literal["EveryWorker", "ByUse"]
 Standing = Literal["Resident", "Loadable"]
 
 ADAPTER_NAME_LIMIT = 128
-WORKERS_TOLD = 256
+WORKERS_TOLD = 200
 
 
 class LoRAAdapterSpec(Block):
