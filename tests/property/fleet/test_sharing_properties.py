@@ -1,0 +1,69 @@
+from hypothesis import given
+from hypothesis import strategies as st
+from sharing_claims import claim
+
+from tierline.fleet.sharing import CALM_MS, SHORTAGE_MS, SharingMemory, allocate, plan_sharing
+
+
+@st.composite
+def claims(draw: st.DrawFn):
+    made = []
+    for index in range(draw(st.integers(1, 6))):
+        low = draw(st.integers(0, 3))
+        wanted = draw(st.integers(low, 10))
+        made.append(
+            claim(
+                f"p{index}",
+                namespace=draw(st.sampled_from(["a", "b"])),
+                units=draw(st.integers(1, 4)),
+                priority=draw(st.sampled_from([10, 50, 100])),
+                may_give=draw(st.booleans()),
+                low=low,
+                wanted=wanted,
+                held=draw(st.integers(0, wanted)),
+            )
+        )
+    return made
+
+
+@given(claims(), st.integers(0, 40))
+def test_no_more_is_given_than_there_is_and_nobody_gets_more_than_it_wants(asked, capacity):
+    given_out = allocate(asked, capacity, {"a": 2, "b": 1})
+    assert sum(given_out[it.key] * it.units for it in asked) <= capacity
+    assert all(0 <= given_out[it.key] <= it.wanted for it in asked)
+
+
+@given(claims(), st.integers(0, 40))
+def test_a_lower_tier_gets_something_beyond_its_floor_only_when_no_higher_one_could_use_it(asked, capacity):
+    given_out = allocate(asked, capacity, {"a": 2, "b": 1})
+    left = capacity - sum(given_out[it.key] * it.units for it in asked)
+    for lower in asked:
+        floor = max(min(lower.low, lower.wanted), 0 if lower.may_give else lower.held)
+        for higher in asked:
+            if higher.priority > lower.priority and given_out[lower.key] > floor and higher.units <= lower.units:
+                assert given_out[higher.key] == higher.wanted or higher.units > lower.units + left
+
+
+@given(st.lists(claims(), min_size=2, max_size=12), st.integers(1, 30), st.integers(1_000, 90_000))
+def test_caps_never_sink_below_minimums_and_never_rise_within_a_shortage(history, capacity, step_ms):
+    memory = SharingMemory()
+    now_ms = 0
+    for asked in history:
+        now_ms += step_ms
+        before = memory
+        memory = plan_sharing(before, asked, {"h100": capacity}, {}, now_ms)
+        for it in asked:
+            if it.key in memory.caps and it.key in before.caps:
+                assert memory.caps[it.key] <= max(before.caps[it.key], it.low)
+            assert memory.caps.get(it.key, it.low) >= it.low or it.key not in memory.caps
+        if before.caps and not memory.caps:
+            gone = {it.key for it in asked}.isdisjoint(before.caps)
+            assert gone or now_ms - memory.calm_since_ms.get("h100", now_ms) >= CALM_MS
+
+
+@given(claims(), st.integers(0, 40))
+def test_the_same_claims_give_the_same_caps_for_ever(asked, capacity):
+    memory = plan_sharing(SharingMemory(), asked, {"h100": capacity}, {}, 0)
+    once = plan_sharing(memory, asked, {"h100": capacity}, {}, SHORTAGE_MS)
+    again = plan_sharing(once, asked, {"h100": capacity}, {}, 10 * SHORTAGE_MS)
+    assert once.caps == again.caps
