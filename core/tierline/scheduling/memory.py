@@ -64,8 +64,7 @@ class MemoryManager:
 
     `table` [slots, blocks per request] holds each slot's blocks in order, `owned` [slots] how many, `references`
     [blocks] how many table entries name a block, `more_references` how many of these entries are not the first one,
-    `releases` how often blocks were let go: who looked before can tell by it.
-    """
+    `releases` how often blocks were let go."""
 
     def __init__(self, limits: EngineLimits, counters: EngineCounters) -> None:
         self.total = limits.total_blocks
