@@ -106,10 +106,12 @@ class Headroom:
         return self._backlog()[1]
 
     def _owed_blocks(self) -> NDArray[np.int64]:
-        """Return by slot how many blocks its context still needs, 0 for those who have begun."""
+        """Return by slot how many blocks its context still needs that nobody holds, 0 for those who have begun."""
         slots = self._slots
         waiting = (slots.phase == Phase.WAITING) | (slots.phase == Phase.PARKED)
-        owed: NDArray[np.int64] = waiting * (-(-slots.known // self._limits.block_tokens) - self._memory.owned)
+        owed: NDArray[np.int64] = waiting * (
+            -(-slots.known // self._limits.block_tokens) - self._memory.owned - slots.shared
+        )
         return owed
 
     def _lacking_tokens(self) -> NDArray[np.int64]:

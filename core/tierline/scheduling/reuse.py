@@ -75,12 +75,21 @@ class PrefixReuse:
             if not owned:
                 found = max(found, self._computed_by_parent(slot), key=lambda each: each.tokens)
         slots.reusable[slot] = found.tokens - start
+        slots.shared[slot] = self._held(found.blocks)
         return found
+
+    def held_blocks(self, keys: Sequence[bytes], context_tokens: int) -> int:
+        """Return how many blocks of a context others hold, so that it would take none for them."""
+        last = (context_tokens - 1) // self._block_tokens
+        return self._held(self._memory.cache.find(islice(keys, last))) if self._caching else 0
 
     def missing_blocks(self, slot: int, found: Found) -> int:
         """Return by how much taking `slot` in with `found` lessens the free blocks."""
         needed = blocks_for(int(self._slots.known[slot]), self._block_tokens) - int(self._memory.owned[slot])
-        return needed - len(found.blocks) + self._memory.unclaimed(found.blocks)
+        return needed - self._held(found.blocks)
+
+    def _held(self, blocks: Sequence[int]) -> int:
+        return len(blocks) - self._memory.unclaimed(blocks)
 
     def take(self, slot: int, found: Found) -> tuple[list[NDArray[np.int32]], list[tuple[int, int]]]:
         """Give `slot` the blocks of its whole context, those `found` first.
@@ -97,7 +106,7 @@ class PrefixReuse:
         # The copy is made with the plan: until that is committed, no other fork may take its block for a source.
         slots.settled[slot] = shared * self._block_tokens if copies else found.tokens
         slots.named[slot] = min(int(slots.named[slot]), first)
-        slots.reusable[slot] = 0
+        slots.reusable[slot] = slots.shared[slot] = 0
         self._count(slot, start, found)
         return updates, copies
 

@@ -48,6 +48,7 @@ PROGRESS = (
     "settled",
     "named",
     "reusable",
+    "shared",
     "announced",
     "bypassed",
     "last_planned",
@@ -77,7 +78,8 @@ class SlotTable:
     sampling was committed. `computed` counts positions whose KV exists or is being computed; `settled` only those whose
     iteration was committed. `full_blocks` is what the request owns at the most; `last_planned` is the newest iteration
     with a row of this slot. `block_keys` are the keys of the context's full blocks as far as they are known, the first
-    `named` of which name blocks; `reusable` is how many tokens of a waiting context were last found computed.
+    `named` of which name blocks; `reusable` is how many tokens of a waiting context were last found computed,
+    `shared` how many blocks of that others held.
     `reached` is how far a preempted request had been computed, 0 once it runs again. `turn_end` is the known tokens at
     which a Slice request's turn is over, `batched` says that a Discrete request belongs to the batch that runs.
 
@@ -99,6 +101,7 @@ class SlotTable:
         self.settled = np.zeros(slots, np.int64)
         self.named = np.zeros(slots, np.int64)
         self.reusable = np.zeros(slots, np.int64)
+        self.shared = np.zeros(slots, np.int64)
         self.max_total = np.zeros(slots, np.int64)
         self.full_blocks = np.zeros(slots, np.int64)
         self.priority = np.zeros(slots, np.int64)
@@ -156,7 +159,15 @@ class SlotTable:
         self.arrival[slot] = self._arrivals
         self.phase[slot] = Phase.WAITING
         self.known[slot] = self.confirmed[slot] = request.context_tokens
-        for column in (self.computed, self.settled, self.named, self.reusable, self.bypassed, self.drafting):
+        for column in (
+            self.computed,
+            self.settled,
+            self.named,
+            self.reusable,
+            self.shared,
+            self.bypassed,
+            self.drafting,
+        ):
             column[slot] = 0
         self.last_planned[slot] = 0
         self.block_keys[slot] = list(request.block_keys)

@@ -48,6 +48,18 @@ class TestHits:
         assert table(core, "a")[:2] == table(core, "b")[:2]
         assert core.memory.used == 4
 
+    def test_what_others_hold_is_not_owed(self) -> None:
+        core = caching(total_blocks=16)
+        core.submit(request("a", 10, 9, block_keys=KEYS[:2]))
+        step(core)
+        free = core.headroom.free_blocks
+        core.submit(request("b", 10, 9, block_keys=KEYS[:2]))
+        assert core.headroom.free_blocks == free - 1
+        assert core.reuse.held_blocks(KEYS[:2], 10) == 2
+        assert core.reuse.held_blocks(KEYS[:2], 8) == 1
+        finish(core)
+        assert core.reuse.held_blocks(KEYS[:2], 10) == 0
+
     def test_a_prefix_is_shared_only_once_its_iteration_is_committed(self) -> None:
         core = caching()
         core.submit(request("a", 10, 9, block_keys=KEYS[:2]))

@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tierline_worker.attention.triton_tiles import LOG2_E, attend_tile, key_places
+from tierline_worker.attention.triton_tiles import LOG2_E, attend_keys
 
 _MOST_SEGMENTS = 32
 _PROGRAMS_PER_PROCESSOR = 2
@@ -106,16 +106,23 @@ def _segments(
     vectors = row.to(tl.int64) * HEADS + kv_head * GROUP + member
     heads = tl.load(query + vectors[:, None] * HEAD_DIM + dim[None, :], mask=mask, other=0.0)
 
-    best = tl.full([ROWS], float("-inf"), tl.float32)
-    total = tl.zeros([ROWS], tl.float32)
-    result = tl.zeros([ROWS, PADDED_DIM], tl.float32)
     pages_of = table + tl.load(slots + row).to(tl.int64) * table_stride
-    for first in range(begin, end, TILE):
-        at, exist = key_places(pages_of, first, end, kv_head, block_stride, TILE, BLOCK_TOKENS, HEAD_DIM)
-        visible = exist[None, :] & used[:, None] | (member[:, None] >= GROUP)
-        best, total, result = attend_tile(
-            heads, best, total, result, pages, value_stride, at, exist, visible, scale, HEAD_DIM
-        )
+    limits = tl.zeros([ROWS], tl.int32) + context
+    best, total, result = attend_keys(
+        heads,
+        limits,
+        pages,
+        pages_of,
+        begin,
+        end,
+        kv_head,
+        scale,
+        block_stride,
+        value_stride,
+        TILE,
+        BLOCK_TOKENS,
+        HEAD_DIM,
+    )
     parts = vectors * SEGMENTS + segment
     tl.store(partial + parts[:, None] * HEAD_DIM + dim[None, :], result, mask=mask)
     tl.store(softmax + parts * 2, best, mask=used)

@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tierline_worker.attention.triton_tiles import LOG2_E, attend_tile, key_places
+from tierline_worker.attention.triton_tiles import LOG2_E, attend_keys
 
 
 def query_block_tokens(group: int, rows: int) -> int:
@@ -100,17 +100,21 @@ def _chunks(
     places = vectors[:, None] * HEAD_DIM + dim[None, :]
     heads = tl.load(query + places, mask=mask, other=0.0)
 
-    best = tl.full([ROWS], float("-inf"), tl.float32)
-    total = tl.zeros([ROWS], tl.float32)
-    result = tl.zeros([ROWS, PADDED_DIM], tl.float32)
     keys = start + tl.minimum(offset + TOKENS, count)
-    for begin in range(0, keys, TILE):
-        at, exist = key_places(
-            table + slot.to(tl.int64) * table_stride, begin, keys, kv_head, block_stride, TILE, BLOCK_TOKENS, HEAD_DIM
-        )
-        position = begin + tl.arange(0, TILE)
-        visible = exist[None, :] & (position[None, :] <= (start + token)[:, None])
-        best, total, result = attend_tile(
-            heads, best, total, result, pages, value_stride, at, exist, visible, scale, HEAD_DIM
-        )
+    pages_of = table + slot.to(tl.int64) * table_stride
+    _, total, result = attend_keys(
+        heads,
+        start + token + 1,
+        pages,
+        pages_of,
+        0,
+        keys,
+        kv_head,
+        scale,
+        block_stride,
+        value_stride,
+        TILE,
+        BLOCK_TOKENS,
+        HEAD_DIM,
+    )
     tl.store(out + places, (result / total[:, None]).to(out.dtype.element_ty), mask=mask)

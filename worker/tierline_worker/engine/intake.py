@@ -81,10 +81,11 @@ class Intake:
         adapter = self._adapters.key_of(frame.adapter)
         if adapter is None:
             return NackReason.UNKNOWN_ADAPTER
-        # Alone on the worker it is started in any case: what is too long even then, the core knows.
-        if self._roster.by_key and core.headroom.room(frame.priority)[1] < cost_blocks:
-            return NackReason.NO_BLOCKS
         request = live_request(gateway, frame, now_s, adapter, self._keys)
+        needed_blocks = cost_blocks - core.reuse.held_blocks(request.block_keys, len(request.token_ids))
+        # Alone on the worker it is started in any case: what is too long even then, the core knows.
+        if self._roster.by_key and core.headroom.room(frame.priority)[1] < needed_blocks:
+            return NackReason.NO_BLOCKS
         asked = engine_request(gateway, frame, now_s, adapter)
         parent = self._roster.parent_of(request, frame.fork_of)
         reason = core.submit(replace(asked, block_keys=request.block_keys, fork_of=parent))
