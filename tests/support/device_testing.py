@@ -13,6 +13,7 @@ from tierline.scheduling.invariants import CheckedSchedulerCore
 from tierline.scheduling.latency import Coefficients, LatencyModel
 from tierline.scheduling.plans import EngineLimits
 from tierline.wire.frames import Sampling, Submit
+from tierline_worker.adapters.resident import ResidentAdapters
 from tierline_worker.attention.backend import Turn
 from tierline_worker.attention.cpu import CPUAttention
 from tierline_worker.device.buckets import Decodes, Eagerly
@@ -28,8 +29,11 @@ from tierline_worker.engine.messages import GatewayJoined, Submitted
 from tierline_worker.executor import Executor
 from tierline_worker.kv_arena import KVArena
 from tierline_worker.metrics import WorkerMetrics
+from tierline_worker.model.decoder import Decoder
 from tierline_worker.model.load import load_model
 from tierline_worker.slots import SlotTable
+from tierline_worker.speculation.drafter import Drafter
+from tierline_worker.speculation.speculation import Speculation
 
 FLAT = Coefficients(5.0, 0.1, 0.0, 0.0, 0.0)
 
@@ -96,12 +100,23 @@ def device_executor(
 ) -> DeviceExecutor:
     """Return the executor of devices; what is no request's in its arena is no number."""
     model = load_model(path, torch.float32, limits.max_model_tokens)
-    arena = KVArena.allocate(model.config, limits.total_blocks + 1, limits.block_tokens, torch.float32)
-    slots, transport = slots_of(limits), HostTransport()
-    backend = attention(arena)
-    general = Executor(model, backend, slots, limits.block_tokens)
+    return device_around(model, slots_of(limits), limits, attention)
+
+
+def device_around(
+    model: Decoder,
+    slots: SlotTable,
+    limits: EngineLimits,
+    attention: Callable[[KVArena], DeviceAttention] = GatheredAttention,
+    drafter: Drafter | None = None,
+) -> DeviceExecutor:
+    """Return the executor of devices around a model, with adapters and drafts as a GPU's."""
+    arena = KVArena.allocate(model.config, limits.total_blocks + 1, limits.block_tokens, model.dtype)
+    backend, transport, resident = attention(arena), HostTransport(), ResidentAdapters(arena.block_rows)
+    speculation = Speculation(drafter, arena, branching=False) if drafter is not None else None
+    general = Executor(model, backend, slots, limits.block_tokens, adapters=resident, speculation=speculation)
     state = DeviceState(slots, limits.total_blocks, transport)
-    steps = Steps(model, backend, state, transport, limits.block_tokens)
+    steps = Steps(model, backend, state, transport, limits.block_tokens, resident)
     return DeviceExecutor(general, slots, steps, Decodes(steps, Eagerly(), limits.max_running_requests))
 
 

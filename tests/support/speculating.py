@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from device_testing import device_around
 
 from tierline.scheduling.counters import EngineCounters
 from tierline.scheduling.invariants import CheckedSchedulerCore
@@ -14,11 +15,13 @@ from tierline.scheduling.plans import EngineLimits
 from tierline.wire.frames import Iteration, Sampling, Submit
 from tierline_worker.attention.cpu import CPUAttention
 from tierline_worker.engine.engine import Engine, Identity
+from tierline_worker.engine.flights import Executes
 from tierline_worker.engine.health import Progress
 from tierline_worker.engine.messages import GatewayJoined, Submitted
 from tierline_worker.executor import Executor
 from tierline_worker.kv_arena import KVArena
 from tierline_worker.metrics import WorkerMetrics
+from tierline_worker.model.decoder import Decoder
 from tierline_worker.model.load import load_model
 from tierline_worker.sampling.draw import draw_tokens
 from tierline_worker.slots import SlotTable
@@ -117,16 +120,16 @@ def answers(
     *,
     limits: EngineLimits = LIMITS,
     dtype: torch.dtype = torch.float32,
+    on_device: bool = False,
 ) -> Run:
-    """Run all requests at once."""
+    """Run all requests at once; `on_device` by the executor for devices, whose drafts are chains."""
     torch.set_num_threads(1)
     model = load_model(path, dtype)
-    arena = KVArena.allocate(model.config, limits.total_blocks, limits.block_tokens, dtype)
     slots = SlotTable(
         limits.max_running_requests, limits.max_model_tokens, limits.block_tokens, model.config.eos_token_ids
     )
-    speculation = Speculation(drafter(slots), arena, branching=True) if drafter is not None else None
-    executor = Executor(model, CPUAttention(arena), slots, limits.block_tokens, speculation=speculation)
+    proposes = drafter(slots) if drafter is not None else None
+    executor = (device_around if on_device else _on_cpu)(model, slots, limits, drafter=proposes)
     core = CheckedSchedulerCore(limits, LatencyModel(Coefficients(20.0, 1.0, 0.0, 0.0, 0.0, 0.01)))
     assert core.drafting is not None
     core.drafting.acceptance = Eager()  # type: ignore[assignment]
@@ -141,6 +144,12 @@ def answers(
     parked, park = [], core.preemptor.park
     core.preemptor.park = lambda *args, **kwargs: (parked.append(args), park(*args, **kwargs))  # type: ignore
     return Run(_run(engine, requests, speculate=drafter is not None), core.counters, len(parked))
+
+
+def _on_cpu(model: Decoder, slots: SlotTable, limits: EngineLimits, drafter: Drafter | None) -> Executes:
+    arena = KVArena.allocate(model.config, limits.total_blocks, limits.block_tokens, model.dtype)
+    speculation = Speculation(drafter, arena, branching=True) if drafter is not None else None
+    return Executor(model, CPUAttention(arena), slots, limits.block_tokens, speculation=speculation)
 
 
 def _run(engine: Engine, requests: Sequence[tuple[Sequence[int], Sampling]], speculate: bool) -> list[Answer]:

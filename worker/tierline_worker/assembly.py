@@ -22,7 +22,7 @@ from tierline_worker.adapters.catalog import AdapterCatalog
 from tierline_worker.adapters.loading import AdapterFormat, name_problem
 from tierline_worker.adapters.resident import ResidentAdapters
 from tierline_worker.attention.backend import AttentionBackend
-from tierline_worker.device.choice import choose_device, executor_builder
+from tierline_worker.device.choice import attention_maker, choose_device, executor_builder
 from tierline_worker.device.memory import bytes_of_block, cache_blocks
 from tierline_worker.engine.engine import Engine, Identity
 from tierline_worker.engine.flights import Executes
@@ -68,9 +68,9 @@ def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
     `AdapterSourceError` or `AdapterError` for the adapters to begin with.
     """
     torch.set_num_threads(max(1, settings.threads // settings.tensor_parallel))
-    device = choose_device(settings.device)
-    if device.type == "cuda" or settings.tensor_parallel > 1:
-        # Drafts are proposed and verified by one process on its CPU.
+    device = choose_device(settings.device, sharding.rank if sharding else 0)
+    if settings.tensor_parallel > 1:
+        # Drafts are proposed and verified by one process.
         settings = replace(settings, max_draft_tokens=0)
     path = resolve(settings.model_source, settings.cache_dir)
     how = (settings.dtype, settings.max_model_tokens, settings.quantization)
@@ -86,24 +86,14 @@ def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
     fits = AdapterFormat(model.config, arena.block_rows.shape[1], arena.pages.dtype, settings.max_adapter_rank)
     catalog = _first_adapters(settings, fits, resident)
     draft = load_draft_model(settings, model, path)
-    speculation = build_speculation(settings, draft, slots, arena)
+    speculation = build_speculation(settings, draft, slots, arena, attention_maker(device))
 
     def general(attention: AttentionBackend) -> Executor:
         blocks = limits.block_tokens
         return Executor(model, attention, slots, blocks, adapters=resident, speculation=speculation, tiers=tiers)
 
-    if device.type == "cuda":
-        _refuse_adapters(settings)
-    executor = executor_builder(device)(model, arena, slots, general)
+    executor = executor_builder(device, lock_step=sharding is not None)(model, arena, slots, general)
     return Loaded(model, executor, limits, catalog, fits, grammars, tiers, draft)
-
-
-def _refuse_adapters(settings: WorkerSettings) -> None:
-    if settings.max_adapters:
-        raise SettingsError(
-            f"TIERLINE_MAX_ADAPTERS is {settings.max_adapters}: adapters are computed on CPUs only; "
-            "set it to 0, or TIERLINE_DEVICE to cpu"
-        )
 
 
 def _first_adapters(settings: WorkerSettings, fits: AdapterFormat, resident: ResidentAdapters) -> AdapterCatalog:

@@ -100,7 +100,7 @@ class Executor(LockStep):
     ) -> None:
         self._device = model.embedding.device
         self._tiers = tiers
-        self._adapters = adapters
+        self.resident = adapters
         self._speculation = speculation
         self._model = model
         self._attention = attention
@@ -114,9 +114,9 @@ class Executor(LockStep):
             self._slots.load(load)
             if self._speculation is not None:
                 self._speculation.forget(load.slot)
-        if self._adapters is not None:
+        if self.resident is not None:
             for adapter in plan.adapters:
-                self._adapters.load(adapter.adapter, adapter.blocks)
+                self.resident.load(adapter.adapter, adapter.blocks)
         self._slots.update_blocks(plan)
         if len(plan.copies):
             self._attention.copy(plan.copies)
@@ -163,7 +163,7 @@ class Executor(LockStep):
             self._on_device(batch.positions),
             self._attention.prepare(batch),
             self._on_device(heads),
-            self._adapters.batch(batch, self._slots.adapters(plan.slots)) if self._adapters else None,
+            self.resident.batch(batch.first, batch.last, self._slots.adapters(plan.slots)) if self.resident else None,
         )
         if not torch.isfinite(logits.sum()):
             raise NotFinite("the model's output is not finite")

@@ -114,9 +114,25 @@ def test_shapes_that_the_four_bit_kernel_does_not_take_stay_as_they_are():
     assert isinstance(NumberFormat.choose(torch.float32, "Int4").linear(_matrix(70, 96)), DenseLinear)
 
 
-def test_a_quantization_that_a_device_does_not_compute_is_refused():
+@pytest.mark.parametrize(("quantization", "bits", "coarse"), [("Int8", 8, 0.02), ("Int4", 4, 0.2)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_without_a_kernel_of_its_own_a_device_decodes_weights_for_each_product(quantization, bits, coarse, dtype):
+    """These layers are torch's operators alone, so what a CPU computes of them a GPU does as well."""
+    weight, bias = _matrix(), torch.randn(192)
+    linear = NumberFormat.choose(dtype, quantization, "cuda").linear(weight, bias)
+    given = linear(_tokens(5).to(dtype))
+    stored = Rows8.of(weight) if quantization == "Int8" else Groups4.of(weight)
+    dense = stored.values * stored.scale[:, None] if isinstance(stored, Rows8) else stored.dense()
+    assert given.dtype is dtype
+    assert _error(given.float(), _tokens(5) @ dense.T + bias) < (1e-5 if dtype is torch.float32 else 0.02)
+    assert _error(given.float(), _tokens(5) @ weight.T + bias) < coarse
+    assert linear.weight_bytes < weight.numel() * (bits + 3) / 8
+
+
+def test_a_quantization_that_a_cpu_does_not_compute_is_refused(monkeypatch):
+    monkeypatch.setattr("tierline_worker.model.number_format.has_fbgemm", lambda: False)
     with pytest.raises(SettingsError, match="TIERLINE_MODEL_QUANTIZATION is Int8"):
-        NumberFormat.choose(torch.bfloat16, "Int8", "cuda")
+        NumberFormat.choose(torch.bfloat16, "Int8")
 
 
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)

@@ -11,7 +11,7 @@ from tierline_worker.adapters.applying import AppliesAdapters
 from tierline_worker.adapters.pages import Matrix, PagedAdapter
 from tierline_worker.adapters.products import add_product, product
 from tierline_worker.adapters.projections import Projection
-from tierline_worker.batch import FlatBatch
+from tierline_worker.batch import Ints
 
 _Place = tuple[int, Projection]
 
@@ -46,7 +46,8 @@ class ResidentAdapters:
     def load(self, key: str, blocks: NDArray[np.int32]) -> None:
         """Copy an offered adapter into `blocks`; from then on it is computed from there."""
         adapter = self.offered[key]
-        self._blocks.index_copy_(0, torch.from_numpy(blocks.astype(np.int64)), adapter.pages)
+        device = self._blocks.device
+        self._blocks.index_copy_(0, torch.from_numpy(blocks.astype(np.int64)).to(device), adapter.pages.to(device))
         pieces: dict[_Place, list[_PieceViews]] = {}
         for piece in adapter.pieces:
             parts = tuple(
@@ -61,8 +62,11 @@ class ResidentAdapters:
             pieces.setdefault((piece.layer, piece.projection), []).append(views)
         self._pieces[key] = {place: tuple(views) for place, views in pieces.items()}
 
-    def batch(self, batch: FlatBatch, keys: Sequence[str]) -> AppliesAdapters | None:
-        """Return what applies the adapters `keys` of the batch's rows ("" is none), None when no row has one."""
+    def batch(self, first: Ints, last: Ints, keys: Sequence[str]) -> AppliesAdapters | None:
+        """Return what applies the adapters `keys` of a batch's rows ("" is none), None when no row has one.
+
+        `first` and `last` [rows] are the flat indices of each row's tokens.
+        """
         if not self._pieces:
             return None
         rows_of: dict[str, list[int]] = {}
@@ -71,7 +75,17 @@ class ResidentAdapters:
                 rows_of.setdefault(key, []).append(row)
         if not rows_of:
             return None
-        return _CPUAdapters([_Segment(_tokens(batch, rows), self._pieces[key]) for key, rows in rows_of.items()])
+        return _AdapterByAdapter(
+            [_Segment(self._tokens(first, last, rows), self._pieces[key]) for key, rows in rows_of.items()]
+        )
+
+    def _tokens(self, first: Ints, last: Ints, rows: list[int]) -> slice | torch.Tensor:
+        """Return the flat tokens of ascending `rows`, as a slice where they follow each other: a slice copies
+        nothing."""
+        if rows[-1] - rows[0] + 1 == len(rows):
+            return slice(int(first[rows[0]]), int(last[rows[-1]]) + 1)
+        runs = [np.arange(first[row], last[row] + 1) for row in rows]
+        return torch.from_numpy(np.concatenate(runs)).to(self._blocks.device)
 
     def _view(self, matrix: Matrix, blocks: NDArray[np.int32]) -> torch.Tensor:
         end = matrix.offset + matrix.shape[0] * matrix.shape[1]
@@ -79,8 +93,8 @@ class ResidentAdapters:
 
 
 @dataclass(frozen=True, slots=True)
-class _CPUAdapters:
-    """Adapter after adapter; tokens without one are not touched."""
+class _AdapterByAdapter:
+    """Tokens without an adapter are not touched."""
 
     segments: list[_Segment]
 
@@ -101,12 +115,3 @@ def _add_pieces(
             add_product(outputs[:, columns], ranks[:, rank], up)
     if not isinstance(tokens, slice):
         out.index_copy_(0, tokens, outputs)
-
-
-def _tokens(batch: FlatBatch, rows: list[int]) -> slice | torch.Tensor:
-    """Return the flat tokens of ascending `rows`, as a slice where they follow each other: a slice copies nothing."""
-    first, last = rows[0], rows[-1]
-    if last - first + 1 == len(rows):
-        return slice(int(batch.first[first]), int(batch.last[last]) + 1)
-    runs = [np.arange(batch.first[row], batch.last[row] + 1) for row in rows]
-    return torch.from_numpy(np.concatenate(runs))

@@ -22,30 +22,45 @@ Builds = Callable[[Decoder, KVArena, SlotTable, MakesGeneral], Executes]
 """Makes the executor that the engine gets, around or instead of the general one."""
 
 
-def choose_device(setting: str) -> torch.device:
+MakesAttention = Callable[[Decoder, KVArena], AttentionBackend]
+
+
+def choose_device(setting: str, rank: int = 0) -> torch.device:
     """Return the device that `setting` names; `auto` takes a GPU where torch and Triton can use one.
 
-    Raises `SettingsError` when a GPU is asked for and there is none.
+    Rank `rank` of several has the GPU that many behind. Raises `SettingsError` when a GPU is asked for and there is
+    none.
     """
     usable = torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
-    if setting == "auto":
-        return torch.device("cuda", 0) if usable else torch.device("cpu")
-    device = torch.device(setting)
-    if device.type == "cuda" and not (usable and (device.index or 0) < torch.cuda.device_count()):
+    device = torch.device(("cuda" if usable else "cpu") if setting == "auto" else setting)
+    if device.type == "cpu":
+        return device
+    index = (device.index or 0) + rank
+    if not (usable and index < torch.cuda.device_count()):
         raise SettingsError(
-            f"TIERLINE_DEVICE is {setting!r}: torch finds no such GPU, or Triton is missing; set it to auto or cpu"
+            f"TIERLINE_DEVICE is {setting!r}: torch finds no GPU {index}, or Triton is missing; "
+            + ("lower TIERLINE_TENSOR_PARALLEL" if rank else "set it to auto or cpu")
         )
-    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+    return torch.device("cuda", index)
 
 
-def executor_builder(device: torch.device) -> Builds:
-    """Return what puts the executor for `device` together.
+def executor_builder(device: torch.device, *, lock_step: bool = False) -> Builds:
+    """Return what puts the executor for `device` together; with `lock_step` that of one rank of several.
 
     A GPU's is loaded here, by name: where there is none, there may be no Triton to import.
     """
     if device.type == "cpu":
         return _on_cpu
-    on_gpu: Builds = importlib.import_module("tierline_worker.device.cuda").executor_on_gpu
+    module = importlib.import_module("tierline_worker.device.cuda")
+    on_gpu: Builds = module.lock_step_on_gpu if lock_step else module.executor_on_gpu
+    return on_gpu
+
+
+def attention_maker(device: torch.device) -> MakesAttention:
+    """Return what makes the attention of `device` over another arena there, as a draft model's."""
+    if device.type == "cpu":
+        return lambda _model, arena: CPUAttention(arena)
+    on_gpu: MakesAttention = importlib.import_module("tierline_worker.device.cuda").attention_on_gpu
     return on_gpu
 
 

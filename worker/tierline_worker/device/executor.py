@@ -1,8 +1,9 @@
 """Executes plans on a device that works by itself: launches return at once, results are waited for one step later.
 
-What the device can do alone, it does from its own state: prompts and decodes with greedy, free or limited draws. What
-needs the host in between (drafts, moved KV, adapters, grammars, penalties and other edits of logits) is computed by the
-general `Executor` in lock-step, on the same device; both keep the tokens of host and device alike.
+What the device can do alone, it does from its own state: prompts and decodes with greedy, free or limited draws, with
+adapters (whose products are torch's, adapter after adapter, so their decodes are no graphs). What needs the host in
+between (drafts, moved KV, grammars, penalties and other edits of logits) is computed by the general `Executor` in
+lock-step, on the same device; both keep the tokens of host and device alike.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,8 +62,9 @@ class DeviceExecutor:
             return partial(self._compute_now, plan)
         draw = self._steps.state.draw(plan.slots[plan.samples])
         with torch.inference_mode(), self._steps.transport.active():
-            only_decodes = plan.decodes == len(plan.slots)
-            result = self._decodes.run(plan, draw) if only_decodes else self._steps.mixed(plan, draw)
+            keys = self._slots.adapters(plan.slots)
+            replayed = plan.decodes == len(plan.slots) and not any(keys)
+            result = self._decodes.run(plan, draw) if replayed else self._steps.mixed(plan, draw, keys)
             fetched = self._steps.transport.fetch(result)
         return partial(self._finish, plan, fetched)
 
@@ -103,8 +105,7 @@ class DeviceExecutor:
 
 def needs_host(load: SlotLoad) -> bool:
     """Say whether a request's tokens cannot be chosen by the device alone."""
-    unusual = any(getattr(load.sampling, name) != _default(name) for name in _ON_HOST)
-    return unusual or bool(load.adapter)
+    return any(getattr(load.sampling, name) != _default(name) for name in _ON_HOST)
 
 
 def _default(name: str) -> object:

@@ -1,11 +1,13 @@
 """An iteration as one program for the device: tokens of the state in, new tokens into the state, nothing waited for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from tierline.scheduling.plans import BatchPlan
+from tierline_worker.adapters.resident import ResidentAdapters
 from tierline_worker.device.rows import ChunkRows, DeviceAttention, DeviceRows, tiles_of
 from tierline_worker.device.sampler import Draw, choose
 from tierline_worker.device.state import DeviceState
@@ -22,6 +24,7 @@ class Steps:
     state: DeviceState
     transport: Transport
     block_tokens: int
+    adapters: ResidentAdapters | None = None
 
     def decode(self, rows: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Compute one token of each row; `rows` int64 [2, n]: slots and positions.
@@ -38,8 +41,11 @@ class Steps:
         token_ids = self.state.tokens[slots, positions]
         return self.model.forward(token_ids, positions, attention, torch.arange(rows.shape[1], device=rows.device))
 
-    def mixed(self, plan: BatchPlan, draw: Draw) -> torch.Tensor:
-        """Compute a plan with prompt chunks; the result has a column for each row that samples."""
+    def mixed(self, plan: BatchPlan, draw: Draw, keys: Sequence[str] = ()) -> torch.Tensor:
+        """Compute a plan with prompt chunks, or with adapters, `keys` by row ("" is none).
+
+        The result has a column for each row that samples.
+        """
         counts = plan.counts.astype(np.int64)
         ends, samples = np.cumsum(counts), np.flatnonzero(plan.samples)
         first, row_of = ends - counts, np.repeat(np.arange(len(counts)), counts)
@@ -53,10 +59,12 @@ class Steps:
             tiles_of(counts[chunk], self.attention.query_tokens),
             np.stack((plan.slots, plan.starts + plan.counts))[:, samples].astype(np.int64),
         )
-        chunks = ChunkRows(described.to(torch.int32).contiguous(), tiles.to(torch.int32))
+        chunked = plan.decodes < len(plan.slots)
+        chunks = ChunkRows(described.to(torch.int32).contiguous(), tiles.to(torch.int32)) if chunked else None
         decodes = slice(None, plan.decodes)
         rows = DeviceRows(self.state.table, self._places(slots, at), slots[decodes], at[decodes] + 1, chunks)
-        logits = self.model.forward(self.state.tokens[slots, at], at, self.attention.over(rows), last)
+        applied = self.adapters.batch(first, ends - 1, keys) if self.adapters is not None and any(keys) else None
+        logits = self.model.forward(self.state.tokens[slots, at], at, self.attention.over(rows), last, applied)
         return self.sample(logits, sampled[0], sampled[1], draw)
 
     def _places(self, slots: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

@@ -131,9 +131,10 @@ class _Loader:
         return self._tensor(name, size).to(self._numbers.stored).to(self._numbers.hidden)
 
     def _groups(self, name: str, rows: int, columns: int, split: Split) -> Groups4 | None:
-        groups = self._checkpoint.groups(f"{name}.weight")
-        if groups is None:
+        stored = self._checkpoint.groups(f"{name}.weight")
+        if stored is None:
             return None
+        groups = stored.to(self._device)
         self._check_shape(f"{name}.weight", groups.values, (rows, columns))
         self._check_finite(f"{name}.weight", groups.scale.sum() + groups.minimum.sum())
         return self._sharding.part_of_groups(groups, split)

@@ -43,6 +43,10 @@ class Groups4:
             torch.cat([part.minimum for part in parts]),
         )
 
+    def to(self, device: torch.device) -> "Groups4":
+        """Return the matrix on `device`."""
+        return Groups4(self.values.to(device), self.scale.to(device), self.minimum.to(device))
+
     def rows(self, order: torch.Tensor) -> "Groups4":
         """Return the rows in another order; `order` int64 [out]."""
         return Groups4(self.values[order], self.scale[order], self.minimum[order])

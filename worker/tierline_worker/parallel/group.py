@@ -1,5 +1,6 @@
 """How ranks add up and collect their parts of a result."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,7 +33,32 @@ class RankGroup(Protocol):
         ...
 
 
-class GlooGroup:
+class _TorchGroup:
+    """A process group of torch that this object owns: none is global."""
+
+    def __init__(self, rank: int, ranks: int) -> None:
+        self.rank, self.ranks = rank, ranks
+        self._group: Any = None
+
+    def summed(self, x: torch.Tensor) -> torch.Tensor:
+        # Sums of 16-bit numbers would round once for each rank.
+        total = x.float().contiguous()
+        self._wait(lambda: self._group.allreduce([total]))
+        return total.to(x.dtype)
+
+    def gathered(self, x: torch.Tensor) -> torch.Tensor:
+        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(self.ranks)]
+        self._wait(lambda: self._group.allgather([parts], [x.contiguous()]))
+        return torch.cat(parts, dim=-1)
+
+    def _wait(self, begin: Callable[[], Any]) -> None:
+        try:
+            begin().wait()
+        except RuntimeError as error:
+            raise RankLost(f"another rank does not answer: {error}") from error
+
+
+class GlooGroup(_TorchGroup):
     """Ranks on CPUs of one machine, over the loopback interface."""
 
     def __init__(self, rank: int, ranks: int, meeting_place: Path, limit_s: int) -> None:
@@ -40,7 +66,7 @@ class GlooGroup:
 
         Raises `RankLost` when they do not come.
         """
-        self.rank, self.ranks = rank, ranks
+        super().__init__(rank, ranks)
         # Built directly: torch's own functions keep the group in a global, and choose the interface by the host's name.
         library: Any = distributed
         options = library.ProcessGroupGloo._Options()
@@ -53,19 +79,27 @@ class GlooGroup:
             raise RankLost(f"the ranks did not meet: {error}") from error
         self._group.set_timeout(timedelta(seconds=limit_s))
 
-    def summed(self, x: torch.Tensor) -> torch.Tensor:
-        # Sums of 16-bit numbers would round once for each rank.
-        total = x.float().contiguous()
-        try:
-            self._group.allreduce([total]).wait()
-        except RuntimeError as error:
-            raise RankLost(f"another rank does not answer: {error}") from error
-        return total.to(x.dtype)
 
-    def gathered(self, x: torch.Tensor) -> torch.Tensor:
-        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(self.ranks)]
-        try:
-            self._group.allgather([parts], [x.contiguous()]).wait()
-        except RuntimeError as error:
-            raise RankLost(f"another rank does not answer: {error}") from error
-        return torch.cat(parts, dim=-1)
+class NCCLGroup(_TorchGroup):
+    """Ranks on GPUs of one machine, one each.
+
+    Calls are queued on the GPU's stream, so a rank that hangs is seen by the host only when it waits for a result:
+    NCCL's watchdog then ends this process after `limit_s`, which the worker sees as a rank that ended.
+    """
+
+    def __init__(self, rank: int, ranks: int, meeting_place: Path, limit_s: int) -> None:
+        """Name the group's file; the ranks meet at the first call. Raises `RankLost` without NCCL."""
+        super().__init__(rank, ranks)
+        if not distributed.is_nccl_available():
+            raise RankLost("this build of torch has no NCCL: set TIERLINE_TENSOR_PARALLEL to 1")
+        library: Any = distributed
+        options = library.ProcessGroupNCCL.Options()
+        options._timeout = timedelta(seconds=limit_s)
+        store = library.FileStore(str(meeting_place), ranks)
+        self._group = library.ProcessGroupNCCL(store, rank, ranks, options)
+
+
+def open_group(device: torch.device, rank: int, ranks: int, meeting_place: Path, limit_s: int) -> RankGroup:
+    """Return the group for ranks on devices like `device`."""
+    kind = GlooGroup if device.type == "cpu" else NCCLGroup
+    return kind(rank, ranks, meeting_place, limit_s)

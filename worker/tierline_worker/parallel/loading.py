@@ -10,11 +10,10 @@ from pathlib import Path
 from tierline.artifacts import resolve
 from tierline_worker.assembly import Loaded, load
 from tierline_worker.device.choice import choose_device
-from tierline_worker.errors import SettingsError
 from tierline_worker.executor import Executor
 from tierline_worker.model.load import open_checkpoint
 from tierline_worker.parallel.executor import TensorParallelExecutor, serve_rank
-from tierline_worker.parallel.group import GlooGroup, RankLost
+from tierline_worker.parallel.group import RankLost, open_group
 from tierline_worker.parallel.ranks import Ranks, live_as_a_rank
 from tierline_worker.parallel.shard import Sharding, check_divides
 from tierline_worker.settings import WorkerSettings
@@ -29,8 +28,8 @@ def load_on_ranks(settings: WorkerSettings, on_lost: Callable[[str], None]) -> t
     """
     if settings.tensor_parallel == 1:
         return load(settings), None
-    _refuse_devices(settings)
-    # Sizes that do not divide are found out before any process starts, and a download happens once.
+    # What cannot work is found out before any process starts, and a download happens once.
+    choose_device(settings.device, settings.tensor_parallel - 1)
     check_divides(open_checkpoint(resolve(settings.model_source, settings.cache_dir)).config, settings.tensor_parallel)
     ranks = Ranks(settings.tensor_parallel, partial(run_rank, settings), settings.stall_seconds, on_lost)
     try:
@@ -40,15 +39,6 @@ def load_on_ranks(settings: WorkerSettings, on_lost: Callable[[str], None]) -> t
         raise
     assert isinstance(loaded.executor, Executor)
     return dataclasses.replace(loaded, executor=TensorParallelExecutor(loaded.executor, ranks)), ranks
-
-
-def _refuse_devices(settings: WorkerSettings) -> None:
-    device = choose_device(settings.device)
-    if device.type != "cpu":
-        raise SettingsError(
-            f"TIERLINE_TENSOR_PARALLEL is {settings.tensor_parallel}, which is not computed on {device.type}: "
-            "set the fleet's engine.tensorParallel to 1"
-        )
 
 
 def run_rank(settings: WorkerSettings, rank: int, meeting_place: Path, pipe: Connection) -> None:
@@ -64,5 +54,6 @@ def run_rank(settings: WorkerSettings, rank: int, meeting_place: Path, pipe: Con
 
 
 def _load_rank(settings: WorkerSettings, rank: int, meeting_place: Path) -> Loaded:
-    group = GlooGroup(rank, settings.tensor_parallel, meeting_place, settings.stall_seconds)
+    device = choose_device(settings.device, rank)
+    group = open_group(device, rank, settings.tensor_parallel, meeting_place, settings.stall_seconds)
     return load(settings, Sharding(group))

@@ -32,6 +32,10 @@ class Sharding:
     group: RankGroup | None = None
 
     @property
+    def rank(self) -> int:
+        return self.group.rank if self.group else 0
+
+    @property
     def ranks(self) -> int:
         return self.group.ranks if self.group else 1
 

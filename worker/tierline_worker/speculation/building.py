@@ -6,6 +6,7 @@ from tierline.artifacts import resolve
 from tierline.text.load import load_tokenizer
 from tierline.text.tokenizer import TokenizerError
 from tierline_worker.attention.cpu import CPUAttention
+from tierline_worker.device.choice import MakesAttention
 from tierline_worker.errors import SettingsError
 from tierline_worker.kv_arena import KVArena
 from tierline_worker.model.decoder import Decoder
@@ -21,14 +22,14 @@ from tierline_worker.speculation.speculation import Speculation
 
 
 def load_draft_model(settings: WorkerSettings, model: Decoder, model_path: Path) -> Decoder | None:
-    """Fetch and load the draft model, None where none is set or speculation is off.
+    """Fetch and load the draft model onto the device of `model`, None where none is set or speculation is off.
 
     Raises `SettingsError` when it does not speak the vocabulary of `model`, and what loading a model raises.
     """
     if not settings.draft_source or not settings.max_draft_tokens:
         return None
     path = resolve(settings.draft_source, settings.cache_dir)
-    draft = load_model(path, settings.dtype, settings.max_model_tokens)
+    draft = load_model(path, settings.dtype, settings.max_model_tokens, device=model.embedding.device)
     sizes = (draft.config.vocab_size, model.config.vocab_size)
     if sizes[0] != sizes[1]:
         raise _other_vocabulary(settings, f"its vocabulary has {sizes[0]} tokens, the model's {sizes[1]}")
@@ -38,23 +39,32 @@ def load_draft_model(settings: WorkerSettings, model: Decoder, model_path: Path)
 
 
 def build_speculation(
-    settings: WorkerSettings, draft: Decoder | None, slots: SlotTable, arena: KVArena
+    settings: WorkerSettings,
+    draft: Decoder | None,
+    slots: SlotTable,
+    arena: KVArena,
+    attention_over: MakesAttention = lambda _model, arena: CPUAttention(arena),
 ) -> Speculation | None:
     """Return what proposes drafts: the draft model if there is one, and the texts themselves; None when it is off.
 
-    Raises `SettingsError` when the memory does not hold the draft model's KV.
+    On a GPU they are chains: its kernels attend to what precedes a token, not to a path in a tree. Raises
+    `SettingsError` when the memory does not hold the draft model's KV.
     """
     if not settings.max_draft_tokens:
         return None
+    branching = arena.pages.device.type == "cpu"
     if draft is None:
-        return Speculation(NGramDrafter(), arena, branching=True)
-    return Speculation(Drafters((_model_drafter(settings, draft, slots, arena), NGramDrafter())), arena, branching=True)
+        return Speculation(NGramDrafter(), arena, branching=branching)
+    by_model = _model_drafter(settings, draft, slots, arena, attention_over)
+    return Speculation(Drafters((by_model, NGramDrafter())), arena, branching=branching)
 
 
-def _model_drafter(settings: WorkerSettings, draft: Decoder, slots: SlotTable, target: KVArena) -> ModelDrafter:
+def _model_drafter(
+    settings: WorkerSettings, draft: Decoder, slots: SlotTable, target: KVArena, attention_over: MakesAttention
+) -> ModelDrafter:
     blocks, block_tokens = target.blocks, target.block_tokens
     try:
-        arena = KVArena.allocate(draft.config, blocks, block_tokens, settings.dtype)
+        arena = KVArena.allocate(draft.config, blocks, block_tokens, settings.dtype, target.pages.device)
     except RuntimeError as error:
         raise SettingsError(
             f"TIERLINE_DRAFT_SOURCE is {settings.draft_source!r}: the memory does not hold its KV beside the model's, "
@@ -63,7 +73,7 @@ def _model_drafter(settings: WorkerSettings, draft: Decoder, slots: SlotTable, t
     longest = min(slots.tokens.shape[1] - 1, draft.config.max_positions)
     return ModelDrafter(
         draft,
-        CPUAttention(arena),
+        attention_over(draft, arena),
         DraftCache(len(slots.tokens), longest, blocks, block_tokens),
         block_tokens,
         lambda logits, rows, positions: draw_tokens(logits, slots.sampling.draw_rows(rows, positions)),

@@ -99,11 +99,13 @@ class ModelDrafter:
             decodes=int(np.count_nonzero(counts == 1)),
         )
         batch = flatten(plan, cache.tables, self._block_tokens)
+        device = self._model.embedding.device
         logits = self._model.forward(
-            torch.from_numpy(cache.fed[batch.slots, batch.positions]),
-            torch.from_numpy(batch.positions),
+            torch.from_numpy(cache.fed[batch.slots, batch.positions]).to(device),
+            torch.from_numpy(batch.positions).to(device),
             self._attention.prepare(batch),
-            torch.from_numpy(batch.last),
+            torch.from_numpy(batch.last).to(device),
         )
         cache.computed[slots] += counts
-        return logits[torch.from_numpy(np.argsort(order))]
+        # On the host they are drawn from as the target's are.
+        return logits.cpu()[torch.from_numpy(np.argsort(order))]

@@ -28,7 +28,7 @@ def test_other_names_are_refused(value) -> None:
 def test_without_a_gpu_auto_is_the_cpu_and_asking_for_one_is_an_error(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == torch.device("cpu")
-    with pytest.raises(SettingsError, match="no such GPU"):
+    with pytest.raises(SettingsError, match="finds no GPU 0"):
         choose_device("cuda:0")
 
 

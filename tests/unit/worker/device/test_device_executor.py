@@ -95,8 +95,8 @@ def test_only_usual_sampling_is_left_to_the_device(sampling, host) -> None:
     assert needs_host(SlotLoad(0, [1], sampling)) is host
 
 
-def test_adapters_are_left_to_the_host() -> None:
-    assert needs_host(SlotLoad(0, [1], GREEDY, adapter="a"))
+def test_adapters_need_no_host() -> None:
+    assert not needs_host(SlotLoad(0, [1], GREEDY, adapter="a"))
 
 
 def test_buckets_hold_every_batch_with_little_padding() -> None:
