@@ -8,10 +8,12 @@ where prompts are cached), `queued` (the order in a line), `tail_guard` (what lo
 
 Binding is late: a request stays here until `fits` says that some worker can take it now. One that does not fit lets
 others pass until its deadline; from then on it holds the line, so it cannot starve. A stream that lost its worker holds
-its own priority and those below from the start. After `TRIES` requests that do not fit, the others are not asked about:
-when workers are full, a look at the queue must not cost more the longer it is.
+its own priority and those below from the start. So does a tenant that was given more than it may be before one that
+another gateway serves: nobody else would use the capacity here, but somebody does there. After `TRIES` requests that do
+not fit, the others are not asked about: when workers are full, a look at the queue must not cost more the longer it is.
 """
 
+import math
 from bisect import insort
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -130,20 +132,42 @@ class QueueManager:
         return next(filter(fits, islice(self._in_order(self._bands[turn]), TRIES)), None)
 
     def _next_by_priority(self, now_ms: float, fits: Callable[[QueuedRequest], bool]) -> QueuedRequest | None:
-        held = self._resumed[0].priority if self._resumed else -1
-        open_bands = (self._bands[priority] for priority in sorted(self._bands, reverse=True) if priority > held)
-        for request in islice((request for band in open_bands for request in self._in_order(band)), TRIES):
-            if fits(request):
-                return request
-            if request.deadline_ms <= now_ms:
+        moved = self._resumed[0].priority if self._resumed else -1
+        tries = TRIES
+        for priority in sorted(self._bands, reverse=True):
+            if priority <= moved or not tries:
+                return None
+            band = self._bands[priority]
+            for request in islice(self._in_order(band), tries):
+                tries -= 1
+                if fits(request):
+                    return request
+                if request.deadline_ms <= now_ms:
+                    return None
+            if self._held(band):
                 return None
         return None
 
     def _in_order(self, band: Band) -> Iterator[QueuedRequest]:
+        held = self._held(band)
         if self._cached is None or not band.prefers_locality:
-            return band.in_order(self.counters)
-        rounds = self._rounds.setdefault(band.priority, DeficitRounds())
-        return rounds.in_order(band.lines, self.counters, band.priority, self._cached)
+            ordered = band.in_order(self.counters)
+        else:
+            rounds = self._rounds.setdefault(band.priority, DeficitRounds())
+            ordered = rounds.in_order(band.lines, self.counters, band.priority, self._cached)
+        return (request for request in ordered if request.tenant not in held) if held else ordered
+
+    def _held(self, band: Band) -> frozenset[str]:
+        """Return the tenants over the difference they are allowed to one that another gateway is serving."""
+        lowest = self.counters.lowest_served_elsewhere(band.priority)
+        if lowest == math.inf:
+            return frozenset()
+        counters = ((tenant, line, self.counters.of(tenant)) for tenant, line in band.lines.items())
+        return frozenset(
+            tenant
+            for tenant, line, counter in counters
+            if counter > lowest + line.requests[0].service_difference_tokens
+        )
 
     def _unlink(self, request: QueuedRequest) -> None:
         if request.resumed:

@@ -27,12 +27,14 @@ idle tenants fit, those are below the lowest waiting counter, to which a newcome
 with a flood of short-lived ids, a new id starts where the forgotten ones stopped.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 REMEMBERED: Final = 4096
+UNMOVED_EXCHANGES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class ServiceCounters:
         self._unknown = 0.0
         self._waiting: dict[str, Counter[int]] = {}
         self._elsewhere: dict[str, tuple[int, ...]] = {}
+        self._unmoved: dict[str, int] = {}
         self._prepaid: dict[str, _Prepaid] = {}
         self._running: Counter[str] = Counter()
         self._last_left = ""
@@ -140,6 +143,18 @@ class ServiceCounters:
         """Return the lowest counter of these tenants, which wait here in one priority, and those that do elsewhere."""
         elsewhere = (tenant for tenant, waiting in self._elsewhere.items() if priority in waiting)
         return min(map(self.of, (*tenants, *elsewhere)))
+
+    def lowest_served_elsewhere(self, priority: int) -> float:
+        """Return the lowest counter of those that wait elsewhere in this priority and are being served; inf if none.
+
+        Who is not served there for `UNMOVED_EXCHANGES` cannot use the capacity that others would leave to it.
+        """
+        served = (
+            self.of(tenant)
+            for tenant, waiting in self._elsewhere.items()
+            if priority in waiting and self._unmoved.get(tenant, 0) < UNMOVED_EXCHANGES
+        )
+        return min(served, default=math.inf)
 
     def charge(self, tenant: str, service: float) -> None:
         """Raise the tenant's counter; a negative `service` gives back."""
@@ -192,6 +207,7 @@ class ServiceCounters:
             self._shared[tenant] = change.on(self._shared[tenant])
         self._sent = {}
         self._elsewhere = {tenant: peer.waiting for tenant, peer in peers.items() if peer.waiting}
+        self._unmoved = {tenant: self._exchanges_unmoved(tenant, peers[tenant].counter) for tenant in self._elsewhere}
         for tenant, peer in peers.items():
             self._know(tenant)
             self._shared[tenant] = peer.counter
@@ -211,6 +227,9 @@ class ServiceCounters:
         for tenant, counter in snapshot.counters.items():
             self._change(tenant, Change(0.0, counter))
         self._unknown = max(self._unknown, snapshot.unknown)
+
+    def _exchanges_unmoved(self, tenant: str, counter: float) -> int:
+        return 0 if counter > self._shared.get(tenant, -1.0) else self._unmoved.get(tenant, 0) + 1
 
     def _change(self, tenant: str, change: Change) -> None:
         self._know(tenant)

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from tierline.scheduling.queued import QueuedRequest
 from tierline.scheduling.queueing import TRIES, QueueManager
+from tierline.scheduling.service_counters import UNMOVED_EXCHANGES, PeerService
 
 
 def queued(request_id: str, **changes: object) -> QueuedRequest:
@@ -235,3 +236,24 @@ def test_every_lower_priority_has_its_turn() -> None:
     order = drain(queue, now_ms=2000.0)[:30]
     turns = [order.index(f"l{priority}-{at}") for at in range(3) for priority in (1, 2)]
     assert turns == [4, 9, 14, 19, 24, 29]
+
+
+def test_a_tenant_that_had_more_yields_to_one_that_another_gateway_serves() -> None:
+    queue = filled(queued("a"), queued("below", priority=1, tenant="c"))
+    queue.counters.charge("a", 9000)
+    served = 0.0
+    for _ in range(3):
+        served += 100
+        queue.counters.adopt({"b": PeerService(served, (10,))})
+        assert queue.next(0.0, lambda _: True) is None
+    queue.counters.adopt({})
+    assert drain(queue) == ["a", "below"]
+
+
+def test_it_does_not_yield_to_one_that_nobody_serves() -> None:
+    """What waits elsewhere and is given nothing there cannot use what would be left to it."""
+    queue = filled(queued("a"))
+    queue.counters.charge("a", 9000)
+    for _ in range(UNMOVED_EXCHANGES + 1):
+        queue.counters.adopt({"b": PeerService(100.0, (10,))})
+    assert drain(queue) == ["a"]
