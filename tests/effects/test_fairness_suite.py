@@ -1,8 +1,8 @@
 """What tenants get of a fleet that cannot serve them all: VTC's experiments and some it does not have.
 
 The first nine are those of the paper's artefact (Sheng et al., OSDI 2024), on a small device; the others are attacks
-and faults. The unit is VTC's: a prompt token counts 1, an output token 2, divided by the weight. Spans begin once the first
-answers have ended: until then the device runs what was started before anybody had to wait, and lengths are unknown.
+and faults. The unit is VTC's: a prompt token counts 1, an output token 2, divided by the weight. Spans begin once the
+first answers have ended: until then the device runs what was started before anybody had to wait, of unknown length.
 """
 
 import numpy as np

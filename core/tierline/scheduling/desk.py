@@ -125,9 +125,12 @@ def queued_request(
     shares_prompt: bool = False,
     user_priority: int = 0,
     lengths: OutputLengthPredictor,
-    first_tokens: FirstTokenTime,
+    prefill_ms: float,
 ) -> QueuedRequest:
-    """Return how a request waits; a stream that lost its worker is `resumed` and waits as long as it must."""
+    """Return how a request waits; a stream that lost its worker is `resumed` and waits as long as it must.
+
+    `prefill_ms` is what its prompt takes on an idle worker.
+    """
     bound = tenant.max_service_difference_tokens or DEFAULT_SERVICE_DIFFERENCE_TOKENS
     by_service = tier.order == "Service"
     return QueuedRequest(
@@ -147,7 +150,7 @@ def queued_request(
         shares_prompt=shares_prompt,
         user_priority=user_priority,
         quantum_tokens=tier.quantum_tokens if by_service and tier.locality == "Prefer" else 0,
-        first_token_ms=first_tokens.predict_ms(context_tokens, 0.0),
+        prefill_ms=prefill_ms,
     )
 
 

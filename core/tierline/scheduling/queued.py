@@ -1,13 +1,16 @@
 """A request that waits: what the queue must know of it, what it costs its tenant, and its place in the tenant's line.
 
-    latest start = deadline - first_token          first_token: predicted time from dispatch to the first token
+    latest start = deadline - prefill              prefill: what the prompt takes on an idle worker
     place        = latest start - user_priority * worth          worth = min(deadline - arrival, WORTH_MS)
 
-The predicted time of its own prefill is part of the slack, so a long prompt is started earlier than a short one due at
-the same time. A step of user priority is worth as much waiting as the tier's target allows for the first token. That is
-aging written as a constant key: each `worth` that a request waited counts as one step more, so one of its tenant with k
-steps more passes it only when it came less than k * worth later (of one tier and equal prompts). User priority orders
-a tenant's own requests; it does not make the tenant more urgent than others.
+The time of its own prefill is part of the slack, so a long prompt is started earlier than a short one due at the same
+time. It is not the time to the first token as it is under load: what load adds is alike for all that wait now, but
+would put those that came while more was going on before those that came earlier (measured: E6 lost 17 % by it).
+
+A step of user priority is worth as much waiting as the tier's target allows for the first token. That is aging written
+as a constant key: each `worth` that a request waited counts as one step more, so one of its tenant with k steps more
+passes it only when it came less than k * worth later (of one tier and equal prompts). User priority orders a tenant's
+own requests; it does not make the tenant more urgent than others.
 """
 
 from dataclasses import dataclass
@@ -28,8 +31,8 @@ class QueuedRequest:
     """What the queue must know of a request; times are on the caller's clock.
 
     `context_tokens` is what a worker has to hold before the first new token, `total_tokens` at the most in the end.
-    `expected_output_tokens` is how long the answer probably becomes, `first_token_ms` how long after its dispatch the
-    first token probably comes. `resumed` marks a stream that was already delivering; its client sees a gap, so it goes
+    `expected_output_tokens` is how long the answer probably becomes, `prefill_ms` what its prompt takes
+    on an idle worker. `resumed` marks a stream that was already delivering; its client sees a gap, so it goes
     first in its tier. `expires_ms` is when waiting longer is pointless. `shares_prompt` marks a further answer to a
     prompt that its tenant pays for with the first one. `user_priority` is the client's, from -2 to 2. `quantum_tokens`
     is above 0 where requests with a cached prefix go first (`locality_order`).
@@ -50,13 +53,13 @@ class QueuedRequest:
     resumed: bool = False
     shares_prompt: bool = False
     user_priority: int = 0
-    first_token_ms: float = 0.0
+    prefill_ms: float = 0.0
     quantum_tokens: int = 0
 
     @property
     def latest_start_ms(self) -> float:
         """When it has to start for its first token to come in time."""
-        return self.deadline_ms - self.first_token_ms
+        return self.deadline_ms - self.prefill_ms
 
     @property
     def place(self) -> Place:

@@ -143,16 +143,18 @@ class FleetSimulation:
 
     def _decide(self, request: SimulatedRequest, queued: QueuedRequest, usage: TenantUsage) -> Decision:
         now_ms = self._clock.now_ms
-        told = (worker.latency for worker in self._workers.values() if worker.alive)
-        alone = min((alone_ms(latency, request.context_tokens) for latency in told), default=0.0)
         return self._desk.decide(
             usage,
             request.tier,
             lambda: queued if queued.tier == request.tier.name else self._queued(request),
             lambda: self._lower(request),
             now_ms=now_ms,
-            alone_ms=alone,
+            alone_ms=self._alone_ms(request.context_tokens),
         )
+
+    def _alone_ms(self, prompt_tokens: int) -> float:
+        told = (worker.latency for worker in self._workers.values() if worker.alive)
+        return min((alone_ms(latency, prompt_tokens) for latency in told), default=0.0)
 
     def _lower(self, request: SimulatedRequest) -> TierPolicy | None:
         lower = lower_tier(request.tier, self._setup.tiers)
@@ -170,7 +172,7 @@ class FleetSimulation:
             now_ms=self._clock.now_ms,
             resumed=bool(request.moves),
             lengths=self._desk.lengths,
-            first_tokens=self._desk.first_tokens,
+            prefill_ms=self._alone_ms(request.context_tokens),
         )
         return self._policy.queued(queued)
 

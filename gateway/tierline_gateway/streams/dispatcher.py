@@ -205,7 +205,7 @@ class Dispatcher:
             shares_prompt=bool(live.fork_of),
             user_priority=live.generation.user_priority,
             lengths=self.desk.lengths,
-            first_tokens=self.desk.first_tokens,
+            prefill_ms=self.links.fastest_alone_ms(live.journal.context_tokens),
         )
 
     def _cached_tokens(self, queued: QueuedRequest) -> int:

@@ -199,7 +199,7 @@ def test_a_tenant_pays_a_prompt_once_however_many_answers_it_wants() -> None:
 
 
 def test_of_two_due_at_one_time_the_longer_prompt_starts_first() -> None:
-    queue = filled(queued("short", first_token_ms=50), queued("long", first_token_ms=700, arrival_ms=1.0))
+    queue = filled(queued("short", prefill_ms=50), queued("long", prefill_ms=700, arrival_ms=1.0))
     assert drain(queue) == ["long", "short"]
 
 
