@@ -1,7 +1,7 @@
 """A device for the engine that computes behind its back and notices what was planned or repeated wrongly."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,11 +48,12 @@ class AheadDevice:
         self._queue: deque[_Launch] = deque()
         self._fake = FakeExecutor(limits, TRUTH, self._ids.__getitem__)
 
-    def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> None:
+    def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> Mapping[int, Exception]:
         for admitted, load in zip(plan.admitted, loads, strict=True):
             self._ids[admitted.request_id] = load.token_ids
             self._faults[load.slot] = self._behaviour.faults.get(tuple(load.token_ids), 1 << 30)
         self._fake.apply(plan)
+        return {}
 
     def may_run_ahead(self, plan: BatchPlan, _loads: Sequence[SlotLoad]) -> bool:
         return not self._behaviour.hold(plan.iteration)

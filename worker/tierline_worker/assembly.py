@@ -27,6 +27,7 @@ from tierline_worker.device.memory import bytes_of_block, cache_blocks
 from tierline_worker.engine.engine import Engine, Identity
 from tierline_worker.engine.flights import Executes
 from tierline_worker.engine.health import Progress
+from tierline_worker.engine.isolation import is_out_of_memory
 from tierline_worker.errors import AdapterError, SettingsError
 from tierline_worker.executor import Executor
 from tierline_worker.kv_arena import KVArena
@@ -132,15 +133,38 @@ def build_engine(settings: WorkerSettings, loaded: Loaded, metrics: WorkerMetric
 
 
 def warm_up(loaded: Loaded) -> Roofline:
-    """Compute a prompt and a few decodes, so that the first request finds every kernel made; return what they took."""
+    """Compute a prompt and a few decodes, so that the first request finds every kernel made; return what they took.
+
+    A prompt that does not fit into the memory is halved. Raises `SettingsError` when not even a token fits.
+    """
     tokens = min(_WARM_UP_TOKENS, loaded.limits.max_model_tokens - 1, loaded.limits.max_batched_tokens)
+    while True:
+        try:
+            prompt_s, decode_s = _warm_up_seconds(loaded, tokens)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if tokens == 1:
+                raise SettingsError(
+                    f"the memory does not hold one token's computation beside the model and "
+                    f"{loaded.limits.total_blocks} blocks of KV: lower TIERLINE_KV_CACHE_BLOCKS "
+                    "(engine.kvCacheBlocks) or give the worker more memory"
+                ) from error
+            _LOG.warning("%d tokens at once are too much for the memory: warming up with fewer", tokens)
+            tokens //= 2
+        else:
+            draft_bytes = loaded.draft.weight_bytes if loaded.draft else 0.0
+            return _roofline(loaded.model, prompt_s / tokens, decode_s, draft_bytes)
+
+
+def _warm_up_seconds(loaded: Loaded, tokens: int) -> tuple[float, float]:
+    """Return the seconds of a prompt and of the decode behind it."""
     blocks = -(-(tokens + 1) // loaded.limits.block_tokens)
     updates = np.array([(0, index, index) for index in range(blocks)], dtype=np.int32)
     prompt = _single_row_plan(start=0, count=tokens, updates=updates)
     decode = _single_row_plan(start=tokens, count=1, updates=updates)
     loaded.executor.apply(prompt, [SlotLoad(0, [0] * tokens, Sampling(max_tokens=2))])
-    prompt_s, decode_s = (_fastest(loaded.executor, plan) for plan in (prompt, decode))
-    return _roofline(loaded.model, prompt_s / tokens, decode_s, loaded.draft.weight_bytes if loaded.draft else 0.0)
+    return _fastest(loaded.executor, prompt), _fastest(loaded.executor, decode)
 
 
 def _core_maker(limits: EngineLimits, latency: LatencyModel, offload: OffloadModel) -> Callable[[], SchedulerCore]:

@@ -107,13 +107,13 @@ class Executor(LockStep):
         self._slots = slots
         self._block_tokens = block_tokens
 
-    def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> None:
-        """Take over newly admitted requests and changes of the block table, move KV in the order a plan documents."""
+    def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> Mapping[int, Exception]:
+        """Take over newly admitted requests and changes of the block table, move KV in the order a plan documents.
+
+        Returns, by slot, why requests could not be taken over; all else is done.
+        """
         self._transfer(plan, Direction.SAVE)
-        for load in loads:
-            self._slots.load(load)
-            if self._speculation is not None:
-                self._speculation.forget(load.slot)
+        errors = {load.slot: error for load in loads if (error := self._load(load)) is not None}
         if self.resident is not None:
             for adapter in plan.adapters:
                 self.resident.load(adapter.adapter, adapter.blocks)
@@ -121,6 +121,16 @@ class Executor(LockStep):
         if len(plan.copies):
             self._attention.copy(plan.copies)
         self._transfer(plan, Direction.LOAD)
+        return errors
+
+    def _load(self, load: SlotLoad) -> Exception | None:
+        if self._speculation is not None:
+            self._speculation.forget(load.slot)
+        try:
+            self._slots.load(load)
+        except Exception as error:  # noqa: BLE001 whatever is wrong with a request must not fail the others
+            return error
+        return None
 
     def clear(self, blocks: NDArray[np.int32]) -> None:
         """Zero the KV of blocks that a failed request left, so that their numbers do no harm to the next owner."""

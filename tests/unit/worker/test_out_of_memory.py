@@ -9,8 +9,12 @@ from tiny_engine import TinyEngine
 
 from tierline.scheduling.plans import BatchPlan
 from tierline.scheduling.shedding import CALM_ITERATIONS
+from tierline_worker.assembly import Loaded, load, warm_up
 from tierline_worker.engine.isolation import is_out_of_memory
+from tierline_worker.errors import SettingsError
 from tierline_worker.executor import Executor, Sampled
+from tierline_worker.settings import WorkerSettings
+from tierline_worker.slots import SlotLoad, SlotTable
 
 PROMPT = tuple(range(1, 41))
 SHORT = (1, 2, 3)
@@ -112,3 +116,39 @@ def test_computing_in_parts_is_progress(tiny_path, memory):
 def test_other_errors_are_no_shortage_of_memory():
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_a_request_that_cannot_be_taken_over_fails_alone(tiny_path, monkeypatch):
+    expected = answers(submitted(tiny_path))
+    load_slot = SlotTable.load
+
+    def refusing(table: SlotTable, request: SlotLoad) -> None:
+        if tuple(request.token_ids) == PROMPT:
+            raise ValueError("no such grammar")
+        load_slot(table, request)
+
+    monkeypatch.setattr(SlotTable, "load", refusing)
+    engine = submitted(tiny_path)
+    batches = engine.run()
+    (failed,) = batches.pop("long")
+    assert failed.finish_reason == "failed"
+    assert "no such grammar" in failed.error
+    assert {name: [id_ for batch in told for id_ in batch.token_ids] for name, told in batches.items()} == {
+        name: tokens for name, tokens in expected.items() if name != "long"
+    }
+
+
+def test_a_warm_up_that_does_not_fit_is_made_smaller(tiny_path, memory):
+    memory.tokens = 20
+    assert warm_up(loaded(tiny_path)).flops_per_second > 0
+    assert memory.refused == [64, 32]
+
+
+def test_a_memory_without_room_for_a_token_names_the_setting(tiny_path, memory):
+    memory.tokens = 0
+    with pytest.raises(SettingsError, match="lower TIERLINE_KV_CACHE_BLOCKS"):
+        warm_up(loaded(tiny_path))
+
+
+def loaded(tiny_path) -> Loaded:
+    return load(WorkerSettings.from_env({"TIERLINE_MODEL_SOURCE": str(tiny_path), "TIERLINE_DEVICE": "cpu"}))

@@ -6,7 +6,7 @@ between (drafts, moved KV, grammars, penalties and other edits of logits) is com
 lock-step, on the same device; both keep the tokens of host and device alike.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -38,14 +38,16 @@ class DeviceExecutor:
         self._hosted = np.zeros(slots.tokens.shape[0], np.bool_)
         self._postponed = False
 
-    def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> None:
-        """Take over a plan's deltas on host and device."""
+    def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> Mapping[int, Exception]:
+        """Take over a plan's deltas on host and device; see `Executor.apply`."""
         with torch.inference_mode(), self._steps.transport.active():
-            self._general.apply(plan, loads)
-            for load in loads:
+            errors = self._general.apply(plan, loads)
+            loaded = [load for load in loads if load.slot not in errors]
+            for load in loaded:
                 self._hosted[load.slot] = needs_host(load)
-            self._steps.state.load(loads)
+            self._steps.state.load(loaded)
             self._steps.state.update_blocks(plan.block_updates)
+        return errors
 
     def may_run_ahead(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> bool:
         """Say whether `plan` needs nothing of the one before it but what that leaves on the device."""

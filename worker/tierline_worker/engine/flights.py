@@ -6,7 +6,7 @@ them, on the device, so no host has to see them first. An executor that computes
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tierline.scheduling.plans import BatchPlan, IterationResult
-from tierline_worker.engine.isolation import Computes, compute_in_parts, is_out_of_memory
+from tierline_worker.engine.isolation import Computes, RowsFailed, compute_in_parts, is_out_of_memory
 from tierline_worker.executor import Pending, Sampled, nothing_sampled
 from tierline_worker.slots import SlotLoad
 
@@ -28,12 +28,13 @@ class Executes(Computes, Protocol):
     Both may raise whatever a kernel raises. `max_in_flight` launches may await their result. `may_run_ahead` says
     whether the plan can be applied and launched while the one before it is computed: not if it needs its tokens on the
     host, and not if its deltas move KV, since the plan before could not be repeated then. `clear` zeroes the KV of
-    blocks that a failed request left.
+    blocks that a failed request left. `apply` returns, by slot, why requests could not be taken over; what it raises
+    makes the whole plan impossible.
     """
 
     max_in_flight: int
 
-    def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> None: ...
+    def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> Mapping[int, Exception]: ...
 
     def may_run_ahead(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> bool: ...
 
@@ -76,6 +77,7 @@ class _Flight:
     loads: Sequence[SlotLoad]
     launched_s: float | None = None
     pending: Pending | None = None
+    failed: RowsFailed | None = None
 
 
 class Flights:
@@ -125,13 +127,16 @@ class Flights:
         self._queue.clear()
 
     def _start(self, flight: _Flight) -> None:
-        self._executor.apply(flight.plan, flight.loads)
+        flight.failed = RowsFailed.of(flight.plan, self._executor.apply(flight.plan, flight.loads))
         self._launch(flight)
 
     def _launch(self, flight: _Flight) -> None:
         flight.launched_s = self._clock()
         if not len(flight.plan.slots):
             flight.pending = partial(nothing_sampled, flight.plan)
+            return
+        if flight.failed is not None:
+            flight.pending = partial(_raise, flight.failed)
             return
         try:
             flight.pending = self._executor.launch(flight.plan)

@@ -5,6 +5,7 @@ row that alone is too large for the memory is halved along its tokens, as far as
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -38,6 +39,20 @@ class TooLargeForMemory(MemoryError):
         )
 
 
+class RowsFailed(Exception):
+    """Some rows of a plan cannot be computed: their requests could not be taken over. `errors` are by row."""
+
+    def __init__(self, errors: dict[int, Exception]) -> None:
+        super().__init__(f"{len(errors)} requests could not be taken over")
+        self.errors = errors
+
+    @staticmethod
+    def of(plan: BatchPlan, by_slot: Mapping[int, Exception]) -> "RowsFailed | None":
+        """Return what is wrong with the rows of `plan`, None when nothing is."""
+        errors = {row: by_slot[slot] for row, slot in enumerate(plan.slots.tolist()) if slot in by_slot}
+        return RowsFailed(errors) if errors else None
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether `error` is an allocation that failed; libraries below torch tell it only in words."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
@@ -49,7 +64,7 @@ def compute_in_parts(executor: Computes, plan: BatchPlan, error: Exception) -> t
     """Return what the rows of a plan that failed with `error` as a whole sample, and the errors of those that fail."""
     sampled, errors, logprobs = nothing_sampled(plan), dict[int, Exception](), dict[int, tuple[TokenLogprobs, ...]]()
     followed, drafted = dict[int, tuple[int, ...]](), np.zeros_like(plan.drafts)
-    work = _parts(plan, np.arange(len(plan.slots)), error, errors)
+    work = _first_parts(plan, error, errors)
     while work:
         rows, part = work.pop()
         if rows[0] in errors:
@@ -67,6 +82,14 @@ def compute_in_parts(executor: Computes, plan: BatchPlan, error: Exception) -> t
 
 
 _Part = tuple[NDArray[np.intp], BatchPlan]
+
+
+def _first_parts(plan: BatchPlan, error: Exception, errors: dict[int, Exception]) -> list[_Part]:
+    if not isinstance(error, RowsFailed):
+        return _parts(plan, np.arange(len(plan.slots)), error, errors)
+    errors |= error.errors
+    rows = np.setdiff1d(np.arange(len(plan.slots)), list(errors))
+    return [(rows, _only(plan, rows))] if len(rows) else []
 
 
 def _parts(part: BatchPlan, rows: NDArray[np.intp], error: Exception, errors: dict[int, Exception]) -> list[_Part]:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -46,10 +46,10 @@ class TensorParallelExecutor(LockStep):
         self._ranks = ranks
         self._gone = threading.Event()
 
-    def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> None:
+    def apply(self, plan: BatchPlan, loads: Sequence[SlotLoad]) -> Mapping[int, Exception]:
         """As `Executor.apply`; raises `RankLost`."""
         self._tell(_Apply(plan, loads))
-        self._own.apply(plan, loads)
+        return self._own.apply(plan, loads)
 
     def clear(self, blocks: NDArray[np.int32]) -> None:
         """As `Executor.clear`; raises `RankLost`."""
