@@ -33,8 +33,9 @@ class Recorder:
         self.fails: set[int] = set()
         self.held: set[int] = set()
 
-    def apply(self, plan: BatchPlan, _loads: object) -> None:
+    def apply(self, plan: BatchPlan, _loads: object) -> dict[int, Exception]:
         self.calls.append(f"apply {plan.iteration}")
+        return {}
 
     def may_run_ahead(self, plan: BatchPlan, _loads: object) -> bool:
         return plan.iteration not in self.held
