@@ -31,6 +31,7 @@ class Instruments:
         self.running = self._gauge(names.RUNNING)
         self.workers = self._gauge(names.WORKERS)
         self.service = self._gauge(names.SERVICE)
+        self.sharing = self._gauge(names.SHARING)
 
     def tenant_label(self, tenant: str) -> str:
         """Return the tenant's own label, or the shared one when too many tenants have theirs."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import sys
 
@@ -20,6 +21,7 @@ from tierline_gateway.kube.discovery import PodDiscovery
 from tierline_gateway.kube.policy import KubePolicySource
 from tierline_gateway.service import GatewayService
 from tierline_gateway.settings import Settings, SettingsError, read_settings
+from tierline_gateway.shared.redis_store import RedisStore
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,9 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
     policy = KubePolicySource(client, settings.namespace, settings.fleet)
     discovery = PodDiscovery(client, settings.namespace, settings.fleet)
     service = GatewayService.over(policy, discovery, settings.gateway_id)
+    if settings.state_store_url:
+        store = RedisStore(settings.state_store_url, f"{settings.namespace}/{settings.fleet}")
+        service.share(store, f"{settings.gateway_id}/{secrets.token_hex(8)}")
     servers = GatewayServers(service)
     await servers.start(settings.bind_host, settings.http_port, settings.admin_port)
     service.start()

@@ -13,6 +13,8 @@ from tierline_gateway.front.api_errors import unavailable
 from tierline_gateway.front.prompts import PromptReader
 from tierline_gateway.instruments import Instruments
 from tierline_gateway.policy_source import PolicySnapshot, PolicySource
+from tierline_gateway.shared.sharing import StateSharing
+from tierline_gateway.shared.store import SharedStore
 from tierline_gateway.streams.dispatcher import Dispatcher
 from tierline_gateway.streams.evacuation import evacuate_due
 from tierline_gateway.streams.ledger import Ledger
@@ -45,8 +47,9 @@ class GatewayService:
     requests: RequestLog = field(default_factory=RequestLog)
     draining: bool = False
     refusing: bool = False
+    sharing: StateSharing | None = None
     dispatcher: Dispatcher = field(init=False)
-    _ticker: asyncio.Task[None] | None = None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _ticked_ms: float = 0.0
 
     def __post_init__(self) -> None:
@@ -57,16 +60,26 @@ class GatewayService:
         """Return a service over any source of policy and workers."""
         return cls(policy_source, LinkPool(discovery, gateway_id))
 
+    def share(self, store: SharedStore, gateway_id: str) -> None:
+        """Share fairness and quotas with the gateways that reach the same store; to be called before `start`.
+
+        `gateway_id` is this process's alone: what is known under it is not taken over by a later one.
+        """
+        counters = self.dispatcher.queue.counters
+        self.sharing = StateSharing(store, gateway_id, counters, self.ledger.demand, self.clock_ms)
+
     def start(self) -> None:
-        """Begin to follow workers; needs a running event loop."""
+        """Begin to follow workers and to share; needs a running event loop."""
         self.tick()
-        self._ticker = asyncio.create_task(self._tick_for_ever(), name="gateway-tick")
+        self._tasks.append(asyncio.create_task(self._tick_for_ever(), name="gateway-tick"))
+        if self.sharing is not None:
+            self._tasks.append(asyncio.create_task(self.sharing.run(), name="gateway-sharing"))
 
     async def stop(self) -> None:
         """Drop workers and timers; requests that still run end with an error for their clients."""
-        if self._ticker is not None:
-            self._ticker.cancel()
-            await asyncio.gather(self._ticker, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.links.close()
 
     async def drained(self, deadline_s: float) -> bool:
@@ -94,6 +107,11 @@ class GatewayService:
         if self.policy_source.current is None:
             return "the resources are not compiled yet"
         return "" if self.tokenizer is not None else "the tokenizer is not loaded yet"
+
+    def remark(self) -> str:
+        """Return what is not as it should be while the gateway serves, empty when nothing is."""
+        problem = self.sharing.problem if self.sharing is not None else ""
+        return f"the shared store does not answer: {problem}" if problem else ""
 
     def snapshot(self) -> PolicySnapshot:
         """Return the policy to serve a request by; raises `ApiError` 503 before there is one."""
@@ -146,4 +164,5 @@ class GatewayService:
         evacuate_due(self.dispatcher, time.time() * 1000, asyncio.get_running_loop().time())
         self.dispatcher.expire()
         self.dispatcher.pump()
+        self.links.hold(self.dispatcher.queue.held_back, repeat=True)
         self._ticked_ms = self.clock_ms()

@@ -16,7 +16,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One gateway process. `gateway_id` is unique among the gateways that a worker talks to."""
+    """One gateway process. `gateway_id` is unique among the gateways that a worker talks to.
+
+    `state_store_url` is where gateways share counters and quotas, empty where each is alone.
+    """
 
     fleet: str
     namespace: str
@@ -26,6 +29,7 @@ class Settings:
     http_port: int = GATEWAY_HTTP_PORT
     admin_port: int = GATEWAY_ADMIN_PORT
     drain_seconds: int = DEFAULT_DRAIN_SECONDS
+    state_store_url: str = ""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -40,7 +44,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         http_port=_number(environment, "TIERLINE_HTTP_PORT", GATEWAY_HTTP_PORT),
         admin_port=_number(environment, "TIERLINE_ADMIN_PORT", GATEWAY_ADMIN_PORT),
         drain_seconds=_number(environment, "TIERLINE_DRAIN_SECONDS", DEFAULT_DRAIN_SECONDS),
+        state_store_url=_store_url(environment.get("TIERLINE_STATE_STORE_URL", "")),
     )
+
+
+def _store_url(value: str) -> str:
+    """Return the URL; it may hold a password, so a wrong one is not repeated."""
+    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise SettingsError("TIERLINE_STATE_STORE_URL is no redis://, rediss:// or unix:// URL; correct stateStore")
+    return value
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

@@ -122,6 +122,12 @@ class QueueManager:
                 return request
         return self._next_guarded(now_ms, fits) or self._next_by_priority(now_ms, fits)
 
+    @property
+    def held_back(self) -> bool:
+        """Whether requests wait and it is the turn of none of them, but of tenants that wait at other gateways."""
+        waits = self.counters.waits_elsewhere and bool(self._bands) and not self._resumed
+        return waits and all(band.held_back(self.counters) for band in self._bands.values())
+
     def _next_guarded(self, now_ms: float, fits: Callable[[QueuedRequest], bool]) -> QueuedRequest | None:
         top = max(self._bands, default=0)
         turn = self._guard.turn(

@@ -110,6 +110,11 @@ class ServiceCounters:
     def __len__(self) -> int:
         return len(self._shared)
 
+    @property
+    def waits_elsewhere(self) -> bool:
+        """Whether some tenant is known to wait at another gateway."""
+        return bool(self._elsewhere)
+
     def of(self, tenant: str) -> float:
         """Return the tenant's counter."""
         shared = self._shared.get(tenant, self._unknown)
@@ -187,6 +192,10 @@ class ServiceCounters:
         paid = self._close(request_id)
         if paid is not None and paid.unused:
             self.charge(paid.tenant, -paid.unused)
+
+    def waiting_here(self) -> dict[str, tuple[int, ...]]:
+        """Return who waits at this gateway, and in which priorities."""
+        return {tenant: tuple(priorities) for tenant, priorities in self._waiting.items()}
 
     def begin_exchange(self) -> dict[str, TenantReport]:
         """Return what the other gateways must know; `adopt` or `abandon_exchange` ends the exchange."""

@@ -35,6 +35,9 @@ _BILLED = ("tenant", "billing_tier")
 BILLED_PROMPT = MetricName("tierline_billed_prompt_tokens", "Prompt tokens of requests with a delivery", _BILLED)
 BILLED_OUTPUT = MetricName("tierline_billed_output_tokens", "Output tokens delivered", _BILLED)
 SERVICE = MetricName("tierline_tenant_service_tokens", "Fairness counter, weighted tokens", ("tenant",))
+SHARING = MetricName(
+    "tierline_gateway_sharing_gateways", "Gateways that share counters and quotas; 0 while the store does not answer"
+)
 WORKERS = MetricName("tierline_gateway_workers", "Workers by state of their connection", ("state",))
 
 OUTCOME_MET = "met"

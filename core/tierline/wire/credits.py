@@ -5,6 +5,9 @@ RFC 9113 §5.2, RFC 9000 §4.1). A gateway spends on dispatch; what is left is g
 submit's cost the same way, so both ledgers agree whatever is in flight. Credit that was granted cannot be revoked:
 when the worker's headroom shrank meanwhile it answers `Nack`, and the cost counts as spent on both sides.
 
+Capacity follows demand: a gateway that holds its tenants back for tenants that wait elsewhere hands back its unused
+credit, which counts as spent on both sides too, and is granted nothing while others take what is free.
+
 Not for: fairness between tenants (the gateway's queue decides who spends).
 """
 
@@ -60,6 +63,13 @@ class CreditAccount:
         self.spent_requests += 1
         self.spent_blocks += blocks
 
+    def hand_back(self) -> tuple[int, int]:
+        """Give up what is left; returns the requests and blocks that the worker must be told of."""
+        requests, blocks = max(self.requests, 0), max(self.blocks, 0)
+        self.spent_requests += requests
+        self.spent_blocks += blocks
+        return requests, blocks
+
 
 @dataclass(slots=True)
 class CreditIssuer:
@@ -73,6 +83,11 @@ class CreditIssuer:
     def spend(self, blocks: int) -> None:
         """Count a submit that arrived, whether it is started or refused."""
         self.spent_requests += 1
+        self.spent_blocks += blocks
+
+    def take_back(self, requests: int, blocks: int) -> None:
+        """Count what the gateway handed back: as if it were spent, so that both sides' totals agree."""
+        self.spent_requests += requests
         self.spent_blocks += blocks
 
     def grant(self, free_requests: int, free_blocks: int, gateways: int) -> Credits:

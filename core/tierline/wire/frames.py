@@ -11,13 +11,13 @@ epochs and positions it has seen. Times are relative milliseconds, since clocks 
 """
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from tierline.api.decision_matrix import BatchingMode, PreemptionGranularity, PreemptionSave
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 LENGTH_BYTES = 4
 HEARTBEAT_SECONDS = 0.25
@@ -142,6 +142,18 @@ class Cancel(Frame, frozen=True, tag="cancel"):
     epoch: int
 
 
+class Demand(Frame, frozen=True, tag="demand"):
+    """What a gateway could do with credit. It hands back what it holds unused; both sides count that as spent.
+
+    `holding`: requests wait there, but it is the turn of tenants that wait at other gateways, so the worker's room is
+    theirs. Repeated while that lasts; a gateway that says so is granted only what nobody else takes.
+    """
+
+    holding: bool
+    returned_requests: Annotated[int, msgspec.Meta(ge=0)] = 0
+    returned_blocks: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
 class NackReason(StrEnum):
     """Why a worker did not start a request."""
 
@@ -230,7 +242,7 @@ class Draining(Frame, frozen=True, tag="draining"):
     reason: str = ""
 
 
-GatewayFrame = Hello | Submit | Cancel
+GatewayFrame = Hello | Submit | Cancel | Demand
 WorkerFrame = Welcome | Refusal | Iteration | Nack | Draining
 
 # msgspec reports broken UTF-8 and deep nesting with Python's own errors.

@@ -29,7 +29,9 @@ class AdminEndpoints:
 
     async def readyz(self, _: web.Request) -> web.Response:
         problem = self._service.not_ready()
-        return web.Response(status=503 if problem else 200, text=problem or "ok")
+        remark = self._service.remark()
+        fine = f"ok; {remark}" if remark else "ok"
+        return web.Response(status=503 if problem else 200, text=problem or fine)
 
     async def metrics(self, _: web.Request) -> web.Response:
         self._observe()
@@ -61,6 +63,9 @@ class AdminEndpoints:
             instruments.queue.labels(queued.tier).inc()
         for link in dispatcher.links:
             instruments.workers.labels(link.state).inc()
+        sharing = self._service.sharing
+        if sharing is not None:
+            instruments.sharing.set(0 if sharing.problem else sharing.gateways)
         waiting = RequestState.WAITING
         instruments.running.set(sum(live.life.state is not waiting and not live.life.done for live in dispatcher.live))
         for tenant in {live.tenant.tenant for live in dispatcher.live}:

@@ -91,10 +91,12 @@ class Dispatcher:
     def pump(self) -> None:
         """Dispatch while some waiting request fits some worker."""
         now_ms = self._clock_ms()
+        self.links.hold(self.queue.held_back)
         for queued, link in self.desk.dispatch(now_ms, self._place):
             live = self._live[queued.request_id]
             with self._isolated(live):
                 self._start(live, link, now_ms)
+            self.links.hold(self.queue.held_back)
 
     def abandon(self, error: ApiError) -> None:
         """End every request that is not done with `error`."""

@@ -4,13 +4,15 @@ from collections import Counter
 
 from tierline.api.policy import TenantPolicy
 from tierline.scheduling.quota import QuotaLimits, TenantUsage
+from tierline_gateway.shared.quota_demand import QuotaDemand
 from tierline_gateway.streams.live import LiveRequest
 
 
 class Ledger:
-    """Quota usage of each tenant, and the tokens that were delivered to it."""
+    """Quota usage of each tenant, and the tokens that were delivered to it; `demand` is what other gateways learn."""
 
     def __init__(self) -> None:
+        self.demand = QuotaDemand()
         self._usage: dict[str, TenantUsage] = {}
         self.billed_prompt_tokens: Counter[str] = Counter()
         self.billed_output_tokens: Counter[str] = Counter()
@@ -21,6 +23,7 @@ class Ledger:
         Only admission may set limits: a stream carries the tenant as it was when the stream began.
         """
         limits = QuotaLimits(tenant.tokens_per_minute, tenant.requests_per_minute, tenant.max_concurrent_requests)
+        limits = self.demand.ask(tenant.tenant, limits)
         usage = self._usage.setdefault(tenant.tenant, TenantUsage(limits))
         usage.adopt(limits)
         return usage
@@ -28,10 +31,12 @@ class Ledger:
     def begin(self, live: LiveRequest) -> None:
         """Count an admitted request; further choices of its answer are no requests, only their tokens count."""
         if not live.fork_of:
+            self.demand.begin(live.tenant.tenant)
             self._usage[live.tenant.tenant].begin(len(live.journal.prompt_ids), live.arrival_ms)
 
     def end(self, live: LiveRequest) -> None:
         if not live.fork_of:
+            self.demand.end(live.tenant.tenant)
             self._usage[live.tenant.tenant].end()
 
     def delivered(self, live: LiveRequest, tokens: int, now_ms: float) -> None:

@@ -14,6 +14,7 @@ from tierline.wire.frames import (
     SILENCE_SECONDS,
     AdapterState,
     Cancel,
+    Demand,
     Draining,
     FrameError,
     Hello,
@@ -102,6 +103,7 @@ class WorkerLink:
         self.adapters: frozenset[str] = frozenset()
         self._resident_adapters: frozenset[str] = frozenset()
         self._sent_tokens = 0
+        self._holding = False
         self._gateway_id = gateway_id
         self._events = events
         self._transport: asyncio.Transport | None = None
@@ -179,6 +181,18 @@ class WorkerLink:
         self.outstanding.discard(request_id)
         self._send(Cancel(request_id, epoch))
 
+    def hold(self, holding: bool, repeat: bool) -> None:
+        """Tell the worker whether others go before what waits here, and leave them the credit.
+
+        What is so already is told again only to `repeat` it: an idle worker looks at its room when it hears something.
+        """
+        if self.welcome is None or (holding == self._holding and not (holding and repeat)):
+            return
+        # What was granted to a gateway that holds back, nobody else has taken: it is there to be used.
+        returned = self.account.hand_back() if not self._holding else (0, 0)
+        self._holding = holding
+        self._send(Demand(holding, *returned))
+
     def close(self, cause: str) -> None:
         """End the present connection as if it had been lost; `run` dials again unless it is cancelled."""
         if self._session is not None:
@@ -231,11 +245,11 @@ class WorkerLink:
         if was_up:
             self._events.link_down(self, cause)
         self.outstanding.clear()
-        self._sent_tokens = 0
+        self._sent_tokens, self._holding = 0, False
         self.adapters = self._resident_adapters = frozenset()
         return was_up
 
-    def _send(self, frame: Hello | Cancel) -> None:
+    def _send(self, frame: Hello | Cancel | Demand) -> None:
         if self._transport is not None:
             self._transport.write(encode(frame))
 

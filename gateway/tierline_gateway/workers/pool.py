@@ -79,6 +79,11 @@ class LinkPool:
         served = self.adapters
         return served is not None and adapter not in served
 
+    def hold(self, holding: bool, repeat: bool = False) -> None:
+        """Tell every worker whether it is the turn of tenants that wait at other gateways."""
+        for link in self:
+            link.hold(holding, repeat)
+
     @property
     def capacity_exists(self) -> bool:
         return any(view.accepting for view in self._views())

@@ -13,7 +13,7 @@ class CreditMachine(RuleBasedStateMachine):
         self.accounts = [CreditAccount() for _ in range(gateways)]
         self.issuers = [CreditIssuer() for _ in range(gateways)]
         self.sent: list[list[Credits]] = [[Credits(0, 0)] for _ in range(gateways)]
-        self.submits: list[list[int]] = [[] for _ in range(gateways)]
+        self.submits: list[list[int | tuple[int, int]]] = [[] for _ in range(gateways)]
         self.most = (requests // gateways, blocks // gateways)
         self.free = (requests, blocks)
 
@@ -41,10 +41,19 @@ class CreditMachine(RuleBasedStateMachine):
             self.submits[index].append(blocks)
 
     @rule(data=st.data())
-    def submit_arrives(self, data: st.DataObject) -> None:
+    def hand_back(self, data: st.DataObject) -> None:
+        index = data.draw(st.integers(0, len(self.accounts) - 1))
+        returned = self.accounts[index].hand_back()
+        assert (self.accounts[index].requests, self.accounts[index].blocks) == (0, 0)
+        self.submits[index].append(returned)
+
+    @rule(data=st.data())
+    def frame_arrives(self, data: st.DataObject) -> None:
         index = data.draw(st.integers(0, len(self.accounts) - 1))
         if self.submits[index]:
-            self.issuers[index].spend(self.submits[index].pop(0))
+            frame = self.submits[index].pop(0)
+            issuer = self.issuers[index]
+            issuer.take_back(*frame) if isinstance(frame, tuple) else issuer.spend(frame)
 
     @rule(requests=st.integers(-2, 16), blocks=st.integers(-5, 200))
     def capacity_changes(self, requests: int, blocks: int) -> None:
@@ -59,8 +68,9 @@ class CreditMachine(RuleBasedStateMachine):
         for account, issuer, submits in zip(self.accounts, self.issuers, self.submits, strict=True):
             assert 0 <= account.requests <= self.most[0]
             assert 0 <= account.blocks <= self.most[1]
-            assert account.spent_requests == issuer.spent_requests + len(submits)
-            assert account.spent_blocks == issuer.spent_blocks + sum(submits)
+            under_way = [frame if isinstance(frame, tuple) else (1, frame) for frame in submits]
+            assert account.spent_requests == issuer.spent_requests + sum(requests for requests, _ in under_way)
+            assert account.spent_blocks == issuer.spent_blocks + sum(blocks for _, blocks in under_way)
             assert issuer.granted_requests - issuer.spent_requests <= self.most[0]
             assert issuer.granted_blocks - issuer.spent_blocks <= self.most[1]
 

@@ -27,6 +27,7 @@ from tierline_worker.engine.messages import (
     AdaptersAsked,
     AdapterWithdrawn,
     Cancelled,
+    Demanded,
     DrainRequested,
     GatewayJoined,
     GatewayLeft,
@@ -119,6 +120,8 @@ class Engine:
                 self._drop(self._roster.of_gateway(gateway))
             case Submitted(gateway, frame):
                 return self._intake.take(self._core, gateway, frame, self._clock())
+            case Demanded(gateway, frame):
+                self._ledger.demand(gateway, frame)
             case Cancelled(gateway, frame):
                 found = self._roster.by_key.get(key_of(gateway, frame.request_id))
                 if found is not None and found.epoch == frame.epoch:
@@ -152,8 +155,9 @@ class Engine:
         self.snapshot = take_load(core)
         frames = []
         adapters = self._adapters.news(core)
+        free, now_s = (core.headroom.grantable_requests, core.headroom.free_blocks), self._clock()
         for gateway in self._ledger:
-            granted, changed = self._ledger.grant(gateway, core.headroom.grantable_requests, core.headroom.free_blocks)
+            granted, changed = self._ledger.grant(gateway, *free, now_s)
             tokens = tuple(batches.get(gateway, ()))
             if changed or tokens or adapters is not None:
                 frame = Iteration(core.iteration, self.snapshot.signals, granted, tokens, adapters)
@@ -265,9 +269,8 @@ class Engine:
         if self._draining is not None:
             return [Outgoing(gateway, Refusal("the worker drains, use another one"))]
         self._ledger.open(gateway)
-        granted, _ = self._ledger.grant(
-            gateway, self._core.headroom.grantable_requests, self._core.headroom.free_blocks
-        )
+        headroom = self._core.headroom
+        granted, _ = self._ledger.grant(gateway, headroom.grantable_requests, headroom.free_blocks, self._clock())
         limits = self._core.limits
         welcome = Welcome(
             version=PROTOCOL_VERSION,

@@ -47,7 +47,7 @@ class Intake:
         reason = self._duplicate(core, gateway, frame)
         if reason is None:
             if ended := self._ended_already(frame):
-                return [self._end(core, gateway, ended)]
+                return [self._end(core, gateway, ended, now_s)]
             reason = self._start(core, gateway, frame, cost_blocks, now_s)
         if reason is not None:
             self._metrics.refused(reason)
@@ -93,6 +93,7 @@ class Intake:
             self._roster.by_key[request.key] = request
         return reason
 
-    def _end(self, core: SchedulerCore, gateway: int, ended: TokenBatch) -> Outgoing:
-        granted, _ = self._ledger.grant(gateway, core.headroom.grantable_requests, core.headroom.free_blocks)
+    def _end(self, core: SchedulerCore, gateway: int, ended: TokenBatch, now_s: float) -> Outgoing:
+        free = core.headroom.grantable_requests, core.headroom.free_blocks
+        granted, _ = self._ledger.grant(gateway, *free, now_s)
         return Outgoing(gateway, Iteration(core.iteration, core.signals(), granted, (ended,)))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tierline.wire.frames import Cancel, Submit, WorkerFrame
+from tierline.wire.frames import Cancel, Demand, Submit, WorkerFrame
 from tierline_worker.adapters.pages import PagedAdapter
 
 
@@ -35,6 +35,14 @@ class Cancelled:
 
     gateway: int
     frame: Cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Demanded:
+    """A gateway told what it could do with credit."""
+
+    gateway: int
+    frame: Demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class AdaptersAsked:
 
 
 AdapterMessage = AdapterOffered | AdapterWithdrawn | AdaptersAsked
-Message = GatewayJoined | GatewayLeft | Submitted | Cancelled | DrainRequested | AdapterMessage
+Message = GatewayJoined | GatewayLeft | Submitted | Cancelled | Demanded | DrainRequested | AdapterMessage
 
 
 @dataclass(frozen=True, slots=True)

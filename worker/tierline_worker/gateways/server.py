@@ -4,8 +4,16 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from tierline.wire.frames import HEARTBEAT_SECONDS, Cancel, GatewayFrame, Iteration, Refusal, Submit
-from tierline_worker.engine.messages import Cancelled, GatewayJoined, GatewayLeft, Message, Outgoing, Submitted
+from tierline.wire.frames import HEARTBEAT_SECONDS, Cancel, Demand, GatewayFrame, Iteration, Refusal, Submit
+from tierline_worker.engine.messages import (
+    Cancelled,
+    Demanded,
+    GatewayJoined,
+    GatewayLeft,
+    Message,
+    Outgoing,
+    Submitted,
+)
 from tierline_worker.gateways.connection import GatewayConnection
 
 _CLOSE_SECONDS = 1.0
@@ -76,6 +84,8 @@ class GatewayServer:
             self._post(Submitted(connection.number, frame))
         elif isinstance(frame, Cancel):
             self._post(Cancelled(connection.number, frame))
+        elif isinstance(frame, Demand):
+            self._post(Demanded(connection.number, frame))
 
     def left(self, connection: GatewayConnection) -> None:
         if self._connections.pop(connection.number, None) is not None:

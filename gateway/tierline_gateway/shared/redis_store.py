@@ -1,0 +1,107 @@
+"""The shared store in Redis or Valkey: one script a gateway and exchange, so that merging is one atomic step.
+
+Keys carry the fleet as a hash tag, so that they lie together in a cluster. Notes of gateways that are not heard of are
+dropped after `LOST_AFTER_MS`, all keys a week after the last exchange. There is one counter a tenant, so as many as
+TenantQuotas were used within that time.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from tierline_gateway.shared.store import Exchange, Note, Shared, StoreUnavailable
+
+DEADLINE_S: Final = 0.05
+LOST_AFTER_MS: Final = 2000
+REMEMBERED_MS: Final = 3_600_000
+"""So long the number of a silent gateway's last report is kept, against applying it twice."""
+KEPT_SECONDS: Final = 7 * 24 * 3600
+
+_MERGE: Final = """
+local counters, notes, seen, numbers, born_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local gateway, number, born = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('SET', born_key, time[1] .. '.' .. time[2], 'NX')
+local lives = redis.call('GET', born_key)
+local asked = {}
+if born == '' or born == lives then
+  if number > tonumber(redis.call('HGET', numbers, gateway) or '0') then
+    for _, change in ipairs(cjson.decode(ARGV[4])) do
+      local counter = tonumber(redis.call('HGET', counters, change[1]) or '0')
+      redis.call('HSET', counters, change[1], string.format('%.17g', math.max(counter + change[2], change[3])))
+    end
+    redis.call('HSET', numbers, gateway, number)
+  end
+  redis.call('HSET', notes, gateway, ARGV[5])
+  redis.call('ZADD', seen, now, gateway)
+end
+for _, change in ipairs(cjson.decode(ARGV[4])) do asked[change[1]] = true end
+for _, lost in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', now - tonumber(ARGV[6]))) do
+  redis.call('HDEL', notes, lost)
+end
+for _, lost in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', now - tonumber(ARGV[7]))) do
+  redis.call('HDEL', numbers, lost)
+  redis.call('ZREM', seen, lost)
+end
+local others, told = redis.call('HGETALL', notes), {}
+for at = 1, #others, 2 do
+  if others[at] ~= gateway then
+    told[#told + 1] = others[at]
+    told[#told + 1] = others[at + 1]
+    for tenant in pairs(cjson.decode(others[at + 1]).waiting or {}) do asked[tenant] = true end
+  end
+end
+local merged = {}
+for tenant in pairs(asked) do
+  merged[#merged + 1] = tenant
+  merged[#merged + 1] = redis.call('HGET', counters, tenant) or '0'
+end
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, tonumber(ARGV[8])) end
+return {lives, merged, told}
+"""
+
+
+class RedisStore:
+    """One connection to the store at `url`; `fleet` keeps fleets apart."""
+
+    def __init__(self, url: str, fleet: str, deadline_s: float = DEADLINE_S) -> None:
+        self._redis = Redis.from_url(
+            url,
+            socket_timeout=deadline_s,
+            socket_connect_timeout=deadline_s,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=1,
+        )
+        names = ("service", "notes", "seen", "numbers", "born")
+        self._keys = [f"tierline:{{{fleet}}}:{name}" for name in names]
+        self._merge = self._redis.register_script(_MERGE)
+
+    async def exchange(self, exchange: Exchange) -> Shared:
+        """Run the script; raises `StoreUnavailable`."""
+        arguments: list[str | bytes | int] = [
+            *(exchange.gateway, exchange.number, exchange.born),
+            *(msgspec.json.encode(exchange.changes), msgspec.json.encode(exchange.note)),
+            *(LOST_AFTER_MS, REMEMBERED_MS, KEPT_SECONDS),
+        ]
+        try:
+            born, merged, told = await self._merge(keys=self._keys, args=arguments)
+            return Shared(bytes(born).decode(), _counters(merged), _notes(told))
+        except (RedisError, OSError, msgspec.MsgspecError, ValueError) as error:
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+
+def _counters(flat: list[Any]) -> dict[str, float]:
+    return {bytes(name).decode(): float(value) for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _notes(flat: list[Any]) -> dict[str, Note]:
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    return {bytes(name).decode(): msgspec.json.decode(note, type=Note) for name, note in pairs}
