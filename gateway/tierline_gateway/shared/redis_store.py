@@ -15,7 +15,9 @@ from redis.exceptions import RedisError
 
 from tierline_gateway.shared.store import Exchange, Note, Shared, StoreUnavailable
 
-DEADLINE_S: Final = 0.05
+DEADLINE_S: Final = 0.25
+CONNECT_DEADLINE_S: Final = 1.0
+"""No request waits for the store, so deadlines only say how old the view of the others may become."""
 LOST_AFTER_MS: Final = 2000
 REMEMBERED_MS: Final = 3_600_000
 """So long the number of a silent gateway's last report is kept, against applying it twice."""
@@ -73,7 +75,7 @@ class RedisStore:
         self._redis = Redis.from_url(
             url,
             socket_timeout=deadline_s,
-            socket_connect_timeout=deadline_s,
+            socket_connect_timeout=CONNECT_DEADLINE_S,
             retry=Retry(NoBackoff(), 0),
             max_connections=1,
         )

@@ -20,7 +20,7 @@ from tierline_gateway.shared.store import Exchange, Note, Shared, SharedStore, S
 log = logging.getLogger(__name__)
 
 PERIOD_S: Final = 0.05
-DEGRADE_AFTER_S: Final = 1.0
+DEGRADE_AFTER_S: Final = 1.5
 
 
 class StateSharing:

@@ -1,0 +1,48 @@
+"""A gateway in a process of its own, with the tests' tokenizer, a worker on a port, and tenants of any weight.
+
+    python tests/support/gateway_process.py NAME STORE_URL WORKER_PORT TENANT=WEIGHT...
+
+prints its ports and serves until it is killed.
+"""
+
+import asyncio
+import sys
+from dataclasses import replace
+
+import uvloop
+from fake_wire_worker import letter_tokenizer
+from gateway_rig import policy, tenant, tier
+
+from tierline_gateway.front.servers import GatewayServers
+from tierline_gateway.policy_source import StaticPolicySource
+from tierline_gateway.service import GatewayService
+from tierline_gateway.shared.redis_store import RedisStore
+from tierline_gateway.workers.discovery import StaticDiscovery, WorkerEndpoint
+
+ALLOWED_DIFFERENCE_TOKENS = 20
+
+
+def a_tenant(declared: str):
+    """NAME=WEIGHT or NAME=WEIGHT,requests-per-minute."""
+    name, _, numbers = declared.partition("=")
+    weight, *limit = (int(number) for number in numbers.split(","))
+    made = tenant(name, weight=weight, max_service_difference_tokens=ALLOWED_DIFFERENCE_TOKENS)
+    return replace(made, requests_per_minute=limit[0]) if limit else made
+
+
+async def serve(name: str, store_url: str, worker_port: int, tenants: list[str]) -> None:
+    patient = tier("interactive", 100, max_queue_ms=600_000, ttft_deadline_ms=600_000)
+    source = StaticPolicySource(policy([patient, tier("batch", 1)], [a_tenant(declared) for declared in tenants]))
+    discovery = StaticDiscovery([WorkerEndpoint("w", "127.0.0.1", worker_port)])
+    service = GatewayService.over(source, discovery, name)
+    service.tokenizer = letter_tokenizer()
+    service.share(RedisStore(store_url, "demo/fleet"), name)
+    servers = GatewayServers(service)
+    await servers.start("127.0.0.1", 0, 0)
+    service.start()
+    print(servers.http_port, servers.admin_port, flush=True)  # noqa: T201 - the test reads it
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]))
