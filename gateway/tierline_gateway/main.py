@@ -51,7 +51,8 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
     discovery = PodDiscovery(client, settings.namespace, settings.fleet)
     service = GatewayService.over(policy, discovery, settings.gateway_id)
     if settings.state_store_url:
-        store = RedisStore(settings.state_store_url, f"{settings.namespace}/{settings.fleet}")
+        fleet = f"{settings.namespace}/{settings.fleet}"
+        store = RedisStore(settings.state_store_url, fleet, settings.state_store_password or None)
         service.share(store, f"{settings.gateway_id}/{secrets.token_hex(8)}")
     servers = GatewayServers(service)
     await servers.start(settings.bind_host, settings.http_port, settings.admin_port)

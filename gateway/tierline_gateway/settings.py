@@ -18,7 +18,8 @@ class SettingsError(ValueError):
 class Settings:
     """One gateway process. `gateway_id` is unique among the gateways that a worker talks to.
 
-    `state_store_url` is where gateways share counters and quotas, empty where each is alone.
+    `state_store_url` is where gateways share counters and quotas, empty where each is alone; its password is empty
+    where the URL is enough.
     """
 
     fleet: str
@@ -30,6 +31,7 @@ class Settings:
     admin_port: int = GATEWAY_ADMIN_PORT
     drain_seconds: int = DEFAULT_DRAIN_SECONDS
     state_store_url: str = ""
+    state_store_password: str = ""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -45,13 +47,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         admin_port=_number(environment, "TIERLINE_ADMIN_PORT", GATEWAY_ADMIN_PORT),
         drain_seconds=_number(environment, "TIERLINE_DRAIN_SECONDS", DEFAULT_DRAIN_SECONDS),
         state_store_url=_store_url(environment.get("TIERLINE_STATE_STORE_URL", "")),
+        state_store_password=environment.get("TIERLINE_STATE_STORE_PASSWORD", ""),
     )
 
 
 def _store_url(value: str) -> str:
     """Return the URL; it may hold a password, so a wrong one is not repeated."""
-    if value and not value.startswith(("redis://", "rediss://", "unix://")):
-        raise SettingsError("TIERLINE_STATE_STORE_URL is no redis://, rediss:// or unix:// URL; correct stateStore")
+    if value and not value.startswith(("redis://", "rediss://")):
+        raise SettingsError("TIERLINE_STATE_STORE_URL is no redis:// or rediss:// URL; correct stateStore.url")
     return value
 
 

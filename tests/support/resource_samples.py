@@ -41,6 +41,7 @@ PLACEMENT = {
     "consolidation": "WhenIdle",
     "acceleratorChoice": "Cost",
 }
+STATE_STORE = {"url": "redis://redis:6379/0", "passwordSecretRef": {"name": "redis", "key": "password"}}
 ROLLOUT = {
     "canaryPercent": 10,
     "maxSurge": 1,
@@ -164,7 +165,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             },
             "rollout": ROLLOUT,
             "drainSeconds": 20,
-            "gateway": {"replicas": 1},
+            "gateway": {"replicas": 1, "stateStore": STATE_STORE},
         },
         "status": {
             **STATUS,

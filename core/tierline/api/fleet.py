@@ -8,6 +8,7 @@ from pydantic import Field
 from tierline.api.block import Block, Rule, Transition
 from tierline.api.crd_shape import AGE, READY, REASON, Column, Shape
 from tierline.api.fields import Counter, Identifier, ListOf, ObjectName, ShortName
+from tierline.api.gateway import Gateway
 from tierline.api.meta import ReplicaCount, Resource, Status
 from tierline.api.rollout import Rollout
 from tierline.api.serving import (
@@ -89,14 +90,6 @@ class Scaling(Block):
     )
     forecast: Forecast = Field(
         default="Trend", description="forecast says whether a rising load is met before it is there."
-    )
-
-
-class Gateway(Block):
-    """The front door of the fleet."""
-
-    replicas: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=1, description="replicas is the number of gateway pods; 1 by default."
     )
 
 

@@ -115,7 +115,8 @@ def plan_fleet(seen: FleetObservation) -> FleetPlan:
     if seen.missing_tiers and not seen.pools:
         return FleetPlan()
     applied = _pools_to_apply(seen, seen.wanted)
-    gateway = gateway_objects(seen.fleet, seen.wanted.gateway_replicas, seen.secret_names, seen.images)
+    wanted = seen.wanted
+    gateway = gateway_objects(seen.fleet, wanted.gateway_replicas, seen.secret_names, seen.images, wanted.state_store)
     candidates = (*applied, *(stamped(it) for it in gateway))
     return FleetPlan(
         creates=tuple(_new_pool(seen.fleet, pool) for pool in seen.wanted.pools if _is_new(seen, pool)),

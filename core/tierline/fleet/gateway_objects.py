@@ -14,7 +14,7 @@ from tierline.api.names import (
     label_value,
 )
 from tierline.fleet.observed import ObjectIdentity
-from tierline.fleet.wanted import Images
+from tierline.fleet.wanted import Images, SharedStore
 from tierline.fleet.worker_pod import field_env, http_probe, owner_reference, prefer_not_spot, restricted_security
 
 COMPONENT_GATEWAY = "gateway"
@@ -34,7 +34,11 @@ def gateway_name(fleet: str) -> str:
 
 
 def gateway_objects(
-    fleet: ObjectIdentity, replicas: int, secret_names: tuple[str, ...], images: Images
+    fleet: ObjectIdentity,
+    replicas: int,
+    secret_names: tuple[str, ...],
+    images: Images,
+    state_store: SharedStore | None = None,
 ) -> tuple[dict[str, Any], ...]:
     """Return the objects in the order in which they are applied; `secret_names` hold the tenants' API keys."""
     return (
@@ -42,7 +46,7 @@ def gateway_objects(
         _object(fleet, "rbac.authorization.k8s.io/v1", "Role", {"rules": _rules(secret_names)}),
         _object(fleet, "rbac.authorization.k8s.io/v1", "RoleBinding", _binding(fleet)),
         _object(fleet, "v1", "Service", {"spec": _service_spec(fleet)}),
-        _object(fleet, "apps/v1", "Deployment", {"spec": _deployment_spec(fleet, replicas, images)}),
+        _object(fleet, "apps/v1", "Deployment", {"spec": _deployment_spec(fleet, replicas, images, state_store)}),
     )
 
 
@@ -102,7 +106,9 @@ def _service_spec(fleet: ObjectIdentity) -> dict[str, Any]:
     }
 
 
-def _deployment_spec(fleet: ObjectIdentity, replicas: int, images: Images) -> dict[str, Any]:
+def _deployment_spec(
+    fleet: ObjectIdentity, replicas: int, images: Images, state_store: SharedStore | None
+) -> dict[str, Any]:
     return {
         "replicas": replicas,
         "selector": {"matchLabels": _selector(fleet)},
@@ -116,13 +122,25 @@ def _deployment_spec(fleet: ObjectIdentity, replicas: int, images: Images) -> di
                 "serviceAccountName": gateway_name(fleet.name),
                 "terminationGracePeriodSeconds": GATEWAY_GRACE_SECONDS,
                 "affinity": {"nodeAffinity": prefer_not_spot()},
-                "containers": [_container(fleet, images)],
+                "containers": [_container(fleet, images, state_store)],
             },
         },
     }
 
 
-def _container(fleet: ObjectIdentity, images: Images) -> dict[str, Any]:
+def _store_env(state_store: SharedStore | None) -> list[dict[str, Any]]:
+    """Return what the container is told of the store; its password is read by the kubelet, not by the operator."""
+    if state_store is None:
+        return []
+    env: list[dict[str, Any]] = [{"name": "TIERLINE_STATE_STORE_URL", "value": state_store.url}]
+    if state_store.password_secret is not None:
+        name, key = state_store.password_secret
+        reference = {"secretKeyRef": {"name": name, "key": key}}
+        env.append({"name": "TIERLINE_STATE_STORE_PASSWORD", "valueFrom": reference})
+    return env
+
+
+def _container(fleet: ObjectIdentity, images: Images, state_store: SharedStore | None) -> dict[str, Any]:
     fixed = {
         "TIERLINE_FLEET": fleet.name,
         "TIERLINE_HTTP_PORT": str(GATEWAY_HTTP_PORT),
@@ -132,7 +150,11 @@ def _container(fleet: ObjectIdentity, images: Images) -> dict[str, Any]:
         "name": "gateway",
         "image": images.gateway,
         "command": ["tierline-gateway"],
-        "env": [*({"name": name, "value": value} for name, value in fixed.items()), *field_env(_DOWNWARD_ENV)],
+        "env": [
+            *({"name": name, "value": value} for name, value in fixed.items()),
+            *_store_env(state_store),
+            *field_env(_DOWNWARD_ENV),
+        ],
         "ports": [
             {"name": "http", "containerPort": GATEWAY_HTTP_PORT, "protocol": "TCP"},
             {"name": "admin", "containerPort": GATEWAY_ADMIN_PORT, "protocol": "TCP"},

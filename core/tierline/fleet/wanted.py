@@ -56,13 +56,25 @@ class WantedPool:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedStore:
+    """Where gateways share state, and the name and key of the Secret with its password, None where it needs none."""
+
+    url: str
+    password_secret: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WantedFleet:
-    """A fleet's desired state. `scales` is False where replicas belong to somebody else (`scaling.mode: External`)."""
+    """A fleet's desired state. `scales` is False where replicas belong to somebody else (`scaling.mode: External`).
+
+    `state_store` is None where each gateway is alone.
+    """
 
     tier_refs: tuple[str, ...]
     pools: tuple[WantedPool, ...]
     gateway_replicas: int
     scales: bool
+    state_store: SharedStore | None = None
 
 
 @dataclass(frozen=True, slots=True)

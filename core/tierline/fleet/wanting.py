@@ -6,13 +6,14 @@ from typing import Any
 from tierline.api.block import Block
 from tierline.api.decision_matrix import DECISION_MATRIX, SpotUse
 from tierline.api.fleet import LLMFleet, Pool
+from tierline.api.gateway import Gateway
 from tierline.api.parsing import parse, transition_problems
 from tierline.api.pool import WorkerPool
 from tierline.api.serving import Engine, Placement, SpotPlacement, SpotPolicy
 from tierline.api.serving import ZoneSpread as DeclaredSpread
 from tierline.api.tier import SLOTier
 from tierline.fleet.rollout import RolloutPolicy
-from tierline.fleet.wanted import Capacity, WantedFleet, WantedPool, WantedWorker, ZoneSpread
+from tierline.fleet.wanted import Capacity, SharedStore, WantedFleet, WantedPool, WantedWorker, ZoneSpread
 
 _CAPACITY: Mapping[SpotPolicy, Capacity] = {
     "OnDemandOnly": Capacity.ON_DEMAND,
@@ -38,7 +39,16 @@ def wanted_fleet(fleet: LLMFleet, tiers: Iterable[SLOTier]) -> WantedFleet:
         pools=tuple(_wanted_pool(fleet, pool, placement) for pool in fleet.spec.pools),
         gateway_replicas=fleet.spec.gateway.replicas,
         scales=fleet.spec.scaling.mode == "Tierline",
+        state_store=_state_store(fleet.spec.gateway),
     )
+
+
+def _state_store(gateway: Gateway) -> SharedStore | None:
+    declared = gateway.state_store
+    if declared is None:
+        return None
+    ref = declared.password_secret_ref
+    return SharedStore(declared.url, (ref.name, ref.key) if ref is not None else None)
 
 
 def wanted_worker(pool: WorkerPool) -> WantedWorker:

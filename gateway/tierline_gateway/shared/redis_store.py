@@ -71,10 +71,11 @@ return {lives, merged, told}
 class RedisStore:
     """One connection to the store at `url`; `fleet` keeps fleets apart."""
 
-    def __init__(self, url: str, fleet: str, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(self, url: str, fleet: str, password: str | None = None) -> None:
         self._redis = Redis.from_url(
             url,
-            socket_timeout=deadline_s,
+            password=password,
+            socket_timeout=DEADLINE_S,
             socket_connect_timeout=CONNECT_DEADLINE_S,
             retry=Retry(NoBackoff(), 0),
             max_connections=1,

@@ -89,7 +89,8 @@ async def test_higher_tiers_and_the_request_fields_reach_the_worker(rig, make_wo
 
 
 async def test_liveness_notices_a_clockwork_that_stands_still(rig) -> None:
-    rig.service._ticker.cancel()
+    for task in rig.service._tasks:
+        task.cancel()
     now_ms = rig.service.clock_ms()
     rig.service.clock_ms = lambda: now_ms + 11_000
     assert await get(rig, "/livez") == (503, "stalled")

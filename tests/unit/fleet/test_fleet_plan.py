@@ -6,6 +6,7 @@ from fleet_builders import FLEET, Applied, fleet, wanted, wanted_pool
 
 from tierline.fleet.fleet_plan import ChildKey, ScalePool, plan_fleet
 from tierline.fleet.fleet_status import fleet_verdicts
+from tierline.fleet.wanted import SharedStore
 
 
 def running(seen):
@@ -131,3 +132,15 @@ def test_gateways_may_read_the_tenants_keys_and_no_other_secret():
 def test_without_tenants_no_secret_can_be_read():
     roles = [it for it in plan_fleet(fleet()).applies if it["kind"] == "Role"]
     assert all("secrets" not in rule["resources"] for rule in roles[0]["rules"])
+
+
+def test_gateways_are_told_of_the_store_and_the_operator_reads_no_password():
+    store = SharedStore("redis://redis:6379/0", ("redis", "password"))
+    plan = plan_fleet(replace(fleet(), wanted=wanted(wanted_pool(), state_store=store)))
+    (deployment,) = (it for it in plan.applies if it["kind"] == "Deployment")
+    env = {entry["name"]: entry for entry in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["TIERLINE_STATE_STORE_URL"]["value"] == "redis://redis:6379/0"
+    reference = {"secretKeyRef": {"name": "redis", "key": "password"}}
+    assert env["TIERLINE_STATE_STORE_PASSWORD"] == {"name": "TIERLINE_STATE_STORE_PASSWORD", "valueFrom": reference}
+    (role,) = (it for it in plan.applies if it["kind"] == "Role")
+    assert "redis" not in str(role)

@@ -37,3 +37,13 @@ def test_a_missing_variable_is_named(name: str) -> None:
 def test_a_port_that_is_no_number_is_named() -> None:
     with pytest.raises(SettingsError, match="TIERLINE_HTTP_PORT is 'x'"):
         read_settings(POD | {"TIERLINE_HTTP_PORT": "x"})
+
+
+def test_the_store_is_a_redis_and_its_password_is_never_shown() -> None:
+    settings = read_settings(
+        POD | {"TIERLINE_STATE_STORE_URL": "redis://r:6379/0", "TIERLINE_STATE_STORE_PASSWORD": "hush"}
+    )
+    assert (settings.state_store_url, settings.state_store_password) == ("redis://r:6379/0", "hush")
+    with pytest.raises(SettingsError, match="TIERLINE_STATE_STORE_URL is no redis://") as caught:
+        read_settings(POD | {"TIERLINE_STATE_STORE_URL": "http://:hush@r"})
+    assert "hush" not in str(caught.value)

@@ -1,0 +1,42 @@
+"""The front door of a fleet, as an LLMFleet declares it."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tierline.api.block import Block
+from tierline.api.fields import SECRET_KEY, ObjectName
+
+STORE_URL = r"^rediss?://[^\s]+$"
+
+
+class PasswordSecretRef(Block):
+    """A key of a Secret in the fleet's own namespace that holds the store's password."""
+
+    name: ObjectName = Field(description="name is the name of the Secret, in the same namespace.")
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=SECRET_KEY)] = Field(
+        description="key is the entry of the Secret that holds the password."
+    )
+
+
+class StateStore(Block):
+    """Where gateways share what tenants got and how much of their quotas is used: a Redis or Valkey server."""
+
+    url: Annotated[str, Field(min_length=1, max_length=512, pattern=STORE_URL)] = Field(
+        description="url is the store's URL, like redis://redis:6379/0; a user may be named in it."
+    )
+    password_secret_ref: PasswordSecretRef | None = Field(
+        default=None, description="passwordSecretRef names the Secret with the store's password."
+    )
+
+
+class Gateway(Block):
+    """The front door of the fleet."""
+
+    replicas: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=1, description="replicas is the number of gateway pods; 1 by default."
+    )
+    state_store: StateStore | None = Field(
+        default=None,
+        description="stateStore is what gateways share; without it each pod keeps fairness and quotas by itself.",
+    )
