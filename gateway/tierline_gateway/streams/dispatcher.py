@@ -5,7 +5,6 @@ Everything runs on one event loop, in callbacks that never wait, so no state nee
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import cache
 
 from tierline.api.policy import TierPolicy
@@ -94,8 +93,10 @@ class Dispatcher:
         self.links.hold(self.queue.held_back)
         for queued, link in self.desk.dispatch(now_ms, self._place):
             live = self._live[queued.request_id]
-            with self._isolated(live):
+            try:
                 self._start(live, link, now_ms)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's
+                self._broken(live, error)
             self.links.hold(self.queue.held_back)
 
     def abandon(self, error: ApiError) -> None:
@@ -151,10 +152,9 @@ class Dispatcher:
             if live is None or live.life.done:
                 continue
             if live.worker == link.name:
-                # A context manager here would cost more than what it guards.
                 try:
                     self._take_tokens(link, live, batch)
-                except Exception as error:  # noqa: BLE001 - as in `_isolated`
+                except Exception as error:  # noqa: BLE001 - as in `pump`
                     self._broken(live, error)
             else:
                 # It left this worker and may wait with its old epoch: what still comes from here is too late.
@@ -181,15 +181,8 @@ class Dispatcher:
         self.queue.refund(queued)
         self.queue.push(queued)
 
-    @contextmanager
-    def _isolated(self, live: LiveRequest) -> Iterator[None]:
-        """A defect that one request brings to light ends that request, not the connection with all the others."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's
-            self._broken(live, error)
-
     def _broken(self, live: LiveRequest, error: Exception) -> None:
+        """A defect that one request brings to light ends that request, not the connection with all the others."""
         log.error("request %s cannot go on", live.request_id, exc_info=error)
         self._leave(live, cancel=True)
         live.finish(FinishReason.FAILED, failed("The gateway could not go on with this request; try again."))

@@ -35,7 +35,7 @@ from tierline_worker.engine.messages import (
     Outgoing,
     Submitted,
 )
-from tierline_worker.engine.requests import LiveRequest, Roster, key_of
+from tierline_worker.engine.requests import LiveRequest, Roster
 from tierline_worker.engine.snapshot import Snapshot, adapter_standings, take_load
 from tierline_worker.metrics import WorkerMetrics
 from tierline_worker.slots import SlotLoad
@@ -123,9 +123,7 @@ class Engine:
             case Demanded(gateway, frame):
                 self._ledger.demand(gateway, frame)
             case Cancelled(gateway, frame):
-                found = self._roster.by_key.get(key_of(gateway, frame.request_id))
-                if found is not None and found.epoch == frame.epoch:
-                    self._drop([found])
+                self._drop(self._roster.of_epoch(gateway, frame.request_id, frame.epoch))
             case AdapterOffered(name, adapter, replace, reply):
                 reply(self._adapters.add(self._core, name, adapter, replace))
             case AdapterWithdrawn(name, reply):

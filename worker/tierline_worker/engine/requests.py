@@ -75,6 +75,11 @@ class Roster:
         parent = self.by_key.get(key_of(request.gateway, fork_of)) if fork_of else None
         return parent.key if parent is not None and parent.begins_like(request) else ""
 
+    def of_epoch(self, gateway: int, request_id: str, epoch: int) -> list[LiveRequest]:
+        """Return the gateway's request if it runs in this epoch."""
+        found = self.by_key.get(key_of(gateway, request_id))
+        return [found] if found is not None and found.epoch == epoch else []
+
     def remove(self, requests: Iterable[LiveRequest]) -> None:
         for request in requests:
             self.by_key.pop(request.key, None)
