@@ -18,7 +18,7 @@ from tierline_cli.bench.grid import available_threads
 from tierline_cli.demo.command import default_sources, run_demo
 from tierline_cli.demo.options import DemoOptions
 from tierline_cli.errors import CommandFailed
-from tierline_cli.simulate import run_simulation
+from tierline_cli.simulate import run_simulation, simulate_options
 from tierline_devcluster.errors import DevclusterError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
@@ -54,17 +54,20 @@ def demo(
 
 
 @app.command()
-def simulate(
+def simulate(  # noqa: PLR0917 typer makes options of them
     scenario: Annotated[
         Path, typer.Argument(help="Scenario file, see examples/scenarios.", exists=True, dir_okay=False)
     ],
-    policy: Annotated[str, typer.Option(help=f"One of {', '.join(LADDER)}.")] = "tierline",
+    policy: Annotated[str, typer.Option(help=f"One or several, with commas, of {', '.join(LADDER)}.")] = "tierline",
+    everyone: Annotated[bool, typer.Option("--compare", help="Compare all policies.")] = False,
+    load: Annotated[str, typer.Option(help="Compare at these percents of the scenario's load, too: 50,75,125.")] = "",
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the workload; default the scenario's.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Page of a comparison; default out/simulate/SCENARIO.html.")] = None,
 ) -> None:
-    """Run the shipped policies on a virtual clock."""
+    """Run the shipped policies on a virtual clock, or compare them with simpler ones and with an oracle."""
     try:
-        run_simulation(scenario, policy, seed, json_file, _console)
+        run_simulation(simulate_options(scenario, policy, everyone, load, seed, json_file, html), _console)
     except CommandFailed as error:
         _errors.print(f"[red]tierline simulate:[/red] {error}", markup=True)
         raise typer.Exit(1) from error

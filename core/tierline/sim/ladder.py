@@ -43,7 +43,7 @@ class Order(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Policy:
     """One step of the ladder. `refuses` says whether admission and expiry apply, `paced` whether TPOT budgets do,
-    `clairvoyant` whether the length of each answer is known when it comes."""
+    `clairvoyant` whether the length of each answer is known when it comes, `about` says it to users."""
 
     name: str
     order: Order
@@ -51,6 +51,7 @@ class Policy:
     paced: bool
     planner: type[BatchPlanner] = BatchPlanner
     clairvoyant: bool = False
+    about: str = ""
 
     def limits(self, limits: EngineLimits) -> EngineLimits:
         """Return the engine's limits under this policy."""
@@ -79,12 +80,51 @@ class Policy:
 
 
 _STEPS = (
-    Policy("fcfs-prefill-first", Order.ARRIVAL, refuses=False, paced=False, planner=PrefillFirst),
-    Policy("fcfs-chunked", Order.ARRIVAL, refuses=False, paced=False),
-    Policy("edf", Order.DEADLINE, refuses=False, paced=True),
-    Policy("edf+admission", Order.DEADLINE, refuses=True, paced=True),
-    Policy("tierline", Order.TIER, refuses=True, paced=True),
-    Policy("oracle", Order.TIER, refuses=True, paced=True, clairvoyant=True),
+    Policy(
+        "fcfs-prefill-first",
+        Order.ARRIVAL,
+        refuses=False,
+        paced=False,
+        planner=PrefillFirst,
+        about="First come, first served; while a prompt can be computed nobody decodes. As continuous batching began.",
+    ),
+    Policy(
+        "fcfs-chunked",
+        Order.ARRIVAL,
+        refuses=False,
+        paced=False,
+        about="First come, first served; prompts in chunks beside the decodes, with a fixed token budget.",
+    ),
+    Policy(
+        "edf",
+        Order.DEADLINE,
+        refuses=False,
+        paced=True,
+        about="The earliest first-token deadline first; chunks as long as the batch's tightest time per token allows.",
+    ),
+    Policy(
+        "edf+admission",
+        Order.DEADLINE,
+        refuses=True,
+        paced=True,
+        about="As edf, and who would come too late is refused at once.",
+    ),
+    Policy(
+        "tierline",
+        Order.TIER,
+        refuses=True,
+        paced=True,
+        about="What Tierline ships: tiers, weighted shares of tenants, deadlines, admission, pace.",
+    ),
+    Policy(
+        "oracle",
+        Order.TIER,
+        refuses=True,
+        paced=True,
+        clairvoyant=True,
+        about="Knows how long each answer becomes and, in hindsight, who would be late; the best of several schedules. "
+        "A reference that nobody could run.",
+    ),
 )
 
 LADDER: Mapping[str, Policy] = MappingProxyType({policy.name: policy for policy in _STEPS})

@@ -1,8 +1,10 @@
 """`tierline simulate` as its user meets it."""
 
 import json
+import re
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from tierline_cli.main import app
@@ -42,3 +44,54 @@ def test_a_wrong_policy_and_a_wrong_scenario_exit_with_one(tmp_path: Path) -> No
     assert (wrong_policy.exit_code, wrong_file.exit_code) == (1, 1)
     assert "fcfs-chunked" in wrong_policy.output
     assert "seconds is required" in wrong_file.output
+
+
+def compared(folder: Path, loads: str) -> tuple[str, str]:
+    page, document = folder / "c.html", folder / "c.json"
+    policies = ["--policy", "fcfs-chunked, tierline,tierline", "--html", str(page), "--json", str(document)]
+    result = CliRunner().invoke(app, ["simulate", scenario(folder), *policies, "--load", loads])
+    assert result.exit_code == 0, result.output
+    return page.read_text(), document.read_text()
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    return compared(tmp_path_factory.mktemp("first"), "50,150")
+
+
+def test_a_comparison_holds_the_same_requests_at_each_load(comparison: tuple[str, str]) -> None:
+    policies = json.loads(comparison[1])["policies"]
+    assert {name: [point["load"] for point in each["loads"]] for name, each in policies.items()} == {
+        "fcfs-chunked": [0.5, 1.0, 1.5],
+        "tierline": [0.5, 1.0, 1.5],
+    }
+    counts = [each["run"]["scorecard"]["requests"]["total"] for each in policies.values()]
+    assert counts[0] == counts[1] > 0
+
+
+def test_a_comparison_is_the_same_each_time(comparison: tuple[str, str], tmp_path: Path) -> None:
+    assert compared(tmp_path, "150,50") == comparison
+
+
+def test_the_page_of_a_comparison_needs_no_network(comparison: tuple[str, str]) -> None:
+    page, _ = comparison
+    assert page.count("<svg") == 6
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
+    for name in ("fcfs-chunked", "tierline", "Attainment over load"):
+        assert name in page
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--load", "50"], "name several with --policy"),
+        (["--html", "x.html"], "name several with --policy"),
+        (["--compare", "--load", "fast"], "must be percents"),
+        (["--compare", "--load", "0"], "above 0"),
+        (["--policy", "tierline,best"], "--policy 'best' is not known"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path, options: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["simulate", scenario(tmp_path), *options], env={"COLUMNS": "300"})
+    assert result.exit_code == 1
+    assert said in result.output
