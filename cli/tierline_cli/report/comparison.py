@@ -31,7 +31,7 @@ def render_comparison(comparison: Comparison) -> str:
     return TEMPLATES.get_template("comparison.html.j2").render(
         comparison=comparison,
         scenario=comparison.scenario,
-        tiers=next(iter(comparison.results.values())).facts.tiers,
+        tiers=plots.tiers_of(comparison),
         cards={name: card.document() for name, card in comparison.scorecards.items()},
         points=own,
         best=max(own, key=lambda name: own[name].requests),

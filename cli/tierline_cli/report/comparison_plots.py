@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from tierline.sim.comparison import Comparison, LoadPoint
 from tierline.telemetry.records import RequestRecord, TierTarget
@@ -20,7 +21,7 @@ _MOST_COLUMNS = 3
 
 def attainment(comparison: Comparison) -> Figure:
     """Draw for each tier the share of its requests that met it over the load, the tier's goal dashed."""
-    tiers = _tiers(comparison)
+    tiers = tiers_of(comparison)
     figure, panels = _panels(len(tiers), sharey=True)
     for axes, tier in zip(panels, tiers, strict=True):
         for name, points in comparison.points.items():
@@ -80,7 +81,7 @@ def shares(comparison: Comparison) -> Figure:
 
 
 def service_over_time(comparison: Comparison) -> Figure:
-    """Draw for each policy what its tenants got up to each moment, in percent of the demand of all."""
+    """Draw for each policy what its tenants had got up to each moment."""
     figure, panels = _panels(len(comparison.results), sharey=True)
     colours = tier_colours(tenant.name for tenant in comparison.scenario.tenants)
     for axes, (name, result) in zip(panels, comparison.results.items(), strict=True):
@@ -95,7 +96,7 @@ def service_over_time(comparison: Comparison) -> Figure:
 
 
 def _distributions(comparison: Comparison, latency: Latency, limit: Limit, label: str) -> Figure:
-    tiers = _tiers(comparison)
+    tiers = tiers_of(comparison)
     figure, panels = _panels(len(tiers), sharey=True)
     for axes, tier in zip(panels, tiers, strict=True):
         for name, result in comparison.results.items():
@@ -106,6 +107,7 @@ def _distributions(comparison: Comparison, latency: Latency, limit: Limit, label
             axes.axvline(target, color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9)
         axes.set(title=tier.name, xlabel=f"{label}, ms", ylim=(0, 1.03), xscale="log")
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     panels[0].set_ylabel("share of all requests")
     _legend(figure, panels[0])
     return figure
@@ -122,8 +124,10 @@ def _difference(comparison: Comparison, name: str) -> float:
     return measured if isinstance(measured, float | int) else 0.0
 
 
-def _tiers(comparison: Comparison) -> tuple[TierTarget, ...]:
-    return next(iter(comparison.results.values())).facts.tiers
+def tiers_of(comparison: Comparison) -> tuple[TierTarget, ...]:
+    """Return the tiers, the highest priority first."""
+    tiers = next(iter(comparison.results.values())).facts.tiers
+    return tuple(sorted(tiers, key=lambda tier: -tier.priority))
 
 
 def _percents(points: tuple[LoadPoint, ...]) -> list[float]:

@@ -14,7 +14,12 @@ PAUSE_MS = 1000.0
 PAUSE_FACTOR = 5.0
 """An interval counts for at most this many times the usual one, or `PAUSE_MS` if that is more."""
 
+RUSH_MS = 10_000.0
+
 _SMOOTHING = 0.1
+_FADING = 0.98
+_FORGOTTEN = 0.01
+_LEAST_LEFT = 0.05
 
 
 class Verdict(StrEnum):
@@ -40,15 +45,25 @@ class Decision:
 
 
 class ServiceRate:
-    """How long the queue takes per request while it has a backlog; None before two intervals were seen."""
+    """How long the queue takes per request while it has a backlog, and which part of it goes to higher priorities.
+
+        wait = plain + min(plain * above / (1 - above), RUSH_MS)        plain = ahead * interval
+
+    `above` is the share of recent dispatches that went to higher priorities. They keep coming while a request waits,
+    and go before it: the delay of a priority queue (Cobham, "Priority assignment in waiting line problems", 1954). A
+    rush of them is believed to last for `RUSH_MS` at most, so that work with minutes of time is not refused for it.
+    """
 
     def __init__(self) -> None:
         self.interval_ms: float | None = None
+        self._served: dict[int, float] = {}
         self._first_ms: float | None = None
         self._last_ms: float | None = None
 
-    def served(self, now_ms: float) -> None:
+    def served(self, now_ms: float, priority: int = 0) -> None:
         """Note one dispatch."""
+        self._served = {each: _FADING * count for each, count in self._served.items() if count > _FORGOTTEN}
+        self._served[priority] = self._served.get(priority, 0.0) + 1.0
         if self._last_ms is not None:
             self._learn(now_ms - self._last_ms)
         self._last_ms = now_ms
@@ -68,9 +83,15 @@ class ServiceRate:
         """The queue is empty: the pause until the next dispatch says nothing about speed."""
         self._last_ms = None
 
-    def predicted_wait_ms(self, ahead: float) -> float:
-        """Return the wait behind `ahead` requests; 0 while nothing is known, as a cold start must not refuse."""
-        return 0.0 if self.interval_ms is None else ahead * self.interval_ms
+    def predicted_wait_ms(self, ahead: float, priority: int = 0) -> float:
+        """Return the wait of a request of `priority` behind `ahead` others; 0 while nothing is known, as a cold start
+        must not refuse."""
+        if self.interval_ms is None:
+            return 0.0
+        above = sum(count for each, count in self._served.items() if each > priority)
+        left = 1 - above / max(sum(self._served.values()), 1.0)
+        plain_ms = ahead * self.interval_ms
+        return plain_ms + min(plain_ms * (1 / max(left, _LEAST_LEFT) - 1), RUSH_MS)
 
 
 class AdmissionController:
@@ -80,14 +101,21 @@ class AdmissionController:
         self._rate = rate
 
     def decide(
-        self, usage: TenantUsage, prompt_tokens: int, ahead: float, patience_ms: float, now_ms: float
+        self,
+        usage: TenantUsage,
+        prompt_tokens: int,
+        ahead: float,
+        patience_ms: float,
+        now_ms: float,
+        *,
+        priority: int = 0,
     ) -> Decision:
         """Return the decision for a request that finds `ahead` others before it and may wait `patience_ms`."""
         breach = usage.breach(prompt_tokens, now_ms)
         if breach is not None:
             reason = f"spec.limits.{breach.limit} of the tenant's quota ({breach.allowed}) is used up"
             return Decision(Verdict.QUOTA, reason, breach.retry_after_ms)
-        wait_ms = self._rate.predicted_wait_ms(ahead)
+        wait_ms = self._rate.predicted_wait_ms(ahead, priority)
         if wait_ms > patience_ms:
             reason = f"the queue would take {wait_ms / 1000:.1f} s, the tier's targets leave {patience_ms / 1000:.1f} s"
             return Decision(Verdict.SATURATED, reason, wait_ms - patience_ms)

@@ -66,7 +66,7 @@ class RequestDesk:
         """
         while (best := self._next(now_ms, place)) is not None:
             self.queue.take(best[0])
-            self.rate.served(now_ms)
+            self.rate.served(now_ms, best[0].priority)
             if not best[0].resumed:
                 self._dispatched_ms[best[0].request_id] = now_ms
             yield best
@@ -97,7 +97,7 @@ class RequestDesk:
         ahead = self.queue.ahead_of(queued)
         first_ms = self.first_tokens.predict_ms(queued.context_tokens, alone_ms)
         patience = patience_ms(tier.ttft_deadline_ms, tier.max_queue_ms, first_ms, alone_ms)
-        return self._admission.decide(usage, queued.context_tokens, ahead, patience, now_ms)
+        return self._admission.decide(usage, queued.context_tokens, ahead, patience, now_ms, priority=queued.priority)
 
     def _next(self, now_ms: float, place: Callable[[QueuedRequest], W | None]) -> tuple[QueuedRequest, W] | None:
         chosen: list[W] = []

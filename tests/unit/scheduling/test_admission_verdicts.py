@@ -1,6 +1,6 @@
 import pytest
 
-from tierline.scheduling.admission import AdmissionController, ServiceRate, Verdict
+from tierline.scheduling.admission import RUSH_MS, AdmissionController, ServiceRate, Verdict
 from tierline.scheduling.quota import QuotaLimits, TenantUsage, TokenBucket
 
 
@@ -126,3 +126,19 @@ def test_overdue_tells_full_from_missing_workers() -> None:
     controller = AdmissionController(ServiceRate())
     assert controller.overdue(capacity_exists=False, waited_ms=5.0, ahead=0).verdict is Verdict.NO_CAPACITY
     assert controller.overdue(capacity_exists=True, waited_ms=5.0, ahead=0).verdict is Verdict.SATURATED
+
+
+def test_higher_priorities_that_keep_coming_make_the_wait_behind_others_longer() -> None:
+    rate = ServiceRate()
+    for number in range(200):
+        rate.served(10.0 * number, priority=100 if number % 2 else 50)
+    assert rate.predicted_wait_ms(10, priority=100) == pytest.approx(100.0)
+    assert rate.predicted_wait_ms(10, priority=50) == pytest.approx(200.0, rel=0.05)
+    assert rate.predicted_wait_ms(10, priority=10) == pytest.approx(100.0 / 0.05, rel=0.05)
+
+
+def test_a_rush_of_higher_priorities_is_not_believed_to_last_for_ever() -> None:
+    rate = ServiceRate()
+    for number in range(200):
+        rate.served(10.0 * number, priority=100)
+    assert rate.predicted_wait_ms(10_000, priority=10) == pytest.approx(100_000 + RUSH_MS)
