@@ -72,7 +72,7 @@ class Rig:
     service: GatewayService
     servers: GatewayServers
     workers: dict[str, FakeWorker] = field(default_factory=dict)
-    clients: list[openai.AsyncOpenAI] = field(default_factory=list)
+    clients: dict[str, openai.AsyncOpenAI] = field(default_factory=dict)
 
     async def add_worker(self, worker: FakeWorker) -> FakeWorker:
         self.workers[worker.name] = worker
@@ -95,12 +95,17 @@ class Rig:
         return f"http://127.0.0.1:{self.servers.admin_port}"
 
     def client(self, key: str = "key-acme") -> openai.AsyncOpenAI:
-        made = openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
-        self.clients.append(made)
-        return made
+        """Return the client of an API key; each takes a tenth of a second to make, in which no worker answers."""
+        if key not in self.clients:
+            self.clients[key] = self.new_client(key)
+        return self.clients[key]
+
+    def new_client(self, key: str = "key-acme") -> openai.AsyncOpenAI:
+        """Return a client without connections, for the caller to close."""
+        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
 
     async def close(self) -> None:
-        for client in self.clients:
+        for client in self.clients.values():
             await client.close()
         await self.servers.stop()
         await self.service.stop()

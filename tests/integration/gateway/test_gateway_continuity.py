@@ -198,8 +198,9 @@ async def test_shutdown_lets_streams_finish(rig, worker) -> None:
     await rig.servers.stop_accepting()
     assert await rig.service.drained(10)
     assert await running == answer_text(40)
-    with pytest.raises(openai.APIConnectionError):
-        await rig.client().models.list()
+    async with rig.new_client() as late:
+        with pytest.raises(openai.APIConnectionError):
+            await late.models.list()
 
 
 async def test_many_streams_over_a_dying_fleet(rig, make_worker) -> None:

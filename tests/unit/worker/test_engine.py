@@ -40,9 +40,10 @@ class ScriptedExecutor(LockStep):
         self.cleared: list[int] = []
         self.broken = False
 
-    def apply(self, plan: BatchPlan, loads: list[SlotLoad]) -> None:
+    def apply(self, plan: BatchPlan, loads: list[SlotLoad]) -> dict[int, Exception]:
         for load in loads:
             self.prompts[load.slot] = load.token_ids
+        return {}
 
     def clear(self, blocks: np.ndarray) -> None:
         self.cleared += blocks.tolist()

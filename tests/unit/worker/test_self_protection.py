@@ -37,8 +37,8 @@ class GatedExecutor(LockStep):
     def __init__(self) -> None:
         self.gate: Callable[[], None] = lambda: None
 
-    def apply(self, plan: BatchPlan, loads: object) -> None:
-        pass
+    def apply(self, plan: BatchPlan, loads: object) -> dict[int, Exception]:
+        return {}
 
     def compute(self, plan: BatchPlan) -> Sampled:
         self.gate()
