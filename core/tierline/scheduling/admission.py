@@ -121,10 +121,9 @@ class AdmissionController:
             return Decision(Verdict.SATURATED, reason, wait_ms - patience_ms)
         return Decision(Verdict.ACCEPT)
 
-    def overdue(self, capacity_exists: bool, waited_ms: float, ahead: float) -> Decision:
-        """Return what to tell a request whose time in the queue is over."""
+    def overdue(self, capacity_exists: bool, waited_ms: float, again_ms: float) -> Decision:
+        """Return what to tell a request whose time in the queue is over, and that would wait for `again_ms` again."""
         waited = f"waited {waited_ms / 1000:.1f} s, as long as the tier allows"
         if not capacity_exists:
             return Decision(Verdict.NO_CAPACITY, f"{waited}; no worker of the fleet is ready", 5000.0)
-        retry_ms = max(self._rate.predicted_wait_ms(ahead), 1000.0)
-        return Decision(Verdict.SATURATED, f"{waited}; all workers are full", retry_ms)
+        return Decision(Verdict.SATURATED, f"{waited}; all workers are full", max(again_ms, 1000.0))

@@ -15,6 +15,7 @@ from tierline.scheduling.locality_order import Cached
 from tierline.scheduling.queued import DEFAULT_SERVICE_DIFFERENCE_TOKENS, UNLIMITED_DIFFERENCE_TOKENS, QueuedRequest
 from tierline.scheduling.queueing import QueueManager
 from tierline.scheduling.quota import TenantUsage
+from tierline.scheduling.waiting_time import Throughput, WorkAhead, predicted_wait_ms
 
 RESUME_PATIENCE_MS = 300_000.0
 """So long a stream that lost its worker waits for another one: its client already has a part of the answer."""
@@ -31,6 +32,7 @@ class RequestDesk:
     def __init__(self, cached: Cached | None = None) -> None:
         self.queue = QueueManager(cached=cached)
         self.rate = ServiceRate()
+        self._throughput = Throughput()
         self.lengths = OutputLengthPredictor()
         self.first_tokens = FirstTokenTime()
         self._dispatched_ms: dict[str, float] = {}
@@ -67,11 +69,13 @@ class RequestDesk:
         while (best := self._next(now_ms, place)) is not None:
             self.queue.take(best[0])
             self.rate.served(now_ms, best[0].priority)
+            self._throughput.served(1.0, now_ms)
             if not best[0].resumed:
                 self._dispatched_ms[best[0].request_id] = now_ms
             yield best
         if not len(self.queue):
             self.rate.drained()
+            self._throughput.drained()
 
     def first_token(self, request_id: str, prompt_tokens: int, now_ms: float) -> None:
         """Note that tokens of a request came; the first ones teach how long a prompt takes."""
@@ -88,8 +92,15 @@ class RequestDesk:
 
     def overdue(self, queued: QueuedRequest, capacity_exists: bool, now_ms: float) -> Decision:
         """Return what to tell a request whose time in the queue is over."""
-        ahead = self.queue.ahead_of(queued)
-        return self._admission.overdue(capacity_exists, now_ms - queued.arrival_ms, ahead)
+        return self._admission.overdue(capacity_exists, now_ms - queued.arrival_ms, self.predicted_wait_ms(queued))
+
+    def predicted_wait_ms(self, queued: QueuedRequest) -> float:
+        """Return how long a request would wait behind what goes before it now, at the speed of the last minute.
+
+        For waits of many requests; what is refused at arrival is judged by the present speed (`rate`).
+        """
+        ahead = WorkAhead(self.queue.ahead_of(queued), 1.0)
+        return predicted_wait_ms([ahead], self._throughput.per_ms)
 
     def _decide(
         self, usage: TenantUsage, tier: TierPolicy, queued: QueuedRequest, now_ms: float, alone_ms: float

@@ -124,8 +124,8 @@ def test_quota_comes_before_saturation() -> None:
 
 def test_overdue_tells_full_from_missing_workers() -> None:
     controller = AdmissionController(ServiceRate())
-    assert controller.overdue(capacity_exists=False, waited_ms=5.0, ahead=0).verdict is Verdict.NO_CAPACITY
-    assert controller.overdue(capacity_exists=True, waited_ms=5.0, ahead=0).verdict is Verdict.SATURATED
+    assert controller.overdue(capacity_exists=False, waited_ms=5.0, again_ms=0).verdict is Verdict.NO_CAPACITY
+    assert controller.overdue(capacity_exists=True, waited_ms=5.0, again_ms=0).verdict is Verdict.SATURATED
 
 
 def test_higher_priorities_that_keep_coming_make_the_wait_behind_others_longer() -> None:
