@@ -144,6 +144,7 @@ class GatewayService:
         outcome = str(live.life.finish_reason)
         self.instruments.ended(live, outcome)
         self.requests.add(live, outcome)
+        self.dispatcher.explained.add(live.request_id, live.decisions)
 
     async def _tick_for_ever(self) -> None:
         while True:

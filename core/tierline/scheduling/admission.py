@@ -32,12 +32,25 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Grounds:
+    """What a decision was made of: the requests `ahead`, the wait that predicts, how long the tier's targets let it
+    wait, and the time that its prompt is predicted to take.
+    """
+
+    ahead: float
+    wait_ms: float
+    patience_ms: float
+    first_token_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """A verdict in words for the client; `retry_after_ms` is 0 for accepted requests."""
 
     verdict: Verdict
     reason: str = ""
     retry_after_ms: float = 0.0
+    grounds: Grounds | None = None
 
     @property
     def accepted(self) -> bool:

@@ -5,16 +5,18 @@ simulated is what runs.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from tierline.api.policy import TenantPolicy, TierPolicy
-from tierline.scheduling.admission import AdmissionController, Decision, ServiceRate, Verdict
+from tierline.scheduling.admission import AdmissionController, Decision, Grounds, ServiceRate, Verdict
 from tierline.scheduling.first_token import FirstTokenTime, patience_ms
 from tierline.scheduling.lengths import OutputLengthPredictor
 from tierline.scheduling.locality_order import Cached
 from tierline.scheduling.queued import DEFAULT_SERVICE_DIFFERENCE_TOKENS, UNLIMITED_DIFFERENCE_TOKENS, QueuedRequest
 from tierline.scheduling.queueing import QueueManager
 from tierline.scheduling.quota import TenantUsage
+from tierline.scheduling.standing import Standing
 from tierline.scheduling.waiting_time import Throughput, WorkAhead, predicted_wait_ms
 
 RESUME_PATIENCE_MS = 300_000.0
@@ -26,10 +28,12 @@ W = TypeVar("W")
 class RequestDesk:
     """Queue, admission and dispatch of one gateway; pure state, time comes as an argument.
 
-    `cached` tells how much of a waiting prompt's beginning some worker probably holds.
+    `cached` tells how much of a waiting prompt's beginning some worker probably holds; `told` hears where each request
+    stood when its turn came.
     """
 
-    def __init__(self, cached: Cached | None = None) -> None:
+    def __init__(self, cached: Cached | None = None, told: Callable[[Standing], None] | None = None) -> None:
+        self._told = told
         self.queue = QueueManager(cached=cached)
         self.rate = ServiceRate()
         self._throughput = Throughput()
@@ -58,7 +62,7 @@ class RequestDesk:
             tier = lowered
             decision = self._decide(usage, tier, queued(), now_ms, alone_ms)
         if decision.verdict is Verdict.SATURATED and tier.overload == "Defer":
-            return Decision(Verdict.ACCEPT)
+            return replace(decision, verdict=Verdict.ACCEPT)
         return decision
 
     def dispatch(self, now_ms: float, place: Callable[[QueuedRequest], W | None]) -> Iterator[tuple[QueuedRequest, W]]:
@@ -67,6 +71,8 @@ class RequestDesk:
         `place` names the worker that can take a request; what the caller starts must show in its next answers.
         """
         while (best := self._next(now_ms, place)) is not None:
+            if self._told is not None:
+                self._told(self.queue.standing(best[0], now_ms))
             self.queue.take(best[0])
             self.rate.served(now_ms, best[0].priority)
             self._throughput.served(1.0, now_ms)
@@ -108,7 +114,10 @@ class RequestDesk:
         ahead = self.queue.ahead_of(queued)
         first_ms = self.first_tokens.predict_ms(queued.context_tokens, alone_ms)
         patience = patience_ms(tier.ttft_deadline_ms, tier.max_queue_ms, first_ms, alone_ms)
-        return self._admission.decide(usage, queued.context_tokens, ahead, patience, now_ms, priority=queued.priority)
+        tokens, priority = queued.context_tokens, queued.priority
+        decision = self._admission.decide(usage, tokens, ahead, patience, now_ms, priority=priority)
+        wait_ms = self.rate.predicted_wait_ms(ahead, priority)
+        return replace(decision, grounds=Grounds(ahead, wait_ms, patience, first_ms))
 
     def _next(self, now_ms: float, place: Callable[[QueuedRequest], W | None]) -> tuple[QueuedRequest, W] | None:
         chosen: list[W] = []

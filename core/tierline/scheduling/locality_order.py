@@ -36,14 +36,14 @@ class DeficitRounds:
     """The level up to which tenants of one priority may be served before all deficits are refilled."""
 
     def __init__(self) -> None:
-        self.level = 0.0
+        self.level = self.lowest = 0.0
 
     def in_order(
         self, lines: Mapping[str, Line], counters: ServiceCounters, priority: int, cached: Cached
     ) -> Iterator[QueuedRequest]:
         """Yield who is to be served, best first; tenants without a deficit only when nobody else fits."""
         quantum = min(line.requests[0].quantum_tokens for line in lines.values())
-        lowest = counters.lowest(lines, priority)
+        self.lowest = lowest = counters.lowest(lines, priority)
         self._refill(lowest, quantum)
         ranked: list[tuple[bool, float, Place, str]] = []
         found: dict[str, list[QueuedRequest]] = {}

@@ -21,6 +21,7 @@ from itertools import islice
 from tierline.scheduling.locality_order import Cached, DeficitRounds
 from tierline.scheduling.queued import OUTPUT_WEIGHT, QueuedRequest
 from tierline.scheduling.service_counters import ServiceCounters
+from tierline.scheduling.standing import Standing, Turn
 from tierline.scheduling.tail_guard import GUARD_EVERY, TailGuard
 from tierline.scheduling.tenant_lines import Band
 
@@ -42,6 +43,7 @@ class QueueManager:
         self._rounds: dict[int, DeficitRounds] = {}
         self._resumed: list[QueuedRequest] = []
         self._by_id: dict[str, QueuedRequest] = {}
+        self._turn = Turn.ORDER
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -117,10 +119,31 @@ class QueueManager:
 
     def next(self, now_ms: float, fits: Callable[[QueuedRequest], bool]) -> QueuedRequest | None:
         """Return the request to serve now, or None when none fits or a late one that does not fit holds the line."""
+        self._turn = Turn.MOVED
         for request in self._resumed:
             if fits(request):
                 return request
-        return self._next_guarded(now_ms, fits) or self._next_by_priority(now_ms, fits)
+        self._turn = Turn.GUARD
+        guarded = self._next_guarded(now_ms, fits)
+        if guarded is not None:
+            return guarded
+        self._turn = Turn.ORDER
+        return self._next_by_priority(now_ms, fits)
+
+    def standing(self, request: QueuedRequest, now_ms: float) -> Standing:
+        """Return where a request stands that `next` named just now."""
+        band, counter = self._bands.get(request.priority), self.counters.of(request.tenant)
+        # A moved stream goes first whatever the counters are, so nobody looked for the lowest one.
+        order = None if request.resumed or band is None else self._rounds.get(request.priority, band)
+        return Standing(
+            queued=request,
+            turn=self._turn,
+            now_ms=now_ms,
+            counter=counter,
+            lowest=counter if order is None else order.lowest,
+            waiting=len(self._by_id),
+            waiting_band=0 if band is None else len(band),
+        )
 
     @property
     def held_back(self) -> bool:

@@ -29,6 +29,11 @@ class TokenBucket:
         self._refill(now_ms)
         self.level -= amount
 
+    def left(self, now_ms: float) -> float:
+        """Return the level; negative while more was used than there was."""
+        self._refill(now_ms)
+        return self.level
+
     def resize(self, per_minute: float) -> None:
         """Take over a changed quota; what was used stays used."""
         self.level += per_minute - self.per_minute
@@ -56,6 +61,16 @@ class QuotaBreach:
     limit: str
     allowed: int
     retry_after_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaLevels:
+    """How much of each limit is left; None where there is none."""
+
+    tokens_left: float | None
+    requests_left: float | None
+    concurrent_requests: int
+    max_concurrent_requests: int | None
 
 
 class TenantUsage:
@@ -88,6 +103,11 @@ class TenantUsage:
             if bucket and wait_ms > 0:
                 return QuotaBreach(name, int(bucket.per_minute), wait_ms)
         return None
+
+    def levels(self, now_ms: float) -> QuotaLevels:
+        """Return what is left now."""
+        tokens, requests = (bucket.left(now_ms) if bucket else None for bucket in (self._tokens, self._requests))
+        return QuotaLevels(tokens, requests, self.concurrent, self._limits.max_concurrent_requests)
 
     def begin(self, prompt_tokens: int, now_ms: float) -> None:
         """Count an admitted request."""

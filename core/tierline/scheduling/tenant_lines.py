@@ -58,13 +58,17 @@ class Line:
 
 
 class Band:
-    """The lines of one priority; never holds an empty one."""
+    """The lines of one priority; never holds an empty one. `lowest` is the lowest counter that its order last saw."""
 
     def __init__(self, priority: int) -> None:
         self.priority = priority
         self.lines: dict[str, Line] = {}
+        self.lowest = 0.0
         self._deadlines_ms: list[float] = []
         self._indifferent = 0
+
+    def __len__(self) -> int:
+        return len(self._deadlines_ms)
 
     def add(self, request: QueuedRequest) -> None:
         self.lines.setdefault(request.tenant, Line()).add(request)
@@ -90,7 +94,7 @@ class Band:
 
     def in_order(self, counters: ServiceCounters) -> Iterator[QueuedRequest]:
         """Yield who is to be served, best first."""
-        lowest = counters.lowest(self.lines, self.priority)
+        self.lowest = lowest = counters.lowest(self.lines, self.priority)
         ranked = [(*self._rank(line, counters.of(tenant), lowest), tenant) for tenant, line in self.lines.items()]
         heapq.heapify(ranked)
         while ranked:

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from tierline.wire.states import RequestState
+from tierline_gateway.front.explanation import explanation
 from tierline_gateway.keys import HEADER_AUTHORIZATION, bearer_token
 from tierline_gateway.service import GatewayService
 from tierline_gateway.streams.request_log import details, summary, without_content
@@ -21,6 +22,7 @@ class AdminEndpoints:
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/debug/requests", self.requests)
         app.router.add_get("/debug/requests/{request_id}", self.request)
+        app.router.add_get("/debug/explain/{request_id}", self.explain)
         return app
 
     async def livez(self, _: web.Request) -> web.Response:
@@ -48,6 +50,16 @@ class AdminEndpoints:
         if found is None:
             return web.json_response({"error": f"request {request_id} is unknown or long done"}, status=404)
         return web.json_response(found if self._may_read(request, found["tenant"]) else without_content(found))
+
+    async def explain(self, request: web.Request) -> web.Response:
+        """Why a request waited, was refused, or ran where it did. It holds no content, so it needs no key."""
+        request_id, dispatcher = request.match_info["request_id"], self._service.dispatcher
+        live = dispatcher.find(request_id)
+        found = details(live) if live is not None else self._service.requests.get(request_id)
+        decisions = live.decisions if live is not None else dispatcher.explained.get(request_id)
+        if found is None or decisions is None:
+            return web.json_response({"error": f"request {request_id} is unknown or long done"}, status=404)
+        return web.json_response(explanation(found, decisions, dispatcher.explained.starts))
 
     def _may_read(self, request: web.Request, tenant: str) -> bool:
         """What was generated is shown only to who has a key of the tenant; this port asks nobody else who they are."""

@@ -4,7 +4,8 @@ Everything runs on one event loop, in callbacks that never wait, so no state nee
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache
 
 from tierline.api.policy import TierPolicy
@@ -14,6 +15,8 @@ from tierline.wire.frames import Iteration, Nack, NackReason, TokenBatch, TokenL
 from tierline.wire.states import FinishReason, RequestState
 from tierline_gateway.front.api_errors import ApiError, failed, too_long
 from tierline_gateway.instruments import Instruments
+from tierline_gateway.streams.choices import Choices
+from tierline_gateway.streams.explain_log import ExplainLog
 from tierline_gateway.streams.journal import JournalGap
 from tierline_gateway.streams.ledger import Ledger
 from tierline_gateway.streams.live import LiveRequest, Move
@@ -33,13 +36,14 @@ class Dispatcher:
         self, links: LinkPool, ledger: Ledger, instruments: Instruments, clock_ms: Callable[[], float]
     ) -> None:
         self.links = links
-        self.desk = RequestDesk(cached=self._cached_tokens)
+        self.explained = ExplainLog()
+        self.desk = RequestDesk(cached=self._cached_tokens, told=self.explained.turn)
         self.queue = self.desk.queue
         self._ledger = ledger
         self._instruments = instruments
         self._clock_ms = clock_ms
         self._live: dict[str, LiveRequest] = {}
-        self._choices: dict[str, tuple[LiveRequest, ...]] = {}
+        self._choices = Choices()
 
     @property
     def live(self) -> Iterable[LiveRequest]:
@@ -59,6 +63,7 @@ class Dispatcher:
         queued = cache(lambda _tier: self._queued(live))
         waiting, lower = (lambda: queued(live.tier)), (lambda: degraded(live))
         decision = self.desk.decide(usage, live.tier, waiting, lower, now_ms=now_ms, alone_ms=alone_ms)
+        live.decisions.admitted(decision, live.tier.name, len(self.queue), usage.levels(now_ms), now_ms)
         if not decision.accepted:
             error = refusal(decision)
             live.finish(FinishReason.REFUSED, error)
@@ -70,7 +75,7 @@ class Dispatcher:
 
     def join(self, first: LiveRequest, forks: tuple[LiveRequest, ...]) -> None:
         """Take the further choices of an answer whose first one was admitted just now."""
-        self._choices[first.request_id] = (first, *forks)
+        self._choices.join(first, forks)
         for fork in forks:
             self._live[fork.request_id] = fork
             self.queue.push(self._queued(fork))
@@ -82,7 +87,7 @@ class Dispatcher:
             self._leave(live, cancel=True)
             live.finish(FinishReason.CANCELLED)
         if self._live.pop(live.request_id, None) is not None:
-            self._choices.pop(live.request_id, None)
+            self._choices.forget(live)
             self._ledger.end(live)
             self._settle(live)
         self.pump()
@@ -119,7 +124,7 @@ class Dispatcher:
                 self._end(live, FinishReason.REFUSED, error)
         for queued in self.queue.expired(now_ms):
             live = self._live[queued.request_id]
-            if any(sibling.worker is not None or sibling.life.done for sibling in self._siblings(live)):
+            if any(sibling.worker is not None or sibling.life.done for sibling in self._choices.beside(live)):
                 continue
             decision = self.desk.overdue(queued, self.links.capacity_exists, now_ms)
             self._end(live, FinishReason.REFUSED, refusal(decision))
@@ -171,9 +176,8 @@ class Dispatcher:
         if frame.reason is NackReason.UNKNOWN_ADAPTER:
             link.lacks(live.adapter)
         window = self.links.window_tokens
-        error = hopeless(live, window, self.links)
-        if frame.reason is NackReason.TOO_LONG:
-            error = too_long(live.journal.context_tokens, window)
+        too_large = frame.reason is NackReason.TOO_LONG
+        error = too_long(live.journal.context_tokens, window) if too_large else hopeless(live, window, self.links)
         if error is not None:
             self._end(live, FinishReason.REFUSED, error)
             return
@@ -208,21 +212,18 @@ class Dispatcher:
 
     def _place(self, queued: QueuedRequest) -> WorkerLink | None:
         live = self._live[queued.request_id]
-        return self.links.choose(need_of(queued, live, self._siblings(live)), live.prefix_keys, live.avoid)
+        need = need_of(queued, live, self._choices.beside(live))
+        live.decisions.tried = self.links.choose(need, live.prefix_keys, live.avoid)
+        return self.links.get(live.decisions.tried.chosen)
 
     def _start(self, live: LiveRequest, link: WorkerLink, now_ms: float) -> None:
         live.journal.placed(live.life.start())
         live.placed_on(link.endpoint)
+        self.explained.started(live.decisions)
         if live.moves and not live.moves[-1].target:
-            last = live.moves[-1]
-            live.moves[-1] = Move(last.cause, last.source, link.name, last.at_emitted)
-        link.submit(submission(live, link, self._siblings(live), now_ms))
+            live.moves[-1] = replace(live.moves[-1], target=link.name)
+        link.submit(submission(live, link, self._choices.beside(live), now_ms))
         self.links.sent(link, live.prefix_keys)
-
-    def _siblings(self, live: LiveRequest) -> Iterator[LiveRequest]:
-        """The other choices of the same answer."""
-        choices = self._choices.get(live.fork_of or live.request_id, ())
-        return (other for other in choices if other is not live)
 
     def _take_tokens(self, link: WorkerLink, live: LiveRequest, batch: TokenBatch) -> None:
         try:

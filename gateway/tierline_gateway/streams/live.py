@@ -11,6 +11,7 @@ from tierline.wire.states import FinishReason, RequestLife
 from tierline_gateway.front.api_errors import ApiError
 from tierline_gateway.front.generation import Generation
 from tierline_gateway.streams.answer_text import AnswerText
+from tierline_gateway.streams.decisions import Decisions
 from tierline_gateway.streams.delivery import DeliveryTimes
 from tierline_gateway.streams.journal import Journal
 from tierline_gateway.streams.news import News
@@ -56,6 +57,7 @@ class LiveRequest:
     prefix_keys: tuple[bytes, ...] = ()
     adapter: str = ""
     delivery: DeliveryTimes = field(default_factory=DeliveryTimes)
+    decisions: Decisions = field(default_factory=Decisions)
     worker: str | None = None
     last_worker: str = ""
     last_pool: str = ""
@@ -91,6 +93,7 @@ class LiveRequest:
             life=RequestLife(request_id),
             text=AnswerText(decode, generation.stop, generation.sampling.min_tokens, text_of),
             arrival_ms=now_ms,
+            decisions=Decisions(tier.name),
             prefix_keys=chunk_keys(generation.prompt_ids, tenant.cache_namespace, adapter),
             adapter=adapter,
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 
 from tierline.scheduling.locality import PrefixMap
+from tierline.scheduling.route_account import Route
 from tierline.scheduling.routing import Need, WorkerView, choose_worker, fastest_alone_ms
 from tierline_gateway.workers.discovery import WorkerDiscovery, WorkerEndpoint
 from tierline_gateway.workers.link import LinkEvents, WorkerLink
@@ -34,8 +35,10 @@ class LinkPool:
         for endpoint in wanted.values():
             self._adopt(endpoint, events)
 
-    def choose(self, need: Need, prefix: Sequence[bytes], avoid: Set[str] = frozenset()) -> WorkerLink | None:
-        """Return the worker that should take a request now, None when none can; `prefix` are its prompt's chunk keys.
+    def choose(self, need: Need, prefix: Sequence[bytes], avoid: Set[str] = frozenset()) -> Route:
+        """Return which worker should take a request now, if any can, and what that was chosen from.
+
+        `prefix` are its prompt's chunk keys.
 
         An answer that no accepting worker could hold to its end is cut at their largest window, not refused: it was
         admitted when workers were not known, or before the larger ones went away.
@@ -45,7 +48,7 @@ class LinkPool:
         cached = {view.name: self._prefixes.cached_tokens(view.name, prefix) for view in views}
         cut = replace(need, total_tokens=min(need.total_tokens, window), cached_tokens=cached)
         chosen = choose_worker(views, cut, avoid)
-        return self._links[chosen.name] if chosen else None
+        return Route(tuple(views), cut, frozenset(avoid), chosen.name if chosen else "")
 
     def sent(self, link: WorkerLink, prefix: Sequence[bytes]) -> None:
         """Remember that a worker computes a prompt with these chunk keys."""
