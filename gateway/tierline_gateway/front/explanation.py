@@ -67,7 +67,7 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "allowed_difference": queued.service_difference_tokens,
         "eligible": standing.eligible,
         "slack_ms": round(standing.slack_ms, 3),
-        "predicted_first_token_ms": round(queued.first_token_ms, 3),
+        "predicted_prefill_ms": round(queued.prefill_ms, 3),
         "user_priority": queued.user_priority,
         "waiting": standing.waiting,
         "waiting_in_band": standing.waiting_band,
