@@ -18,12 +18,15 @@ from tierline_cli.bench.grid import available_threads
 from tierline_cli.demo.command import default_sources, run_demo
 from tierline_cli.demo.options import DemoOptions
 from tierline_cli.errors import CommandFailed
+from tierline_cli.live.explain import explain_request, gateway_ports
 from tierline_cli.simulate import run_simulation, simulate_options
 from tierline_devcluster.errors import DevclusterError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
 bench = typer.Typer(no_args_is_help=True, help="Measure on this machine.")
+explain = typer.Typer(no_args_is_help=True, help="Say why something was decided so.")
 app.add_typer(bench, name="bench")
+app.add_typer(explain, name="explain")
 _console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -70,6 +73,23 @@ def simulate(  # noqa: PLR0917 typer makes options of them
         run_simulation(simulate_options(scenario, policy, everyone, load, seed, json_file, html), _console)
     except CommandFailed as error:
         _errors.print(f"[red]tierline simulate:[/red] {error}", markup=True)
+        raise typer.Exit(1) from error
+
+
+@explain.command("request")
+def explain_one(
+    request_id: Annotated[str, typer.Argument(help="The answer's x-request-id.")],
+    gateway_url: Annotated[str, typer.Option("--gateway", help="URL of a gateway's admin port.")] = "",
+    namespace: Annotated[str, typer.Option(help="Of the fleet; default all.")] = "",
+    fleet: Annotated[str, typer.Option(help="The fleet; default all.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="The account as JSON.")] = False,
+) -> None:
+    """Say why a request waited, was refused, or ran where it did."""
+    try:
+        ports = gateway_ports(gateway_url, namespace, fleet)
+        explain_request(request_id, ports, as_json=as_json, console=_console)
+    except CommandFailed as error:
+        _errors.print(f"[red]tierline explain:[/red] {error}")
         raise typer.Exit(1) from error
 
 

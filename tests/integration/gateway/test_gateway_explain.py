@@ -1,13 +1,18 @@
 """Every decision about a request can be asked for afterwards, with the figures it was made of."""
 
 import asyncio
+import io
 
 import aiohttp
 import openai
 import pytest
 from gateway_rig import policy, tenant, tier
+from rich.console import Console
 
 from tierline.wire.frames import Signals
+from tierline_cli.errors import CommandFailed
+from tierline_cli.live.explain import explain_request, find_account
+from tierline_cli.live.pods import UrlPort
 
 
 async def explain(rig, request_id: str) -> dict:
@@ -119,6 +124,26 @@ async def test_candidates_with_figures(rig, make_worker) -> None:
     candidates = (await explain(rig, "r1"))["dispatches"][0]["route"]["candidates"]
     assert {one["obstacle"] for one in candidates} == {""}
     assert all(one["first_token_ms"] is None for one in candidates)
+
+
+async def test_the_command_prints_the_account(rig, make_worker) -> None:
+    rig.source.current = policy(tenants=[tenant("acme", max_service_difference_tokens=8192)])
+    for name in ("w0", "w1"):
+        await make_worker(name)
+    await complete(rig, "r1", "hello")
+    output = io.StringIO()
+    console = Console(file=output, width=110)
+    ports = [UrlPort("http://127.0.0.1:1"), UrlPort(rig.admin_url)]
+    await asyncio.to_thread(explain_request, "r1", ports, as_json=False, console=console)
+    text = output.getvalue()
+    assert "Request r1 of tenant acme on tier interactive: length" in text
+    assert ": Accept" in text
+    assert "within the difference of 8,192 tokens" in text
+    assert "w1" in text
+    with pytest.raises(
+        CommandFailed, match=r"no gateway has an account of nobody: http://127\.0\.0\.1:1 cannot be read"
+    ):
+        await asyncio.to_thread(find_account, "nobody", ports)
 
 
 async def test_an_unknown_request(rig) -> None:
