@@ -183,7 +183,7 @@ def test_11_a_prompt_of_a_hundred_thousand_tokens_stops_nobody(record_effect) ->
     assert any(record.tenant == "attacker" and record.token_times_ms for record in result.records)
     others = [record for record in result.records if record.tenant == "others"]
     gaps_ms = [gap for record in others for gap in np.diff(record.token_times_ms)]
-    record_effect("F11_worst_gap", value=max(gaps_ms), threshold=100.0, unit="ms (target 50)", at_least=False)
+    record_effect("F11_worst_gap", value=float(max(gaps_ms)), threshold=100.0, unit="ms (target 50)", at_least=False)
 
 
 def test_12_a_storm_of_cancels_pays_for_what_it_was_given(record_effect) -> None:
