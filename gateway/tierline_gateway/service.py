@@ -65,6 +65,7 @@ class GatewayService:
 
         `gateway_id` is this process's alone: what is known under it is not taken over by a later one.
         """
+        self.dispatcher.queue.credit_is_handed_back = True
         counters = self.dispatcher.queue.counters
         self.sharing = StateSharing(store, gateway_id, counters, self.ledger.demand, self.clock_ms)
 

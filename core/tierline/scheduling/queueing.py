@@ -33,10 +33,13 @@ class QueueManager:
 
     `counters` is public for whoever shares them with other gateways or keeps them over a restart. `cached` tells how
     much of a prompt's beginning some worker probably holds; without it nothing is ordered or charged by that.
+    `credit_is_handed_back` says that the caller leaves workers' credit to other gateways while `held_back`, so that
+    what still fits then is what nobody else takes: it is served, and no capacity stays idle for fairness.
     """
 
     def __init__(self, guard_every: int = GUARD_EVERY, cached: Cached | None = None) -> None:
         self.counters = ServiceCounters()
+        self.credit_is_handed_back = False
         self._cached = cached
         self._guard = TailGuard(guard_every)
         self._bands: dict[int, Band] = {}
@@ -147,9 +150,9 @@ class QueueManager:
 
     @property
     def held_back(self) -> bool:
-        """Whether requests wait and it is the turn of none of them, but of tenants that wait at other gateways."""
+        """Whether requests wait and it is the turn of none of them, but of tenants that other gateways serve."""
         waits = self.counters.waits_elsewhere and bool(self._bands) and not self._resumed
-        return waits and all(band.held_back(self.counters) for band in self._bands.values())
+        return waits and all(len(self._over(band)) == len(band.lines) for band in self._bands.values())
 
     def _next_guarded(self, now_ms: float, fits: Callable[[QueuedRequest], bool]) -> QueuedRequest | None:
         top = max(self._bands, default=0)
@@ -187,6 +190,10 @@ class QueueManager:
         return (request for request in ordered if request.tenant not in held) if held else ordered
 
     def _held(self, band: Band) -> frozenset[str]:
+        """Return the tenants that are not served whatever fits."""
+        return frozenset() if self.credit_is_handed_back and self.held_back else self._over(band)
+
+    def _over(self, band: Band) -> frozenset[str]:
         """Return the tenants over the difference they are allowed to one that another gateway is serving."""
         lowest = self.counters.lowest_served_elsewhere(band.priority)
         if lowest == math.inf:

@@ -100,11 +100,6 @@ class Band:
         while ranked:
             yield from self.lines[heapq.heappop(ranked)[-1]].requests[:LOOKAHEAD]
 
-    def held_back(self, counters: ServiceCounters) -> bool:
-        """Whether every tenant here is over: others, which then wait at other gateways, are to be served first."""
-        lowest = counters.lowest(self.lines, self.priority)
-        return all(self._rank(line, counters.of(tenant), lowest)[0] for tenant, line in self.lines.items())
-
     def _rank(self, line: Line, counter: float, lowest: float) -> tuple[bool, float, Place]:
         over = counter > lowest + line.requests[0].service_difference_tokens
         return (over, counter if over else 0.0, line.urgency)
