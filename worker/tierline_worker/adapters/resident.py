@@ -1,4 +1,9 @@
-"""Adapters in the arena: loaded into the pages that the scheduling core took for them, computed where they lie."""
+"""Adapters in the arena: loaded into the pages that the scheduling core took for them, computed where they lie.
+
+On a CPU a compiled kernel computes all adapters of a batch at once; in float32 always, since there bits must not tell
+how a token was computed, in 16 bits for rows of few tokens. Long rows there, and whatever is on another device, are
+torch's products, adapter after adapter.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from tierline_worker.adapters.applying import AppliesAdapters
-from tierline_worker.adapters.pages import Matrix, PagedAdapter
+from tierline_worker.adapters.cpu_products import AdapterTables, add_adapters, tables_of
+from tierline_worker.adapters.pages import Matrix, PagedAdapter, Piece
 from tierline_worker.adapters.products import add_product, product
 from tierline_worker.adapters.projections import Projection
+from tierline_worker.attention.kv_bits import KINDS, bits_of
 from tierline_worker.batch import Ints
 
 _Place = tuple[int, Projection]
+_FEW_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,9 @@ class ResidentAdapters:
         self._blocks = blocks
         self.offered: dict[str, PagedAdapter] = {}
         self._pieces: dict[str, dict[_Place, tuple[_PieceViews, ...]]] = {}
+        self._lie: dict[str, tuple[Sequence[Piece], NDArray[np.int32]]] = {}
+        self._tables = tables_of(())
+        self._bits = bits_of(blocks) if blocks.device.type == "cpu" else None
 
     def load(self, key: str, blocks: NDArray[np.int32]) -> None:
         """Copy an offered adapter into `blocks`; from then on it is computed from there."""
@@ -61,6 +72,8 @@ class ResidentAdapters:
             views = _PieceViews(self._view(piece.down, blocks), parts)
             pieces.setdefault((piece.layer, piece.projection), []).append(views)
         self._pieces[key] = {place: tuple(views) for place, views in pieces.items()}
+        self._lie[key] = (adapter.pieces, blocks)
+        self._tables = tables_of(tuple(self._lie.values()))
 
     def batch(self, first: Ints, last: Ints, keys: Sequence[str]) -> AppliesAdapters | None:
         """Return what applies the adapters `keys` of a batch's rows ("" is none), None when no row has one.
@@ -75,9 +88,30 @@ class ResidentAdapters:
                 rows_of.setdefault(key, []).append(row)
         if not rows_of:
             return None
-        return _AdapterByAdapter(
-            [_Segment(self._tokens(first, last, rows), self._pieces[key]) for key, rows in rows_of.items()]
-        )
+        short = {
+            key: [row for row in rows if self._compiles(last[row] - first[row] + 1)] for key, rows in rows_of.items()
+        }
+        segments = [
+            _Segment(self._tokens(first, last, rest), self._pieces[key])
+            for key, rows in rows_of.items()
+            if (rest := [row for row in rows if row not in short[key]])
+        ]
+        by_torch = _AdapterByAdapter(segments)
+        return self._compiled(first, last, short, by_torch) if any(short.values()) else by_torch
+
+    def _compiles(self, tokens: int) -> bool:
+        return self._bits is not None and (self._blocks.dtype is torch.float32 or tokens <= _FEW_TOKENS)
+
+    def _compiled(
+        self, first: Ints, last: Ints, rows_of: Mapping[str, list[int]], others: AppliesAdapters
+    ) -> AppliesAdapters:
+        assert self._bits is not None
+        of_token = np.full(int(last.max()) + 1, -1, np.int64)
+        numbers = {key: number for number, key in enumerate(self._lie)}
+        for key, rows in rows_of.items():
+            for row in rows:
+                of_token[first[row] : last[row] + 1] = numbers[key]
+        return _AllAtOnce(self._bits, KINDS[self._blocks.dtype], self._tables, of_token, others)
 
     def _tokens(self, first: Ints, last: Ints, rows: list[int]) -> slice | torch.Tensor:
         """Return the flat tokens of ascending `rows`, as a slice where they follow each other: a slice copies
@@ -90,6 +124,24 @@ class ResidentAdapters:
     def _view(self, matrix: Matrix, blocks: NDArray[np.int32]) -> torch.Tensor:
         end = matrix.offset + matrix.shape[0] * matrix.shape[1]
         return self._blocks[int(blocks[matrix.page]), matrix.offset : end].view(matrix.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _AllAtOnce:
+    """Tokens of short rows by one kernel, then those of `others`."""
+
+    bits: NDArray[np.uint32]
+    kind: int
+    tables: AdapterTables
+    of_token: Ints
+    others: AppliesAdapters
+
+    def add(self, layer: int, projection: Projection, x: torch.Tensor, out: torch.Tensor) -> None:
+        sums, at = out.float(), (layer, int(projection))
+        add_adapters(self.bits, self.kind, self.tables, self.of_token, at, x.float().numpy(), sums.numpy())
+        if sums is not out:
+            out.copy_(sums)
+        self.others.add(layer, projection, x, out)
 
 
 @dataclass(frozen=True, slots=True)
