@@ -20,6 +20,7 @@ from tierline_gateway.streams.evacuation import evacuate_due
 from tierline_gateway.streams.ledger import Ledger
 from tierline_gateway.streams.live import LiveRequest
 from tierline_gateway.streams.request_log import RequestLog
+from tierline_gateway.streams.trace_log import TraceLog
 from tierline_gateway.workers.discovery import WorkerDiscovery
 from tierline_gateway.workers.pool import LinkPool
 
@@ -45,6 +46,7 @@ class GatewayService:
     ledger: Ledger = field(default_factory=Ledger)
     instruments: Instruments = field(default_factory=Instruments)
     requests: RequestLog = field(default_factory=RequestLog)
+    trace: TraceLog = field(default_factory=TraceLog)
     draining: bool = False
     refusing: bool = False
     sharing: StateSharing | None = None
@@ -146,6 +148,7 @@ class GatewayService:
         self.instruments.ended(live, outcome)
         self.requests.add(live, outcome)
         self.dispatcher.explained.add(live.request_id, live.decisions)
+        self.trace.add(live, outcome, self.clock_ms())
 
     async def _tick_for_ever(self) -> None:
         while True:

@@ -18,6 +18,7 @@ from tierline.sim.presets import PRESETS, fixed_lengths
 from tierline.sim.recorded import Recording, read_recording
 from tierline.sim.scenario import InvalidScenario, Scenario, TenantSection, TrafficSection
 from tierline.sim.setup import FleetRun, FleetSetup
+from tierline.sim.trace import read_trace
 from tierline.sim.workload import PlannedRequest, TenantTraffic, plan_workload
 from tierline.telemetry.goodput import met
 from tierline.telemetry.records import ClusterFacts, NodeUse, Reclaim, RequestRecord, TenantShare, TierTarget
@@ -90,17 +91,25 @@ def _workload(scenario: Scenario, seed: int, folder: Path) -> tuple[PlannedReque
     planned = list(plan_workload(generated, scenario.seconds, seed))
     for source in scenario.traffic:
         if source.csv is not None:
+            assert source.tier is not None, "checked with the scenario"
             recording = Recording(folder / source.csv, source.tier, source.tenant, source.from_seconds, source.speed)
             planned.extend(read_recording(recording, scenario.seconds))
-    known = {tenant.name for tenant in scenario.tenants}
-    strangers = sorted({request.tenant for request in planned} - known)
-    if strangers:
-        raise InvalidScenario(f"{scenario.name}: tenants must list {', '.join(strangers)}, whom a csv names")
+        if source.trace is not None:
+            planned.extend(read_trace(folder / source.trace, source.from_seconds, source.speed, scenario.seconds))
+    _check_known("tenants", {tenant.name for tenant in scenario.tenants}, {each.tenant for each in planned}, scenario)
+    _check_known("tiers", {tier.name for tier in scenario.tiers}, {each.tier for each in planned}, scenario)
     return tuple(sorted(planned, key=lambda request: (request.at_ms, request.tenant)))
+
+
+def _check_known(kind: str, known: set[str], named: set[str], scenario: Scenario) -> None:
+    strangers = sorted(named - known)
+    if strangers:
+        raise InvalidScenario(f"{scenario.name}: {kind} must list {', '.join(strangers)}, whom a recording names")
 
 
 def _tenant_traffic(source: TrafficSection) -> TenantTraffic:
     assert source.tenant is not None, "checked with the scenario"
+    assert source.tier is not None, "checked with the scenario"
     assert source.requests_per_second is not None, "checked with the scenario"
     preset = fixed_lengths(PRESETS[source.preset or ""], source.prompt_tokens, source.output_tokens)
     return TenantTraffic(

@@ -78,13 +78,15 @@ class WorkersSection(Section):
 
 
 class TrafficSection(Section):
-    """One source of requests: a preset at a rate, or a recorded CSV. Without a tenant each CSV row names its own.
+    """One source of requests: a preset at a rate, a recorded CSV, or a trace that gateways recorded.
+
+    Without a tenant each CSV row names its own; a trace's rows name tenant and tier.
 
     A preset is sent from `startSeconds` to `endSeconds`. `maxTokens` is the longest answer that clients ask for;
     without it schedulers know the length of each answer, which real ones do not.
     """
 
-    tier: Name
+    tier: Name | None = None
     tenant: Name | None = None
     preset: str | None = None
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
@@ -96,15 +98,16 @@ class TrafficSection(Section):
     start_seconds: Annotated[float, Field(ge=0)] = 0.0
     end_seconds: Annotated[float, Field(gt=0)] | None = None
     csv: str | None = None
+    trace: str | None = None
     from_seconds: Annotated[float, Field(ge=0)] = 0.0
     speed: Scale = 1.0
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "preset",
-            "or csv is required, and only one of them.",
+            "or csv or trace is required, and only one of them.",
             "",
-            lambda it: (it.preset is None) != (it.csv is None),
+            lambda it: [it.preset, it.csv, it.trace].count(None) == 2,
         ),
         Rule(
             "preset",
@@ -132,11 +135,17 @@ class TrafficSection(Section):
         ),
         Rule(
             "csv",
-            "cannot be combined with maxTokens, startSeconds or endSeconds (see fromSeconds).",
+            "and trace cannot be combined with maxTokens, startSeconds or endSeconds (see fromSeconds).",
             "",
-            lambda it: it.csv is None or (it.max_tokens, it.start_seconds, it.end_seconds) == (None, 0.0, None),
+            lambda it: it.preset is not None or (it.max_tokens, it.start_seconds, it.end_seconds) == (None, 0.0, None),
         ),
         Rule("tenant", "is required with preset.", "", lambda it: it.preset is None or it.tenant is not None),
+        Rule(
+            "tier",
+            "is required with preset and csv; the rows of a trace name their own, and their tenant.",
+            "",
+            lambda it: it.tier is not None if it.trace is None else (it.tier, it.tenant) == (None, None),
+        ),
     )
 
 
@@ -223,7 +232,7 @@ def _broken_references(scenario: Scenario) -> Iterator[FieldProblem]:
             if name in names[:index]:
                 yield FieldProblem(f"{kind}[{index}].name", f"{name!r} is there twice: remove one")
     for index, source in enumerate(scenario.traffic):
-        if source.tier not in tiers:
+        if source.tier is not None and source.tier not in tiers:
             yield FieldProblem(f"traffic[{index}].tier", f"{source.tier!r} is not among tiers: {', '.join(tiers)}")
         if source.tenant is not None and source.tenant not in tenants:
             listed = ", ".join(tenants)

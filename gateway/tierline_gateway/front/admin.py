@@ -1,5 +1,7 @@
 """The port for Kubernetes, Prometheus and people who look into the gateway."""
 
+from itertools import islice
+
 from aiohttp import web
 
 from tierline.wire.states import RequestState
@@ -7,6 +9,9 @@ from tierline_gateway.front.explanation import explanation
 from tierline_gateway.keys import HEADER_AUTHORIZATION, bearer_token
 from tierline_gateway.service import GatewayService
 from tierline_gateway.streams.request_log import details, summary, without_content
+
+_TRACE_LINES = 500
+"""So many lines of a trace are written at once, between which streams get their turn."""
 
 
 class AdminEndpoints:
@@ -23,6 +28,7 @@ class AdminEndpoints:
         app.router.add_get("/debug/requests", self.requests)
         app.router.add_get("/debug/requests/{request_id}", self.request)
         app.router.add_get("/debug/explain/{request_id}", self.explain)
+        app.router.add_get("/debug/trace", self.trace)
         return app
 
     async def livez(self, _: web.Request) -> web.Response:
@@ -60,6 +66,20 @@ class AdminEndpoints:
         if found is None or decisions is None:
             return web.json_response({"error": f"request {request_id} is unknown or long done"}, status=404)
         return web.json_response(explanation(found, decisions, dispatcher.explained.starts))
+
+    async def trace(self, request: web.Request) -> web.StreamResponse:
+        """The last requests, a JSON object a line; `?since=` epoch seconds leaves out what arrived before."""
+        try:
+            since_s = float(request.query.get("since", 0))
+        except ValueError:
+            return web.json_response({"error": "'since' is no number; send epoch seconds"}, status=400)
+        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        await response.prepare(request)
+        lines = self._service.trace.lines(since_s)
+        while some := b"".join(islice(lines, _TRACE_LINES)):
+            await response.write(some)
+        await response.write_eof()
+        return response
 
     def _may_read(self, request: web.Request, tenant: str) -> bool:
         """What was generated is shown only to who has a key of the tenant; this port asks nobody else who they are."""

@@ -41,7 +41,7 @@ def changed(*steps: str | int, to: object) -> dict:
         (changed("traffic", 1, "preset", to="azure"), "traffic[1].preset must be one of azure-code"),
         (changed("traffic", 0, "endSeconds", to=-1.0), "traffic[0].endSeconds"),
         (changed("traffic", 0, "maxTokens", to=0), "traffic[0].maxTokens"),
-        (changed("traffic", 1, "csv", to="x.csv"), "traffic[1].preset or csv is required, and only one"),
+        (changed("traffic", 1, "csv", to="x.csv"), "traffic[1].preset or csv or trace is required, and only one"),
         (changed("traffic", 1, "requestsPerSecond", to=-1), "traffic[1].requestsPerSecond"),
         (changed("faults", 0, "worker", to=3), "faults[0].worker must be at most 2"),
         (changed("tenants", 1, "name", to="acme"), "tenants[1].name 'acme' is there twice"),
