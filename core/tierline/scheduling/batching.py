@@ -76,7 +76,11 @@ class BatchPlanner:
         slots = self._slots
         ready = self._ready()
         prompts = len(ready) < len(slots.slot_of)
-        decodes, updates = self._grow(paced(slots, ready, self._latency, iteration, prompts=prompts))
+        turn = paced(slots, ready, self._latency, iteration, prompts=prompts)
+        decodes, updates = self._grow(turn)
+        if not len(decodes) and len(turn) < len(ready):
+            # Who has the turn finds no block, and nobody below it to yield one; others may.
+            decodes, updates = self._grow(ready[slots.phase[ready] == Phase.RUNNING])
         starts = slots.computed[decodes]
         batch = Batch(iteration, decodes, starts, self.token_limit.tokens - len(decodes), 0.0, updates=updates)
         if self._drafting is not None:

@@ -1,4 +1,5 @@
 import numpy as np
+from core_steps import core_of, request, step
 from numpy.typing import NDArray
 
 from tierline.scheduling.latency import COLD_MARGIN, Coefficients, LatencyModel
@@ -51,3 +52,15 @@ def test_prompts_that_wait_have_a_part_of_the_iteration() -> None:
 def test_rows_of_one_budget_are_not_paced() -> None:
     slots, rows = table(*[10.0] * 60)
     assert schedule(slots, rows, 1) == [rows.tolist()]
+
+
+def test_who_has_the_turn_and_finds_no_block_leaves_it_to_others() -> None:
+    """A tight budget of low priority decodes first, but may take no block from the loose one above it."""
+    core = core_of(total_blocks=4, block_tokens=4)
+    core.submit(request("loose", 7, 9, priority=1, tpot_budget_ms=300.0))
+    core.submit(request("tight", 7, 5, priority=0, tpot_budget_ms=1.0))
+    for _ in range(60):
+        if core.empty:
+            break
+        step(core)
+    assert core.empty
