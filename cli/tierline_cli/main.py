@@ -19,6 +19,7 @@ from tierline_cli.demo.command import default_sources, run_demo
 from tierline_cli.demo.options import DemoOptions
 from tierline_cli.errors import CommandFailed
 from tierline_cli.live.explain import explain_request, gateway_ports
+from tierline_cli.live.top import Watch, fleets_of, run_top
 from tierline_cli.simulate import run_simulation, simulate_options
 from tierline_devcluster.errors import DevclusterError
 
@@ -91,6 +92,24 @@ def explain_one(
     except CommandFailed as error:
         _errors.print(f"[red]tierline explain:[/red] {error}")
         raise typer.Exit(1) from error
+
+
+@app.command()
+def top(
+    gateway_url: Annotated[str, typer.Option("--gateway", help="URL of one gateway's admin port.")] = "",
+    namespace: Annotated[str, typer.Option(help="Of the fleets; default all.")] = "",
+    fleet: Annotated[str, typer.Option(help="One fleet; default all.")] = "",
+    interval: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between two readings.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
+) -> None:
+    """Show what fleets, tiers, tenants and workers do now."""
+    try:
+        run_top(Watch(lambda: fleets_of(gateway_url, namespace, fleet)), interval, once, _console)
+    except CommandFailed as error:
+        _errors.print(f"[red]tierline top:[/red] {error}")
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
 
 
 @bench.command()

@@ -68,6 +68,7 @@ class PodPort:
     name: str
     address: str
     port: int
+    fleet: str
 
     @property
     def title(self) -> str:
@@ -107,7 +108,12 @@ def ports_of(component: str, port: int, namespace: str, fleet: str) -> list[PodP
         raise CommandFailed(
             f"the cluster cannot be read ({_reason(error)}); set KUBECONFIG, or name --gateway"
         ) from error
-    return [PodPort(core, pod.metadata.namespace, pod.metadata.name, pod.status.pod_ip, port) for pod in pods]
+    return [
+        PodPort(
+            core, pod.metadata.namespace, pod.metadata.name, pod.status.pod_ip, port, pod.metadata.labels[LABEL_FLEET]
+        )
+        for pod in pods
+    ]
 
 
 def _listed(core: Any, namespace: str, selector: str) -> Iterable[Any]:

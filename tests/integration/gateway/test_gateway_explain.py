@@ -13,6 +13,8 @@ from tierline.wire.frames import Signals
 from tierline_cli.errors import CommandFailed
 from tierline_cli.live.explain import explain_request, find_account
 from tierline_cli.live.pods import UrlPort
+from tierline_cli.live.top import FleetPorts, Watch
+from tierline_cli.live.top_view import top_view
 
 
 async def explain(rig, request_id: str) -> dict:
@@ -144,6 +146,20 @@ async def test_the_command_prints_the_account(rig, make_worker) -> None:
         CommandFailed, match=r"no gateway has an account of nobody: http://127\.0\.0\.1:1 cannot be read"
     ):
         await asyncio.to_thread(find_account, "nobody", ports)
+
+
+async def test_top_reads_a_gateway(rig, worker) -> None:
+    watch = Watch(lambda: [FleetPorts("demo/fleet", [UrlPort(rig.admin_url)])])
+    await asyncio.to_thread(watch.look)
+    await complete(rig, "r1")
+    output = io.StringIO()
+    Console(file=output, width=110).print(top_view(await asyncio.to_thread(watch.look)))
+    rows = [line.split() for line in output.getvalue().splitlines()]
+    tiers, tenants = (next(row for row in rows if row[:1] == [name]) for name in ("interactive", "acme"))
+    assert float(tiers[2]) > 0
+    assert tiers[3].isdecimal()
+    assert float(tenants[2].replace(",", "")) > 0
+    assert "1 serving" in output.getvalue()
 
 
 async def test_an_unknown_request(rig) -> None:
