@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from tierline_operator.actuator import Actuator
 from tierline_operator.adapter_reconciling import AdapterReconciler, AdapterSights
 from tierline_operator.canary_figures import GatewayFigures
+from tierline_operator.capacity.book import CapacityBook
+from tierline_operator.capacity.keeping import Keeper
+from tierline_operator.capacity.planning import Planner
+from tierline_operator.capacity.sources import PodSource, PrometheusSource
 from tierline_operator.cluster import Cluster
 from tierline_operator.looping import Looper
 from tierline_operator.metrics import Metrics
 from tierline_operator.policy_status import PolicyStatus
 from tierline_operator.pool_reconciling import PoolReconciler
-from tierline_operator.reconciling import Reconciler
+from tierline_operator.reconciling import Reconciler, epoch_ms
 from tierline_operator.settings import Settings
 from tierline_operator.stores import Stores
 from tierline_operator.wakes import Wakes
@@ -27,6 +31,7 @@ class Context:
     pools: PoolReconciler
     adapters: AdapterReconciler
     policy: PolicyStatus
+    planner: Planner
     looper: Looper
 
     @classmethod
@@ -34,13 +39,24 @@ class Context:
         wakes, sights = Wakes(), AdapterSights()
         stores = Stores(cluster, settings.namespaces, wakes)
         actuator = Actuator(cluster, stores, metrics, settings.identity)
+        book = CapacityBook()
         return cls(
             settings=settings,
             cluster=cluster,
             stores=stores,
-            reconciler=Reconciler(stores, actuator, settings.images),
-            pools=PoolReconciler(stores, actuator, settings.images, GatewayFigures()),
+            reconciler=Reconciler(stores, actuator, settings.images, book=book),
+            pools=PoolReconciler(stores, actuator, settings.images, figures=GatewayFigures(), book=book),
             adapters=AdapterReconciler(stores, wakes, sights),
             policy=PolicyStatus(stores, actuator, sights),
+            planner=Planner(
+                stores,
+                actuator,
+                book,
+                source=PrometheusSource(settings.prometheus_url) if settings.prometheus_url else PodSource(),
+                keeper=Keeper(cluster, settings.namespace, settings.price_table, settings.learned_name),
+                wakes=wakes,
+                clock=epoch_ms,
+                times=settings.planning,
+            ),
             looper=Looper(wakes, metrics, settings.resync_seconds),
         )

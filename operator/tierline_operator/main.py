@@ -20,8 +20,12 @@ from tierline_operator.metrics import Metrics
 from tierline_operator.registry import build_registry, kopf_settings
 from tierline_operator.settings import Settings
 from tierline_operator.stores import POLICY_KEY
+from tierline_operator.wakes import WakeKey
 
 log = logging.getLogger(__name__)
+
+PLANNING_KEY = WakeKey("Planning", "", "")
+"""The one loop that looks at all fleets together."""
 
 
 class Operator:
@@ -87,7 +91,9 @@ class Operator:
         self.metrics.leader.set(1)
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(context.stores.run()), group.create_task(_look_after_policy(context))]
-            if await self._or_stopped(context.stores.wait_synced()):
+            # Placement needs the whole cluster: no pool is looked at before it has been surveyed once.
+            if await self._or_stopped(_survey(context)):
+                helpers.append(group.create_task(context.looper.look_after(PLANNING_KEY, context.planner.look)))
                 await self._or_stopped(self._watch_over(context))
             for helper in helpers:
                 helper.cancel()
@@ -112,6 +118,11 @@ class Operator:
         if task in done:
             task.result()
         return task in done
+
+
+async def _survey(context: Context) -> None:
+    await context.stores.wait_synced()
+    await context.planner.open()
 
 
 async def _look_after_policy(context: Context) -> None:

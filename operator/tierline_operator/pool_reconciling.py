@@ -16,11 +16,14 @@ from tierline.fleet.pool_status import pool_status, pool_verdicts
 from tierline.fleet.revision_history import forgotten, next_number, revision_object
 from tierline.fleet.rollout import RolloutRecord, RolloutStep, RolloutView, in_canary, step_rollout
 from tierline.fleet.rollout_record import read_record, record_status
+from tierline.fleet.slot_pod import slotted
 from tierline.fleet.verdicts import notices_of
 from tierline.fleet.wanted import Images
 from tierline.fleet.worker_pod import template_revision, worker_pod
 from tierline_operator.actuator import Actuator
 from tierline_operator.canary_figures import Change, FigureSource
+from tierline_operator.capacity.book import CapacityBook
+from tierline_operator.capacity.placing import place_pool
 from tierline_operator.kinds import DISRUPTION_BUDGET
 from tierline_operator.looping import Refused
 from tierline_operator.pool_observing import PoolView, attainment_of, find_pool, gateways_of, observe_pool
@@ -49,12 +52,20 @@ class PoolReconciler:
     """Brings single pools nearer to what is wanted; may be called again at any time."""
 
     def __init__(
-        self, stores: Stores, actuator: Actuator, images: Images, figures: FigureSource, clock: Clock = epoch_ms
+        self,
+        stores: Stores,
+        actuator: Actuator,
+        images: Images,
+        *,
+        figures: FigureSource,
+        book: CapacityBook,
+        clock: Clock = epoch_ms,
     ) -> None:
         self._stores = stores
         self._actuator = actuator
         self._images = images
         self._figures = figures
+        self._book = book
         self._clock = clock
 
     async def pool(self, namespace: str, name: str) -> float | None:
@@ -79,7 +90,8 @@ class PoolReconciler:
         if view.template is None:
             return _Decided(view, live, RolloutStep(record, {}), plan_pool(view.seen))
         step = step_rollout(await self._rollout_view(view, record))
-        seen = replace(view.seen, shares=step.shares)
+        placement = place_pool(self._stores, self._book, live, view)
+        seen = replace(view.seen, shares=step.shares, placement=placement)
         return _Decided(replace(view, seen=seen), live, step, plan_pool(seen))
 
     async def _rollout_view(self, view: PoolView, record: RolloutRecord) -> RolloutView:
@@ -139,7 +151,7 @@ class PoolReconciler:
         if live is None:
             return
         view = observe_pool(self._stores, live, self._images, self._clock())
-        seen = replace(view.seen, shares=decided.seen.shares)
+        seen = replace(view.seen, shares=decided.seen.shares, placement=decided.seen.placement)
         verdicts = pool_verdicts(seen, view.problems, decided.step.hold, refusal)
         status = pool_status(seen, verdicts, decided.plan.last_attempt, _rollout_status(decided.step))
         await self._actuator.write_status(seen.pool, live, status)
@@ -168,8 +180,10 @@ def _mislabelled(view: PoolView) -> Iterable[tuple[str, str, Mapping[str, str]]]
 def _new_pods(decided: _Decided) -> Iterable[Manifest]:
     view, wanted = decided.view, decided.view.template
     templates = {**view.templates, **({template_revision(wanted): wanted} if wanted is not None else {})}
-    for made in decided.plan.workers:
-        yield worker_pod(templates[made.revision], decided.seen.pool.name, made.attempt)
+    placement = decided.seen.placement
+    for index, made in enumerate(decided.plan.workers):
+        pod = worker_pod(templates[made.revision], decided.seen.pool.name, made.attempt)
+        yield slotted(pod, placement.slot_of(index)) if placement else pod
 
 
 def _rollout_status(step: RolloutStep) -> Mapping[str, Any]:

@@ -7,9 +7,12 @@ from dataclasses import replace
 
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation, FleetPlan, owns, plan_fleet
 from tierline.fleet.fleet_status import fleet_status, fleet_verdicts
-from tierline.fleet.verdicts import notices_of
+from tierline.fleet.observed import Manifest
+from tierline.fleet.planning_status import PLANNING_CONDITIONS, standing_verdicts
+from tierline.fleet.verdicts import Verdict, notices_of
 from tierline.fleet.wanted import Images
 from tierline_operator.actuator import Actuator
+from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.cluster import ApiError
 from tierline_operator.kinds import BY_KIND
 from tierline_operator.looping import Refused
@@ -31,8 +34,11 @@ def epoch_ms() -> int:
 class Reconciler:
     """Brings single objects nearer to what is wanted; every method may be called again at any time."""
 
-    def __init__(self, stores: Stores, actuator: Actuator, images: Images, clock: Clock = epoch_ms) -> None:
+    def __init__(
+        self, stores: Stores, actuator: Actuator, images: Images, *, book: CapacityBook, clock: Clock = epoch_ms
+    ) -> None:
         self._stores = stores
+        self._book = book
         self._actuator = actuator
         self._images = images
         self._clock = clock
@@ -71,10 +77,21 @@ class Reconciler:
         if live is None:
             return
         seen = replace(observe_fleet(self._stores, live, self._images), strangers=strangers)
-        verdicts = fleet_verdicts(seen, refusal)
-        await self._actuator.write_status(seen.fleet, live, fleet_status(seen, verdicts, self._clock()))
+        planned, cents_per_hour = self._planned(live)
+        verdicts = (*fleet_verdicts(seen, refusal), *planned)
+        status = fleet_status(seen, verdicts, self._clock(), cents_per_hour)
+        await self._actuator.write_status(seen.fleet, live, status)
         for notice in notices_of(seen.fleet, verdicts):
             await self._actuator.post_event(seen.fleet, notice)
+
+    def _planned(self, live: Manifest) -> tuple[tuple[Verdict, ...], int]:
+        """Return what planning says of the fleet, and its cost an hour; what stands there until it has planned once."""
+        metadata, status = live["metadata"], live.get("status", {})
+        report = self._book.report(metadata["namespace"], metadata["name"])
+        if report is not None:
+            return report.verdicts, report.cents_per_hour
+        standing = standing_verdicts(status.get("conditions", ()), PLANNING_CONDITIONS)
+        return standing, int(status.get("centsPerHour", 0))
 
 
 async def first_refusal(writes: Iterable[Awaitable[None]]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tierline.api.names import OPERATOR_HTTP_PORT
+from tierline.fleet.sharing import USUAL_TIMES, SharingTimes
 from tierline.fleet.wanted import Images
 
 DEFAULT_LEASE_NAME = "tierline-operator"
@@ -14,10 +15,22 @@ class WrongSetting(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class PlanningTimes:
+    """How often fleets are planned for, over how long traffic is measured, and for how long silence is no news."""
+
+    every_seconds: float = 5.0
+    look_back_seconds: float = 60.0
+    silence_seconds: float = 30.0
+    sharing: SharingTimes = USUAL_TIMES
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """`namespaces` are the ones to work in; none means all of them. `identity` names this replica in the Lease.
 
-    Replicas of one release share `lease_name`; two releases in one namespace must not.
+    Replicas of one release share `lease_name`; two releases in one namespace must not. Signals come from Prometheus at
+    `prometheus_url`, or from the pods when it is empty. `price_table` and `learned_name` are ConfigMaps in `namespace`,
+    empty for none.
     """
 
     identity: str
@@ -31,6 +44,10 @@ class Settings:
     resync_seconds: float = 60.0
     lease_seconds: float = 15.0
     lease_name: str = DEFAULT_LEASE_NAME
+    prometheus_url: str = ""
+    price_table: str = ""
+    learned_name: str = ""
+    planning: PlanningTimes = PlanningTimes()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -50,6 +67,9 @@ class Settings:
             elects_leader=_switch(env, "TIERLINE_LEADER_ELECTION"),
             log_level=env.get("TIERLINE_LOG_LEVEL", "info").upper(),
             lease_name=env.get("TIERLINE_LEASE_NAME") or DEFAULT_LEASE_NAME,
+            prometheus_url=_url(env, "TIERLINE_PROMETHEUS_URL"),
+            price_table=env.get("TIERLINE_PRICE_TABLE", ""),
+            learned_name=env.get("TIERLINE_LEARNED", ""),
         )
 
 
@@ -57,6 +77,13 @@ def _required(env: Mapping[str, str], name: str) -> str:
     if not env.get(name):
         raise WrongSetting(f"{name} is not set: give it in the operator's environment (the Helm chart does).")
     return env[name]
+
+
+def _url(env: Mapping[str, str], name: str) -> str:
+    text = env.get(name, "")
+    if text and not text.startswith(("http://", "https://")):
+        raise WrongSetting(f"{name} must be a URL that starts with http:// or https://, not {text!r}.")
+    return text
 
 
 def _port(env: Mapping[str, str], name: str, default: int) -> int:

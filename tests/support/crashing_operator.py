@@ -10,6 +10,7 @@ from fleet_builders import IMAGES
 from tierline.fleet.canary import CanaryFigures
 from tierline.fleet.reading import read_pod
 from tierline_operator.canary_figures import Change
+from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.cluster import ApiError, Call
 from tierline_operator.kinds import BY_KIND
 from tierline_operator.pool_reconciling import PoolReconciler
@@ -117,11 +118,13 @@ class CrashWorld:
 
     async def _fleet(self, client: Any, name: str) -> None:
         _, stores, actuator = wired(client)
-        await Reconciler(stores, actuator, IMAGES, self._clock).fleet("demo", name)
+        await Reconciler(stores, actuator, IMAGES, book=CapacityBook(), clock=self._clock).fleet("demo", name)
 
     async def _pool(self, client: Any, name: str) -> None:
         _, stores, actuator = wired(client)
-        await PoolReconciler(stores, actuator, IMAGES, self.figures, self._clock).pool("demo", name)
+        await PoolReconciler(
+            stores, actuator, IMAGES, figures=self.figures, book=CapacityBook(), clock=self._clock
+        ).pool("demo", name)
 
     def _attend(self) -> None:
         """A scheduler and a kubelet: pods run and are ready at once, on the first node without a notice."""

@@ -113,6 +113,7 @@ class Kubelet:
         self.nodes = list(nodes)
         self.crashes: Callable[[Json], str | None] = lambda _pod: None
         self.pods_seen: dict[str, str] = {}
+        self.pod_ip = ""
 
     async def add_node(self, name: str, capacity_type: str = "on-demand") -> None:
         labels = {
@@ -130,9 +131,9 @@ class Kubelet:
         )
         await self._report(name)
 
-    async def join(self, name: str) -> None:
+    async def join(self, name: str, capacity_type: str = "on-demand") -> None:
         """Add a node while the kubelet runs."""
-        await self.add_node(name)
+        await self.add_node(name, capacity_type)
         self.nodes.append(name)
 
     async def run(self) -> None:
@@ -189,7 +190,9 @@ class Kubelet:
             end = {"exitCode": 1, "reason": "Error", "message": failure}
             container |= {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": end}}
         condition = {"type": "Ready", "status": ready, "lastTransitionTime": _now()}
-        status = {"phase": "Running", "conditions": [condition], "containerStatuses": [container]}
+        status: dict[str, Any] = {"phase": "Running", "conditions": [condition], "containerStatuses": [container]}
+        if self.pod_ip:
+            status |= {"podIP": self.pod_ip, "podIPs": [{"ip": self.pod_ip}]}
         path = POD.path(metadata["namespace"], metadata["name"], "status")
         await self._cluster.request(Call("PATCH", path, body={"status": status}, content_type=STRATEGIC_PATCH))
 

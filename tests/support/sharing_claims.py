@@ -15,5 +15,5 @@ def claim(name: str, namespace: str = "demo", **said: object) -> Claim:
 def short_for(lasting_ms: int, claims: Sequence[Claim], capacity: int) -> dict[PoolKey, int]:
     """Return the caps when the same claims were there for a time; other kinds have one accelerator each."""
     room = {claim.kind: capacity if claim.kind == "h100" else 100 for claim in claims}
-    memory = plan_sharing(SharingMemory(), claims, room, SHARES, 0)
-    return dict(plan_sharing(memory, claims, room, SHARES, lasting_ms).caps)
+    memory = plan_sharing(SharingMemory(), claims, room, SHARES, now_ms=0)
+    return dict(plan_sharing(memory, claims, room, SHARES, now_ms=lasting_ms).caps)

@@ -66,6 +66,10 @@ class _Percentiles(Block):
             return cast("int | None", getattr(self, percentile.lower()))
         return next((value for value in (self.p50, self.p95, self.p99) if value is not None), None)
 
+    def mainly(self) -> int | None:
+        """Return the target of p95, or else the one that is declared, in milliseconds: what most requests must meet."""
+        return next((value for value in (self.p95, self.p99, self.p50) if value is not None), None)
+
     def tightest_percent(self) -> int:
         """Return the percentile of the tightest declared target."""
         return next(percent for percent, value in ((50, self.p50), (95, self.p95), (99, self.p99)) if value is not None)

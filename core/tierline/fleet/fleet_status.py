@@ -21,7 +21,9 @@ def fleet_verdicts(seen: FleetObservation, refusal: str = "") -> tuple[Verdict, 
     return (accepted, resolved, available, progressing, rolled_out, ready)
 
 
-def fleet_status(seen: FleetObservation, verdicts: tuple[Verdict, ...], now_ms: int) -> Mapping[str, Any]:
+def fleet_status(
+    seen: FleetObservation, verdicts: tuple[Verdict, ...], now_ms: int, cents_per_hour: int = 0
+) -> Mapping[str, Any]:
     """Return the status to write, without anything that changes while its meaning does not."""
     pools = [_pool_summary(seen, name, live) for name, live in sorted(seen.pools.items())]
     return {
@@ -30,6 +32,7 @@ def fleet_status(seen: FleetObservation, verdicts: tuple[Verdict, ...], now_ms: 
         "readyReplicas": sum(pool["readyReplicas"] for pool in pools),
         "pools": pools,
         "gateway": {"readyReplicas": _ready_gateways(seen)},
+        "centsPerHour": cents_per_hour,
         "conditions": conditions_of(seen.fleet, verdicts, now_ms),
     }
 

@@ -45,6 +45,17 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class SharingTimes:
+    """How long a shortage must last before it counts, and how long all must have fitted before caps are lifted."""
+
+    shortage_ms: int = SHORTAGE_MS
+    calm_ms: int = CALM_MS
+
+
+USUAL_TIMES = SharingTimes()
+
+
+@dataclass(frozen=True, slots=True)
 class SharingMemory:
     """Caps that are in force, since when a kind has been short, and since when everything has fitted."""
 
@@ -58,7 +69,9 @@ def plan_sharing(
     claims: Sequence[Claim],
     capacity: Mapping[str, int],
     shares: Mapping[str, int],
+    *,
     now_ms: int,
+    times: SharingTimes = USUAL_TIMES,
 ) -> SharingMemory:
     """Return the caps to keep from now on; `capacity` are accelerators by kind, `shares` weights by namespace."""
     caps: dict[PoolKey, int] = {}
@@ -66,13 +79,17 @@ def plan_sharing(
     calm: dict[str, int] = {}
     for kind in sorted({claim.kind for claim in claims if claim.units}):
         mine = [claim for claim in claims if claim.kind == kind and claim.units]
-        before = {claim.key: memory.caps[claim.key] for claim in mine if claim.key in memory.caps}
+        before = {
+            claim.key: max(memory.caps[claim.key], claim.low)
+            for claim in mine
+            if claim.key in memory.caps and claim.may_give
+        }
         if sum(claim.wanted * claim.units for claim in mine) <= capacity.get(kind, 0):
             calm[kind] = memory.calm_since_ms.get(kind, now_ms)
-            caps.update(before if now_ms - calm[kind] < CALM_MS else {})
+            caps.update(before if now_ms - calm[kind] < times.calm_ms else {})
             continue
         short[kind] = memory.short_since_ms.get(kind, now_ms)
-        if before or now_ms - short[kind] >= SHORTAGE_MS:
+        if before or now_ms - short[kind] >= times.shortage_ms:
             caps.update(_caps(mine, before, allocate(mine, capacity.get(kind, 0), shares)))
     return SharingMemory(caps, short, calm)
 

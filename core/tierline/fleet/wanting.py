@@ -12,6 +12,8 @@ from tierline.api.pool import WorkerPool
 from tierline.api.serving import Engine, Placement, SpotPlacement, SpotPolicy
 from tierline.api.serving import ZoneSpread as DeclaredSpread
 from tierline.api.tier import SLOTier
+from tierline.fleet.hedging import Hedge
+from tierline.fleet.placement import PlacementTerms
 from tierline.fleet.rollout import RolloutPolicy
 from tierline.fleet.wanted import Capacity, SharedStore, WantedFleet, WantedPool, WantedWorker, ZoneSpread
 
@@ -73,6 +75,14 @@ def wanted_worker(pool: WorkerPool) -> WantedWorker:
         zone_spread=_SPREAD[spot.zone_spread] if spot else ZoneSpread.PREFERRED,
         drain_seconds=spec.drain_seconds,
     )
+
+
+def placement_terms(pool: WorkerPool, replicas: int) -> PlacementTerms:
+    """Return what `pool` declares about where its workers run."""
+    worker, spot = wanted_worker(pool), pool.spec.placement.spot
+    hedge = Hedge(worker.capacity, replicas, spot.extra_replicas if spot else 0, spot.on_demand_floor if spot else 0)
+    by_order = pool.spec.placement.accelerator_choice == "Order"
+    return PlacementTerms(hedge, worker.zone_spread, worker.accelerators, by_order)
 
 
 def rollout_policy(pool: WorkerPool) -> RolloutPolicy:

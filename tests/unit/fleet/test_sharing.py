@@ -32,12 +32,12 @@ def test_a_shortage_counts_only_when_it_lasts():
 
 def test_what_was_given_comes_back_when_all_has_fitted_for_a_while():
     claims = [claim("gold", priority=100, wanted=4, held=2), BATCH]
-    memory = plan_sharing(SharingMemory(), claims, {"h100": 8}, SHARES, 0)
-    memory = plan_sharing(memory, claims, {"h100": 8}, SHARES, SHORTAGE_MS)
+    memory = plan_sharing(SharingMemory(), claims, {"h100": 8}, SHARES, now_ms=0)
+    memory = plan_sharing(memory, claims, {"h100": 8}, SHARES, now_ms=SHORTAGE_MS)
     calm = [claim("gold", priority=100, wanted=2, held=2), BATCH]
-    memory = plan_sharing(memory, calm, {"h100": 8}, SHARES, SHORTAGE_MS + 1)
+    memory = plan_sharing(memory, calm, {"h100": 8}, SHARES, now_ms=SHORTAGE_MS + 1)
     assert memory.caps == {("demo", "batch"): 4}
-    memory = plan_sharing(memory, calm, {"h100": 8}, SHARES, SHORTAGE_MS + 1 + CALM_MS)
+    memory = plan_sharing(memory, calm, {"h100": 8}, SHARES, now_ms=SHORTAGE_MS + 1 + CALM_MS)
     assert memory.caps == {}
 
 

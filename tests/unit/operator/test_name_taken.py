@@ -4,6 +4,7 @@ import pytest
 from api_server_in_memory import ApiServerInMemory, wired
 from fleet_builders import IMAGES
 
+from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.kinds import BY_KIND
 from tierline_operator.reconciling import NAME_TAKEN_SECONDS, Reconciler
 
@@ -46,7 +47,7 @@ def made(server):
 @pytest.mark.parametrize("kind", ["Service", "ServiceAccount", "Role", "RoleBinding", "Deployment"])
 async def test_a_users_own_object_is_left_alone_and_named(server, kind):
     _, stores, actuator = wired(server)
-    reconciler = Reconciler(stores, actuator, IMAGES)
+    reconciler = Reconciler(stores, actuator, IMAGES, book=CapacityBook())
     theirs = server.put(unlabelled(kind))
     path = BY_KIND[kind].path("demo", "chat-gateway")
 
@@ -64,7 +65,7 @@ async def test_a_users_own_object_is_left_alone_and_named(server, kind):
 async def test_a_child_of_ours_that_lost_its_label_gets_it_back(server):
     _, stores, actuator = wired(server)
     server.put(unlabelled("Service", {"kind": "LLMFleet", "name": "chat", "uid": "fleet-uid", "controller": True}))
-    assert await Reconciler(stores, actuator, IMAGES).fleet("demo", "chat") is None
+    assert await Reconciler(stores, actuator, IMAGES, book=CapacityBook()).fleet("demo", "chat") is None
     service = server.objects[BY_KIND["Service"].path("demo", "chat-gateway")]
     assert service["metadata"]["labels"]["app.kubernetes.io/managed-by"]
     assert accepted(server)["status"] == "True"

@@ -8,6 +8,7 @@ from fleet_builders import IMAGES
 
 from tierline_operator.adapter_reconciling import AdapterSights
 from tierline_operator.canary_figures import GatewayFigures
+from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.cluster import ApiError
 from tierline_operator.looping import Looper, Refused
 from tierline_operator.metrics import Metrics
@@ -52,7 +53,7 @@ def ready_of(status):
 
 async def test_refused_workers_do_not_make_the_loop_wake_itself(server):
     wakes, stores, actuator = wired(server)
-    reconciler = PoolReconciler(stores, actuator, IMAGES, GatewayFigures())
+    reconciler = PoolReconciler(stores, actuator, IMAGES, figures=GatewayFigures(), book=CapacityBook())
     third = asyncio.Event()
     refused = []
 
@@ -76,7 +77,7 @@ async def test_refused_workers_do_not_make_the_loop_wake_itself(server):
 
 async def test_what_is_said_of_refused_workers_stays_the_same(server):
     _, stores, actuator = wired(server)
-    reconciler = PoolReconciler(stores, actuator, IMAGES, GatewayFigures())
+    reconciler = PoolReconciler(stores, actuator, IMAGES, figures=GatewayFigures(), book=CapacityBook())
     for _ in range(3):
         with pytest.raises(Refused):
             await reconciler.pool("demo", "chat-main")
@@ -93,7 +94,7 @@ async def test_what_is_said_of_refused_workers_stays_the_same(server):
 
 async def test_workers_are_made_once_they_are_no_longer_refused(server):
     _, stores, actuator = wired(server)
-    reconciler = PoolReconciler(stores, actuator, IMAGES, GatewayFigures())
+    reconciler = PoolReconciler(stores, actuator, IMAGES, figures=GatewayFigures(), book=CapacityBook())
     with pytest.raises(Refused):
         await reconciler.pool("demo", "chat-main")
     server.refuses = lambda _call: None

@@ -1,0 +1,45 @@
+"""What the planning loop has found out, for the loops of fleets and pools to read. One leadership, one book."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tierline.fleet.placement import PlacementView
+from tierline.fleet.prices import PriceTable
+from tierline.fleet.room import NodeRoom
+from tierline.fleet.spot_history import SpotHistory
+from tierline.fleet.verdicts import Verdict
+
+FleetKey = tuple[str, str]
+"""Namespace and name of a fleet."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetReport:
+    """What planning has to say about a fleet: its conditions, and what its workers cost."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    cents_per_hour: int = 0
+
+
+@dataclass(slots=True)
+class CapacityBook:
+    """Written by the planning loop only; every field holds a value that is replaced as a whole."""
+
+    rooms: tuple[NodeRoom, ...] = ()
+    prices: PriceTable = field(default_factory=PriceTable)
+    history: SpotHistory = field(default_factory=SpotHistory)
+    emptying: str = ""
+    speeds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    reports: Mapping[FleetKey, FleetReport] = field(default_factory=dict)
+
+    def report(self, namespace: str, fleet: str) -> FleetReport | None:
+        """Return what is known of a fleet, None before the first plan."""
+        return self.reports.get((namespace, fleet))
+
+    def speeds_of(self, model: str) -> Mapping[str, float]:
+        """Return what each kind of accelerator delivers with a model, relative to others."""
+        return self.speeds.get(model, {})
+
+    def view(self, now_ms: int) -> PlacementView:
+        """Return what placement sees beside a pool's own offers."""
+        return PlacementView((), self.history, self.emptying, now_ms)

@@ -1,0 +1,38 @@
+"""Where one pool's workers should be, from what the book knows and the pool's own pods."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tierline.api.parsing import parse
+from tierline.api.pool import WorkerPool
+from tierline.fleet.census import take_census
+from tierline.fleet.observed import Manifest
+from tierline.fleet.placement import PlacedPod, PoolPlacement, place
+from tierline.fleet.pool_plan import PoolObservation
+from tierline.fleet.room import Need, offers_of
+from tierline.fleet.room_reading import placed_pod, read_need
+from tierline.fleet.wanting import placement_terms
+from tierline_operator.capacity.book import CapacityBook
+from tierline_operator.kinds import NODE
+from tierline_operator.pool_observing import PoolView
+from tierline_operator.stores import Stores
+
+
+def place_pool(stores: Stores, book: CapacityBook, live: Manifest, view: PoolView) -> PoolPlacement:
+    """Return the placement of a pool whose spec is valid."""
+    pool = parse(WorkerPool, live)
+    terms = placement_terms(pool, view.seen.replicas)
+    need = read_need(view.template) if view.template else Need()
+    offers = offers_of(book.rooms, book.prices, need, terms, book.speeds_of(pool.spec.model.source))
+    moves = pool.spec.placement.consolidation != "Never"
+    around = replace(book.view(view.seen.now_ms), offers=offers, emptying=book.emptying if moves else "")
+    return place(terms, _staying(stores, view.seen, view.pods), around)
+
+
+def _staying(stores: Stores, seen: PoolObservation, pods: Sequence[Manifest]) -> list[PlacedPod]:
+    staying = {pod.uid for pod in take_census(seen.pods, seen.nodes, seen.now_ms).staying}
+    return [
+        placed_pod(pod, stores[NODE].get("", pod.get("spec", {}).get("nodeName", "")), seen.now_ms)
+        for pod in pods
+        if pod["metadata"]["uid"] in staying
+    ]

@@ -1,0 +1,280 @@
+"""The loop that looks at all fleets together: survey, read signals, scale, share what is scarce, say so."""
+
+import logging
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from tierline.fleet.capacity import WorkerShape, highest_rate
+from tierline.fleet.feasibility import feasible, shortfalls, unknown
+from tierline.fleet.fleet_load import (
+    declared_shape,
+    fleet_load,
+    measured,
+    promises_of,
+    scaling_policy,
+    sized_pools,
+    worker_shape,
+)
+from tierline.fleet.learned import Learned
+from tierline.fleet.planning_status import degraded, external, holding_still, placed, scaled
+from tierline.fleet.room import cents_per_hour
+from tierline.fleet.scaling import ScalingMemory, ScalingPlan, plan_scaling
+from tierline.fleet.sharing import Claim, PoolKey, SharingMemory, plan_sharing
+from tierline.fleet.signals import FleetTraffic, Reading, traffic_between
+from tierline.fleet.verdicts import Verdict
+from tierline_operator.actuator import Actuator
+from tierline_operator.capacity.book import CapacityBook, FleetKey, FleetReport
+from tierline_operator.capacity.keeping import Keeper
+from tierline_operator.capacity.scenes import Scene, scenes_of, shares_of
+from tierline_operator.capacity.sources import SignalSource, SourceSilent
+from tierline_operator.capacity.surveying import Surveyor
+from tierline_operator.cluster import ApiError
+from tierline_operator.feed import TRANSIENT
+from tierline_operator.reconciling import Clock
+from tierline_operator.settings import PlanningTimes
+from tierline_operator.stores import Stores
+from tierline_operator.wakes import WakeKey, Wakes
+
+log = logging.getLogger(__name__)
+
+KEEPING_MS = 60_000
+COLD_START_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _FleetPast:
+    """What is remembered of a fleet between looks."""
+
+    readings: deque[Reading] = field(default_factory=deque)
+    memory: ScalingMemory = field(default_factory=ScalingMemory)
+    heard_ms: int | None = None
+    since_ms: int = 0
+
+
+class Planner:
+    """Plans for all fleets; one look after the other, never two at a time."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        actuator: Actuator,
+        book: CapacityBook,
+        *,
+        source: SignalSource,
+        keeper: Keeper,
+        wakes: Wakes,
+        clock: Clock,
+        times: PlanningTimes,
+    ) -> None:
+        self._stores = stores
+        self._actuator = actuator
+        self._book = book
+        self._source = source
+        self._keeper = keeper
+        self._wakes = wakes
+        self._clock = clock
+        self._times = times
+        self._surveyor = Surveyor(stores, book)
+        self._pasts: dict[FleetKey, _FleetPast] = {}
+        self._sharing = SharingMemory()
+        self._wishes: dict[PoolKey, int] = {}
+        self._learned = Learned()
+        self._kept_ms: int | None = None
+
+    async def open(self) -> None:
+        """Take over what a former leader learned and look around once, before anything is placed."""
+        try:
+            self._learned = await self._keeper.learned()
+            self._book.prices = await self._keeper.prices() or self._book.prices
+        except TRANSIENT as error:
+            log.warning("starting without prices and what was learned: %s", error or type(error).__name__)
+        self._book.history = self._learned.history
+        self._kept_ms = self._clock()
+        self._surveyor.survey(self._clock())
+
+    async def look(self) -> float:
+        """Plan once; returns the seconds until the next time."""
+        now_ms = self._clock()
+        if self._surveyor.survey(now_ms):
+            self._wakes.wake_kind("WorkerPool")
+        scenes = scenes_of(self._stores, now_ms)
+        readings, why = await self._read(scenes, now_ms)
+        traffic = {scene.key: self._traffic(scene, readings.get(scene.key), now_ms) for scene in scenes}
+        plans = {scene.key: self._plan(scene, traffic[scene.key], now_ms) for scene in scenes}
+        self._share(scenes, plans, now_ms)
+        for scene in scenes:
+            await self._scale(scene, plans[scene.key])
+        self._report({scene.key: self._judge(scene, plans[scene.key], why, now_ms) for scene in scenes})
+        self._forget(scenes)
+        await self._keep(now_ms)
+        return self._times.every_seconds
+
+    async def _read(self, scenes: tuple[Scene, ...], now_ms: int) -> tuple[Mapping[FleetKey, Reading], str]:
+        try:
+            return await self._source.read([scene.pods for scene in scenes], now_ms), ""
+        except SourceSilent as silent:
+            log.warning("%s", silent)
+            return {}, str(silent)
+
+    def _past(self, scene: Scene) -> _FleetPast:
+        return self._pasts.setdefault(scene.key, _FleetPast(since_ms=self._clock()))
+
+    def _traffic(self, scene: Scene, reading: Reading | None, now_ms: int) -> FleetTraffic | None:
+        """Return the fleet's traffic over the last minute; None when nobody tells."""
+        past = self._past(scene)
+        if reading is None:
+            return None
+        past.heard_ms = now_ms
+        past.readings.append(reading)
+        while len(past.readings) > 1 and past.readings[1].at_ms <= now_ms - 1000 * self._times.look_back_seconds:
+            past.readings.popleft()
+        before = past.readings[0] if len(past.readings) > 1 else None
+        return traffic_between(before, reading)
+
+    def _plan(self, scene: Scene, traffic: FleetTraffic | None, now_ms: int) -> ScalingPlan | None:
+        self._learn(scene, traffic)
+        past = self._past(scene)
+        if traffic is None or not scene.scales or len(past.readings) < 2:
+            return None
+        pools = {name: (facts, self._worker(scene, name, traffic)) for name, facts in scene.pools.items()}
+        load = fleet_load(scene.fleet, scene.tiers, pools, traffic, COLD_START_SECONDS)
+        plan, past.memory = plan_scaling(scaling_policy(scene.fleet), past.memory, load, now_ms)
+        return plan
+
+    def _learn(self, scene: Scene, traffic: FleetTraffic | None) -> None:
+        if traffic is None:
+            return
+        for facts in scene.pools.values():
+            coefficients, warm = measured(facts, traffic)
+            kinds = {scene.accelerators[pod] for pod in facts.pods if pod in scene.accelerators}
+            if coefficients is not None and warm and len(kinds) == 1:
+                key = (facts.pool.spec.model.source, kinds.pop())
+                self._learned = self._learned.taught(key, coefficients)
+        self._book.speeds = self._speeds(scene, traffic)
+
+    def _speeds(self, scene: Scene, traffic: FleetTraffic) -> Mapping[str, Mapping[str, float]]:
+        """Return requests a second by accelerator for the fleet's model, beside what other models have."""
+        shape = traffic.shape or declared_shape(scene.fleet)
+        model = scene.fleet.spec.model.source
+        speeds = dict(self._book.speeds)
+        if shape is None or not scene.pools:
+            return speeds
+        pool = next(iter(scene.pools.values())).pool
+        told = {
+            accelerator: worker_shape(pool, coefficients)
+            for (source, accelerator), coefficients in self._learned.coefficients.items()
+            if source == model
+        }
+        speeds[model] = {kind: highest_rate(it, shape, None) for kind, it in told.items() if it is not None}
+        return speeds
+
+    def _worker(self, scene: Scene, name: str, traffic: FleetTraffic | None) -> WorkerShape | None:
+        """Return what a pool's worker is: as measured, or as learned before."""
+        facts = scene.pools[name]
+        coefficients, warm = measured(facts, traffic) if traffic is not None else (None, False)
+        if coefficients is None or not warm:
+            key = (facts.pool.spec.model.source, facts.pool.spec.accelerator or "")
+            known = self._learned.coefficients.get(key)
+            coefficients, warm = (known, True) if known is not None else (coefficients, warm)
+        return worker_shape(facts.pool, coefficients, warm)
+
+    def _share(self, scenes: tuple[Scene, ...], plans: Mapping[FleetKey, ScalingPlan | None], now_ms: int) -> None:
+        claims = []
+        for scene in scenes:
+            plan = plans[scene.key]
+            wanted = {it.name: it.replicas for it in plan.decisions} if plan else {}
+            pools = scene.pools.items()
+            claims += [scene.claim(facts, wanted.get(name, self._wish(scene, name))) for name, facts in pools]
+        capacity: dict[str, int] = {}
+        for room in self._book.rooms:
+            capacity[room.market.accelerator] = capacity.get(room.market.accelerator, 0) + room.total.gpus
+        shares, times = shares_of(self._stores), self._times.sharing
+        self._sharing = plan_sharing(self._sharing, claims, capacity, shares, now_ms=now_ms, times=times)
+        self._wishes = {it.key: self._wishes.get(it.key, it.wanted) for it in claims if self._keeps_wish(it)}
+
+    def _keeps_wish(self, claim: Claim) -> bool:
+        """Say whether a pool has yet to get back what it gave."""
+        return claim.key in self._sharing.caps or claim.held < self._wishes.get(claim.key, 0)
+
+    def _wish(self, scene: Scene, name: str) -> int:
+        """Return what a pool without a plan wants: what it has, and what it gave."""
+        facts = scene.pools[name]
+        wish = max(facts.pool.spec.replicas, self._wishes.get((scene.key[0], name), 0))
+        return min(max(wish, facts.low), facts.high)
+
+    async def _scale(self, scene: Scene, plan: ScalingPlan | None) -> None:
+        if not scene.scales:
+            return
+        for name, facts in scene.pools.items():
+            target = self._target(scene, name, plan)
+            if target == facts.pool.spec.replicas:
+                continue
+            log.info("scaling %s/%s from %d to %d", scene.key[0], name, facts.pool.spec.replicas, target)
+            try:
+                await self._actuator.scale(scene.key[0], name, target)
+            except ApiError as error:
+                if error.status not in {404, 409} and not error.is_refusal:
+                    raise
+                log.warning("pool %s/%s cannot be scaled: %s", scene.key[0], name, error)
+
+    def _target(self, scene: Scene, name: str, plan: ScalingPlan | None) -> int:
+        planned = {it.name: it.replicas for it in plan.decisions} if plan else {}
+        wanted = planned.get(name, self._wish(scene, name))
+        return min(wanted, self._sharing.caps.get((scene.key[0], name), wanted))
+
+    def _judge(self, scene: Scene, plan: ScalingPlan | None, why: str, now_ms: int) -> FleetReport:
+        verdicts = (
+            self._feasible(scene),
+            placed(scene.waiting(self._book.history)),
+            self._scaled(scene, plan, why, now_ms),
+        )
+        uids = [worker.uid for workers in scene.workers.values() for worker in workers]
+        cents = cents_per_hour(self._book.rooms, self._book.prices, uids)
+        return FleetReport((*verdicts, degraded(verdicts)), cents)
+
+    def _feasible(self, scene: Scene) -> Verdict:
+        workload = scene.fleet.spec.workload
+        if workload is None:
+            return unknown("NoWorkload", "spec.workload is not given: say what traffic to expect.")
+        shape = declared_shape(scene.fleet)
+        readings = self._past(scene).readings
+        traffic = traffic_between(None, readings[-1]) if readings else None
+        pools = {name: (facts, self._worker(scene, name, traffic)) for name, facts in scene.pools.items()}
+        sized = sized_pools(pools)
+        if shape is None or not sized or len(sized) < len(pools):
+            return unknown("NotMeasured", "No worker has told yet how fast the model is here.")
+        found = shortfalls(promises_of(scene.tiers), sized, shape, workload.requests_per_minute / 60)
+        return feasible(found, sum(pool.replicas for pool in sized))
+
+    def _scaled(self, scene: Scene, plan: ScalingPlan | None, why: str, now_ms: int) -> Verdict:
+        past = self._past(scene)
+        if not scene.scales:
+            return external()
+        caps = {name: cap for (namespace, name), cap in self._sharing.caps.items() if namespace == scene.key[0]}
+        if plan is not None:
+            return scaled(plan, caps, {name: facts.high for name, facts in scene.pools.items()})
+        if now_ms - (past.heard_ms or past.since_ms) >= 1000 * self._times.silence_seconds:
+            return holding_still(why or "not every gateway answers", self._source.name)
+        before = self._book.report(*scene.key)
+        standing = next((it for it in before.verdicts if it.type == "Scaled"), None) if before else None
+        return standing or Verdict("Scaled", None, "Starting", "Signals are being gathered.", is_news=False)
+
+    def _report(self, reports: Mapping[FleetKey, FleetReport]) -> None:
+        before = self._book.reports
+        self._book.reports = reports
+        for (namespace, name), report in reports.items():
+            if before.get((namespace, name)) != report:
+                self._wakes.wake(WakeKey("LLMFleet", namespace, name))
+
+    def _forget(self, scenes: tuple[Scene, ...]) -> None:
+        alive = {scene.key for scene in scenes}
+        self._pasts = {key: past for key, past in self._pasts.items() if key in alive}
+
+    async def _keep(self, now_ms: int) -> None:
+        if self._kept_ms is not None and now_ms - self._kept_ms < KEEPING_MS:
+            return
+        self._kept_ms = now_ms
+        self._learned = replace(self._learned, history=self._book.history)
+        await self._keeper.keep(self._learned)
+        self._book.prices = await self._keeper.prices() or self._book.prices

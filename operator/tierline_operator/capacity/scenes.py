@@ -1,0 +1,165 @@
+"""From the stores to what is planned for fleets: which there are, their pods, tiers and pools."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tierline.api.decision_matrix import DECISION_MATRIX
+from tierline.api.fleet import LLMFleet
+from tierline.api.names import LABEL_ACCELERATOR
+from tierline.api.parsing import parse
+from tierline.api.pool import WorkerPool
+from tierline.api.problems import InvalidResource
+from tierline.api.quota import TenantQuota
+from tierline.api.tier import SLOTier
+from tierline.fleet.fleet_load import PoolFacts
+from tierline.fleet.market import Supply
+from tierline.fleet.observed import Manifest
+from tierline.fleet.placement import PlacedPod
+from tierline.fleet.planning_status import WaitingWorkers
+from tierline.fleet.room_reading import placed_pod
+from tierline.fleet.sharing import Claim
+from tierline.fleet.spot_history import SpotHistory
+from tierline.fleet.wanted import Capacity
+from tierline.fleet.wanting import placement_terms
+from tierline_operator.capacity.book import FleetKey
+from tierline_operator.capacity.sources import FleetPods
+from tierline_operator.kinds import LLM_FLEET, NODE, POD, TENANT_QUOTA
+from tierline_operator.observing import valid_tiers
+from tierline_operator.pool_observing import find_pool, gateways_of
+from tierline_operator.stores import Stores
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A fleet whose spec can be used, as it stands: its tiers that exist, its pools, its workers by pool."""
+
+    key: FleetKey
+    fleet: LLMFleet
+    tiers: Mapping[str, SLOTier]
+    pools: Mapping[str, PoolFacts]
+    workers: Mapping[str, tuple[PlacedPod, ...]]
+    accelerators: Mapping[str, str]
+    pods: FleetPods
+
+    @property
+    def scales(self) -> bool:
+        return self.fleet.spec.scaling.mode == "Tierline"
+
+    @property
+    def priority(self) -> int:
+        return max((tier.spec.priority for tier in self.tiers.values()), default=0)
+
+    @property
+    def may_give(self) -> bool:
+        """Whether every tier of the fleet lets its requests be preempted."""
+        return bool(self.tiers) and all(_preemptible(tier) for tier in self.tiers.values())
+
+    def claim(self, pool: PoolFacts, wanted: int) -> Claim:
+        """Return what a pool claims of the cluster's accelerators when it wants so many workers."""
+        spec, name = pool.pool.spec, pool.pool.metadata.name
+        return Claim(
+            key=(self.key[0], name),
+            kind=spec.accelerator or "",
+            units=spec.resources.gpu,
+            priority=self.priority,
+            may_give=self.may_give,
+            low=pool.low,
+            wanted=wanted,
+            held=min(sum(bool(worker.node) for worker in self.workers.get(name, ())), wanted),
+        )
+
+    def waiting(self, history: SpotHistory) -> WaitingWorkers:
+        """Count workers that have waited too long, and those on demand that stand in for spot."""
+        placed = [worker for workers in self.workers.values() for worker in workers]
+        late = sum(worker.waiting_ms > history.patience_ms(worker.market) for worker in placed)
+        return WaitingWorkers(late, sum(self._stand_ins(pool) for pool in self.pools.values()))
+
+    def _stand_ins(self, facts: PoolFacts) -> int:
+        hedge = placement_terms(facts.pool, facts.pool.spec.replicas).hedge
+        if hedge.capacity is not Capacity.PREFER_SPOT:
+            return 0
+        mine = self.workers.get(facts.pool.metadata.name, ())
+        return max(sum(worker.supply is Supply.ON_DEMAND for worker in mine) - hedge.floor, 0)
+
+
+def scenes_of(stores: Stores, now_ms: int) -> tuple[Scene, ...]:
+    """Return every fleet that can be planned for."""
+    tiers = valid_tiers(stores)
+    made = (_scene(stores, live, tiers, now_ms) for live in stores[LLM_FLEET].all() if not _leaves(live))
+    return tuple(scene for scene in made if scene is not None)
+
+
+def shares_of(stores: Stores) -> Mapping[str, int]:
+    """Return each namespace's share of scarce accelerators: the weights of its tenants together."""
+    shares: dict[str, int] = {}
+    for obj in stores[TENANT_QUOTA].all():
+        try:
+            weight = parse(TenantQuota, obj).spec.weight
+        except InvalidResource:
+            continue
+        shares[obj["metadata"]["namespace"]] = shares.get(obj["metadata"]["namespace"], 0) + weight
+    return shares
+
+
+def _scene(stores: Stores, live: Manifest, tiers: Mapping[str, SLOTier], now_ms: int) -> Scene | None:
+    try:
+        fleet = parse(LLMFleet, live)
+    except InvalidResource:
+        return None
+    namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
+    mine = {ref: tiers[ref] for ref in fleet.spec.tier_refs if ref in tiers}
+    pools = dict(_pools(stores, fleet, namespace))
+    pods = {pool: tuple(_workers(stores, facts)) for pool, facts in pools.items()}
+    nodes = {pod["metadata"]["uid"]: _node_of(stores, pod) for found in pods.values() for pod in found}
+    workers = {
+        pool: tuple(placed_pod(pod, nodes[pod["metadata"]["uid"]], now_ms) for pod in found)
+        for pool, found in pods.items()
+    }
+    accelerators = {
+        pod["metadata"]["name"]: node["metadata"].get("labels", {}).get(LABEL_ACCELERATOR, "")
+        for found in pods.values()
+        for pod in found
+        if (node := nodes[pod["metadata"]["uid"]]) is not None
+    }
+    addresses = {
+        pod["metadata"]["name"]: pod["status"]["podIP"]
+        for found in pods.values()
+        for pod in found
+        if pod.get("status", {}).get("podIP")
+    }
+    asked = FleetPods((namespace, name), gateways_of(stores, namespace, name), addresses)
+    return Scene((namespace, name), fleet, mine, pools, workers, accelerators, asked)
+
+
+def _pools(stores: Stores, fleet: LLMFleet, namespace: str) -> Iterable[tuple[str, PoolFacts]]:
+    for declared in fleet.spec.pools:
+        name = f"{fleet.metadata.name}-{declared.name}"
+        live = find_pool(stores, namespace, name)
+        if live is None or _leaves(live):
+            continue
+        try:
+            pool = parse(WorkerPool, live)
+        except InvalidResource:
+            continue
+        ready = int(live.get("status", {}).get("readyReplicas", 0))
+        pods = frozenset(pod["metadata"]["name"] for pod in stores[POD].owned_by(live["metadata"]["uid"]))
+        yield name, PoolFacts(pool, ready, pods, declared.replicas.min, declared.replicas.max)
+
+
+def _workers(stores: Stores, facts: PoolFacts) -> Iterable[Manifest]:
+    for pod in stores[POD].owned_by(facts.pool.metadata.uid):
+        if not _leaves(pod) and pod.get("status", {}).get("phase") not in {"Failed", "Succeeded"}:
+            yield pod
+
+
+def _node_of(stores: Stores, pod: Manifest) -> Manifest | None:
+    return stores[NODE].get("", pod.get("spec", {}).get("nodeName", ""))
+
+
+def _leaves(obj: Manifest) -> bool:
+    return "deletionTimestamp" in obj["metadata"]
+
+
+def _preemptible(tier: SLOTier) -> bool:
+    declared = tier.spec.preemption.preemptible if tier.spec.preemption else None
+    return (declared or DECISION_MATRIX[tier.spec.objective].preemptible) == "Allow"

@@ -1,0 +1,137 @@
+"""Where the operator learns how fleets are doing: from Prometheus, or from the pods themselves where there is none."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import aiohttp
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from prometheus_client.parser import text_string_to_metric_families
+from requests import RequestException
+from urllib3.util.retry import Retry
+
+from tierline.api.names import GATEWAY_ADMIN_PORT, WORKER_HTTP_PORT
+from tierline.fleet.signals import GATEWAY_SERIES, WORKER_SERIES, Reading, Sample
+from tierline_operator.capacity.book import FleetKey
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS: Final = 5.0
+STALE_SECONDS: Final = 60.0
+AT_A_TIME: Final = 32
+_LABELS: Final = ("tier", "tenant", "billing_tier", "outcome", "le", "term")
+_WANTED: Final = frozenset((*GATEWAY_SERIES, *WORKER_SERIES))
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPods:
+    """The running pods of a fleet, addresses by name."""
+
+    key: FleetKey
+    gateways: Mapping[str, str]
+    workers: Mapping[str, str]
+
+
+class SourceSilent(Exception):
+    """Nobody can tell how fleets are doing; the message says who did not answer, and why."""
+
+
+class SignalSource(Protocol):
+    """Tells what fleets count. A fleet that nobody can tell of is left out."""
+
+    name: str
+
+    async def read(self, fleets: Sequence[FleetPods], now_ms: int) -> Mapping[FleetKey, Reading]: ...
+
+
+class PodSource:
+    """Asks every gateway and worker itself."""
+
+    name = "pods"
+
+    async def read(self, fleets: Sequence[FleetPods], now_ms: int) -> Mapping[FleetKey, Reading]:
+        """Return the readings of fleets of which every gateway has answered."""
+        gate = asyncio.Semaphore(AT_A_TIME)
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as session:
+            told = await asyncio.gather(*(_ask_fleet(session, gate, fleet, now_ms) for fleet in fleets))
+        return {fleet.key: reading for fleet, reading in zip(fleets, told, strict=True) if reading is not None}
+
+
+class PrometheusSource:
+    """Asks Prometheus, in a thread, with a deadline; raises `SourceSilent` when it is silent or its samples are old."""
+
+    name = "Prometheus"
+
+    def __init__(self, url: str) -> None:
+        self._connection = PrometheusConnect(url=url, disable_ssl=False, retry=Retry(total=0))
+
+    async def read(self, fleets: Sequence[FleetPods], now_ms: int) -> Mapping[FleetKey, Reading]:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS + 1):
+                found, newest_s = await asyncio.to_thread(self._ask)
+        except (RequestException, PrometheusApiClientException, TimeoutError, ValueError) as error:
+            raise SourceSilent(f"Prometheus does not answer: {error or type(error).__name__}") from None
+        if fleets and (newest_s is None or now_ms / 1e3 - newest_s > STALE_SECONDS):
+            age = "it has none" if newest_s is None else f"the newest is {now_ms / 1e3 - newest_s:.0f} s old"
+            raise SourceSilent(f"Prometheus' samples of gateways are stale: {age}")
+        return {fleet.key: reading for fleet in fleets if (reading := _reading_of(fleet, found, now_ms)) is not None}
+
+    def _ask(self) -> tuple[Mapping[tuple[str, str], list[Sample]], float | None]:
+        names = "|".join(sorted(_WANTED))
+        answer = self._connection.custom_query(f'{{__name__=~"{names}"}}', params=None, timeout=ANSWER_SECONDS)
+        found: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+        for series in answer:
+            labels = dict(series["metric"])
+            where = (labels.pop("namespace", ""), labels.pop("pod", ""))
+            found[where].append(_sample(where[1], labels.pop("__name__"), labels, float(series["value"][1])))
+        newest = self._connection.custom_query(
+            "max(timestamp(tierline_gateway_running_requests))", params=None, timeout=ANSWER_SECONDS
+        )
+        return found, float(newest[0]["value"][1]) if newest else None
+
+
+def _reading_of(fleet: FleetPods, found: Mapping[tuple[str, str], list[Sample]], now_ms: int) -> Reading | None:
+    if not all(found.get((fleet.key[0], name)) for name in fleet.gateways) or not fleet.gateways:
+        return None
+    pods = (*fleet.gateways, *fleet.workers)
+    return Reading(now_ms, tuple(sample for name in pods for sample in found.get((fleet.key[0], name), ())))
+
+
+async def _ask_fleet(
+    session: aiohttp.ClientSession, gate: asyncio.Semaphore, fleet: FleetPods, now_ms: int
+) -> Reading | None:
+    if not fleet.gateways:
+        return None
+    gateways = [_ask(session, gate, name, f"{host}:{GATEWAY_ADMIN_PORT}") for name, host in fleet.gateways.items()]
+    workers = [_ask(session, gate, name, f"{host}:{WORKER_HTTP_PORT}") for name, host in fleet.workers.items()]
+    answers = await asyncio.gather(*gateways, *workers)
+    if any(answer is None for answer in answers[: len(gateways)]):
+        return None
+    return Reading(now_ms, tuple(sample for answer in answers for sample in answer or ()))
+
+
+async def _ask(
+    session: aiohttp.ClientSession, gate: asyncio.Semaphore, pod: str, address: str
+) -> tuple[Sample, ...] | None:
+    try:
+        async with gate, session.get(f"http://{address}/metrics") as response:
+            response.raise_for_status()
+            return tuple(_samples(pod, await response.text()))
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        log.debug("pod %s does not tell its figures: %s", pod, error or type(error).__name__)
+        return None
+
+
+def _samples(pod: str, exposition: str) -> Iterable[Sample]:
+    for family in text_string_to_metric_families(exposition):
+        for it in family.samples:
+            if it.name in _WANTED:
+                yield _sample(pod, it.name, it.labels, it.value)
+
+
+def _sample(pod: str, name: str, labels: Mapping[str, Any], value: float) -> Sample:
+    return Sample(pod, name, tuple((key, str(labels[key])) for key in _LABELS if key in labels), value)
