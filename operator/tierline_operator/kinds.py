@@ -44,6 +44,7 @@ DEPLOYMENT = ResourceKind("Deployment", "apps", "v1", "deployments", selector=OU
 ROLE = ResourceKind("Role", "rbac.authorization.k8s.io", "v1", "roles", selector=OURS)
 ROLE_BINDING = ResourceKind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", selector=OURS)
 EVENT = ResourceKind("Event", "", "v1", "events")
+CONFIG_MAP = ResourceKind("ConfigMap", "", "v1", "configmaps")
 LEASE = ResourceKind("Lease", "coordination.k8s.io", "v1", "leases")
 
 WATCHED: tuple[ResourceKind, ...] = (
@@ -62,5 +63,5 @@ WATCHED: tuple[ResourceKind, ...] = (
     CONTROLLER_REVISION,
     DISRUPTION_BUDGET,
 )
-BY_KIND = {kind.kind: kind for kind in (*WATCHED, EVENT, LEASE)}
+BY_KIND = {kind.kind: kind for kind in (*WATCHED, CONFIG_MAP, EVENT, LEASE)}
 FLEET_CHILDREN: tuple[ResourceKind, ...] = (WORKER_POOL, SERVICE_ACCOUNT, SERVICE, DEPLOYMENT, ROLE, ROLE_BINDING)

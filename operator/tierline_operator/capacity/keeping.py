@@ -5,6 +5,7 @@ import logging
 from tierline.fleet.learned import Learned, read_learned, write_learned
 from tierline.fleet.prices import PriceTable, WrongPrices, read_prices
 from tierline_operator.cluster import MERGE_PATCH, ApiError, Call, Cluster
+from tierline_operator.kinds import CONFIG_MAP
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,8 @@ class Keeper:
         if not self._learned or text == self._written:
             return
         body = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
+            "apiVersion": CONFIG_MAP.api_version,
+            "kind": CONFIG_MAP.kind,
             "metadata": {"name": self._learned, "namespace": self._namespace},
             "data": {LEARNED_KEY: text},
         }
@@ -67,5 +68,4 @@ class Keeper:
         return str(text) if text is not None else None
 
     def _path(self, name: str) -> str:
-        root = f"/api/v1/namespaces/{self._namespace}/configmaps"
-        return f"{root}/{name}" if name else root
+        return CONFIG_MAP.path(self._namespace, name)
