@@ -19,9 +19,12 @@ from tierline_gateway.kube.access import KubeAccess, KubeAccessError
 from tierline_gateway.kube.client import KubeClient
 from tierline_gateway.kube.discovery import PodDiscovery
 from tierline_gateway.kube.policy import KubePolicySource
+from tierline_gateway.pod.supervisor import Supervisor
 from tierline_gateway.service import GatewayService
 from tierline_gateway.settings import Settings, SettingsError, read_settings
 from tierline_gateway.shared.redis_store import RedisStore
+from tierline_gateway.shared.socket_store import SocketStore
+from tierline_gateway.shared.store import SharedStore
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +41,36 @@ def main() -> None:
         access = KubeAccess(os.environ)
     except (SettingsError, KubeAccessError) as error:
         sys.exit(f"tierline-gateway: {error}")
-    uvloop.run(serve(settings, access))
+    uvloop.run(supervise(settings) if settings.processes > 1 else serve(settings, access))
+
+
+async def supervise(settings: Settings) -> None:
+    """Keep several gateway processes running until SIGTERM or SIGINT, then let them finish open streams."""
+    supervisor = Supervisor(settings.processes)
+    await supervisor.run(settings.bind_host, settings.admin_port, _told_to_stop())
+
+
+def _told_to_stop() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 async def serve(settings: Settings, access: KubeAccess) -> None:
     """Serve until SIGTERM or SIGINT, then finish open streams and return."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _told_to_stop()
     client = KubeClient(access)
     policy = KubePolicySource(client, settings.namespace, settings.fleet)
     discovery = PodDiscovery(client, settings.namespace, settings.fleet)
     service = GatewayService.over(policy, discovery, settings.gateway_id)
-    if settings.state_store_url:
-        fleet = f"{settings.namespace}/{settings.fleet}"
-        store = RedisStore(settings.state_store_url, fleet, settings.state_store_password or None)
+    store = _store(settings)
+    if store is not None:
         service.share(store, f"{settings.gateway_id}/{secrets.token_hex(8)}")
     servers = GatewayServers(service)
-    await servers.start(settings.bind_host, settings.http_port, settings.admin_port)
+    process = settings.pod_process
+    admin = process.admin_socket if process is not None else settings.admin_port
+    await servers.start(settings.bind_host, settings.http_port, admin)
     service.start()
     jobs = [
         policy.run(),
@@ -70,6 +85,14 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await client.close()
+
+
+def _store(settings: Settings) -> SharedStore | None:
+    """Return what gateways share by: the fleet's store, or what the processes of this pod have between them."""
+    if settings.state_store_url:
+        fleet = f"{settings.namespace}/{settings.fleet}"
+        return RedisStore(settings.state_store_url, fleet, settings.state_store_password or None)
+    return SocketStore(settings.pod_process.state_socket) if settings.pod_process is not None else None
 
 
 async def load_tokenizer_of(service: GatewayService, settings: Settings) -> None:
@@ -121,3 +144,7 @@ async def _shut_down(service: GatewayService, servers: GatewayServers, settings:
         )
     await servers.stop()
     await service.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -15,11 +15,20 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class PodProcess:
+    """Which of a pod's processes this is, and the sockets through which its supervisor speaks with it."""
+
+    index: int
+    admin_socket: Path
+    state_socket: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One gateway process. `gateway_id` is unique among the gateways that a worker talks to.
 
     `state_store_url` is where gateways share counters and quotas, empty where each is alone; its password is empty
-    where the URL is enough.
+    where the URL is enough. With more than one of `processes` this is their supervisor; `pod_process` is set in each.
     """
 
     fleet: str
@@ -32,6 +41,8 @@ class Settings:
     drain_seconds: int = DEFAULT_DRAIN_SECONDS
     state_store_url: str = ""
     state_store_password: str = ""
+    processes: int = 1
+    pod_process: PodProcess | None = None
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -40,7 +51,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return Settings(
         fleet=_required(environment, "TIERLINE_FLEET"),
         namespace=namespace,
-        gateway_id=f"{namespace}/{_required(environment, 'POD_NAME')}",
+        gateway_id=_gateway_id(namespace, environment),
         cache_dir=default_cache_dir(environment),
         bind_host=environment.get("TIERLINE_BIND_HOST") or "0.0.0.0",  # noqa: S104 - as above
         http_port=_number(environment, "TIERLINE_HTTP_PORT", GATEWAY_HTTP_PORT),
@@ -48,7 +59,21 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         drain_seconds=_number(environment, "TIERLINE_DRAIN_SECONDS", DEFAULT_DRAIN_SECONDS),
         state_store_url=_store_url(environment.get("TIERLINE_STATE_STORE_URL", "")),
         state_store_password=environment.get("TIERLINE_STATE_STORE_PASSWORD", ""),
+        processes=_number(environment, "TIERLINE_GATEWAY_PROCESSES", 1),
+        pod_process=_pod_process(environment),
     )
+
+
+def _gateway_id(namespace: str, environment: Mapping[str, str]) -> str:
+    process = environment.get("TIERLINE_GATEWAY_PROCESS", "")
+    return f"{namespace}/{_required(environment, 'POD_NAME')}" + (f"/{process}" if process else "")
+
+
+def _pod_process(environment: Mapping[str, str]) -> PodProcess | None:
+    if not environment.get("TIERLINE_GATEWAY_PROCESS"):
+        return None
+    sockets = (Path(_required(environment, name)) for name in ("TIERLINE_ADMIN_SOCKET", "TIERLINE_STATE_SOCKET"))
+    return PodProcess(_number(environment, "TIERLINE_GATEWAY_PROCESS", 0), *sockets)
 
 
 def _store_url(value: str) -> str:

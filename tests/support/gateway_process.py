@@ -2,12 +2,16 @@
 
     python tests/support/gateway_process.py NAME STORE_URL WORKER_PORT TENANT=WEIGHT...
 
-prints its ports and serves until it is killed.
+prints its ports and serves until it is told to end. As one of a pod's processes it takes the pod's HTTP port in place
+of the store's URL, and the sockets from its environment.
 """
 
 import asyncio
+import os
+import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import uvloop
 from fake_wire_worker import letter_tokenizer
@@ -17,6 +21,7 @@ from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.policy_source import StaticPolicySource
 from tierline_gateway.service import GatewayService
 from tierline_gateway.shared.redis_store import RedisStore
+from tierline_gateway.shared.socket_store import SocketStore
 from tierline_gateway.workers.discovery import StaticDiscovery, WorkerEndpoint
 
 ALLOWED_DIFFERENCE_TOKENS = 20
@@ -34,14 +39,24 @@ async def serve(name: str, store_url: str, worker_port: int, tenants: list[str])
     patient = tier("interactive", 100, max_queue_ms=600_000, ttft_deadline_ms=600_000)
     source = StaticPolicySource(policy([patient, tier("batch", 1)], [a_tenant(declared) for declared in tenants]))
     discovery = StaticDiscovery([WorkerEndpoint("w", "127.0.0.1", worker_port)])
-    service = GatewayService.over(source, discovery, name)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    process = os.environ.get("TIERLINE_GATEWAY_PROCESS", "")
+    service = GatewayService.over(source, discovery, name + process)
     service.tokenizer = letter_tokenizer()
-    service.share(RedisStore(store_url, "demo/fleet"), name)
+    store = SocketStore(Path(os.environ["TIERLINE_STATE_SOCKET"])) if process else RedisStore(store_url, "demo/fleet")
+    service.share(store, f"{name}{process}/{os.getpid()}")
     servers = GatewayServers(service)
-    await servers.start("127.0.0.1", 0, 0)
+    if process:
+        await servers.start("127.0.0.1", int(store_url), Path(os.environ["TIERLINE_ADMIN_SOCKET"]))
+    else:
+        await servers.start("127.0.0.1", 0, 0)
     service.start()
     print(servers.http_port, servers.admin_port, flush=True)  # noqa: T201 - the test reads it
-    await asyncio.Event().wait()
+    await stop.wait()
+    await service.drained(5)
+    await servers.stop()
+    await service.stop()
 
 
 if __name__ == "__main__":

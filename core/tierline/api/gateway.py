@@ -36,6 +36,10 @@ class Gateway(Block):
     replicas: Annotated[int, Field(ge=1, le=100)] = Field(
         default=1, description="replicas is the number of gateway pods; 1 by default."
     )
+    processes: Annotated[int, Field(ge=1, le=32)] = Field(
+        default=1,
+        description="processes is the number of gateway processes in each pod, each with a core; 1 by default.",
+    )
     state_store: StateStore | None = Field(
         default=None,
         description="stateStore is what gateways share; without it each pod keeps fairness and quotas by itself.",

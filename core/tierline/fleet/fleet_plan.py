@@ -116,7 +116,14 @@ def plan_fleet(seen: FleetObservation) -> FleetPlan:
         return FleetPlan()
     applied = _pools_to_apply(seen, seen.wanted)
     wanted = seen.wanted
-    gateway = gateway_objects(seen.fleet, wanted.gateway_replicas, seen.secret_names, seen.images, wanted.state_store)
+    gateway = gateway_objects(
+        seen.fleet,
+        wanted.gateway_replicas,
+        seen.secret_names,
+        seen.images,
+        state_store=wanted.state_store,
+        processes=wanted.gateway_processes,
+    )
     candidates = (*applied, *(stamped(it) for it in gateway))
     return FleetPlan(
         creates=tuple(_new_pool(seen.fleet, pool) for pool in seen.wanted.pools if _is_new(seen, pool)),

@@ -38,15 +38,18 @@ def gateway_objects(
     replicas: int,
     secret_names: tuple[str, ...],
     images: Images,
+    *,
     state_store: SharedStore | None = None,
+    processes: int = 1,
 ) -> tuple[dict[str, Any], ...]:
     """Return the objects in the order in which they are applied; `secret_names` hold the tenants' API keys."""
+    container = _container(fleet, images, state_store, processes)
     return (
         _object(fleet, "v1", "ServiceAccount", {"automountServiceAccountToken": True}),
         _object(fleet, "rbac.authorization.k8s.io/v1", "Role", {"rules": _rules(secret_names)}),
         _object(fleet, "rbac.authorization.k8s.io/v1", "RoleBinding", _binding(fleet)),
         _object(fleet, "v1", "Service", {"spec": _service_spec(fleet)}),
-        _object(fleet, "apps/v1", "Deployment", {"spec": _deployment_spec(fleet, replicas, images, state_store)}),
+        _object(fleet, "apps/v1", "Deployment", {"spec": _deployment_spec(fleet, replicas, container)}),
     )
 
 
@@ -106,9 +109,7 @@ def _service_spec(fleet: ObjectIdentity) -> dict[str, Any]:
     }
 
 
-def _deployment_spec(
-    fleet: ObjectIdentity, replicas: int, images: Images, state_store: SharedStore | None
-) -> dict[str, Any]:
+def _deployment_spec(fleet: ObjectIdentity, replicas: int, container: dict[str, Any]) -> dict[str, Any]:
     return {
         "replicas": replicas,
         "selector": {"matchLabels": _selector(fleet)},
@@ -122,7 +123,7 @@ def _deployment_spec(
                 "serviceAccountName": gateway_name(fleet.name),
                 "terminationGracePeriodSeconds": GATEWAY_GRACE_SECONDS,
                 "affinity": {"nodeAffinity": prefer_not_spot()},
-                "containers": [_container(fleet, images, state_store)],
+                "containers": [container],
             },
         },
     }
@@ -140,11 +141,14 @@ def _store_env(state_store: SharedStore | None) -> list[dict[str, Any]]:
     return env
 
 
-def _container(fleet: ObjectIdentity, images: Images, state_store: SharedStore | None) -> dict[str, Any]:
+def _container(
+    fleet: ObjectIdentity, images: Images, state_store: SharedStore | None, processes: int
+) -> dict[str, Any]:
     fixed = {
         "TIERLINE_FLEET": fleet.name,
         "TIERLINE_HTTP_PORT": str(GATEWAY_HTTP_PORT),
         "TIERLINE_ADMIN_PORT": str(GATEWAY_ADMIN_PORT),
+        "TIERLINE_GATEWAY_PROCESSES": str(processes),
     }
     return {
         "name": "gateway",

@@ -74,6 +74,7 @@ class WantedFleet:
     pools: tuple[WantedPool, ...]
     gateway_replicas: int
     scales: bool
+    gateway_processes: int = 1
     state_store: SharedStore | None = None
 
 

@@ -41,6 +41,7 @@ def wanted_fleet(fleet: LLMFleet, tiers: Iterable[SLOTier]) -> WantedFleet:
         pools=tuple(_wanted_pool(fleet, pool, placement) for pool in fleet.spec.pools),
         gateway_replicas=fleet.spec.gateway.replicas,
         scales=fleet.spec.scaling.mode == "Tierline",
+        gateway_processes=fleet.spec.gateway.processes,
         state_store=_state_store(fleet.spec.gateway),
     )
 

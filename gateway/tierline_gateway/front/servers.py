@@ -1,6 +1,7 @@
 """The gateway's two listening ports."""
 
 import asyncio
+from pathlib import Path
 
 from aiohttp import web
 
@@ -33,17 +34,22 @@ class GatewayServers:
         self.http_port = 0
         self.admin_port = 0
 
-    async def start(self, host: str, http_port: int, admin_port: int) -> None:
-        """Listen; port 0 takes any free one, which `http_port` and `admin_port` then tell."""
+    async def start(self, host: str, http_port: int, admin: int | Path) -> None:
+        """Listen; port 0 takes any free one, which `http_port` and `admin_port` then tell.
+
+        With a path, `admin` is a socket in the file system and the HTTP port is shared with other processes.
+        """
         await self._admin.setup()
-        await web.TCPSite(self._admin, host, admin_port).start()
+        shared = isinstance(admin, Path)
+        site = web.UnixSite(self._admin, admin) if isinstance(admin, Path) else web.TCPSite(self._admin, host, admin)
+        await site.start()
         await self._clients.setup()
-        self._client_site = web.TCPSite(self._clients, host, http_port, backlog=BACKLOG)
+        self._client_site = web.TCPSite(self._clients, host, http_port, backlog=BACKLOG, reuse_port=shared or None)
         await self._client_site.start()
         assert self._clients.server is not None, "set up above"
         self._sweep = asyncio.create_task(self._silent.sweep(self._clients.server), name="silent-connections")
         self.http_port = int(self._clients.addresses[0][1])
-        self.admin_port = int(self._admin.addresses[0][1])
+        self.admin_port = 0 if shared else int(self._admin.addresses[0][1])
 
     async def stop_accepting(self) -> None:
         """Close the client port; answers that stream go on."""

@@ -136,9 +136,10 @@ def test_without_tenants_no_secret_can_be_read():
 
 def test_gateways_are_told_of_the_store_and_the_operator_reads_no_password():
     store = SharedStore("redis://redis:6379/0", ("redis", "password"))
-    plan = plan_fleet(replace(fleet(), wanted=wanted(wanted_pool(), state_store=store)))
+    plan = plan_fleet(replace(fleet(), wanted=wanted(wanted_pool(), state_store=store, gateway_processes=4)))
     (deployment,) = (it for it in plan.applies if it["kind"] == "Deployment")
     env = {entry["name"]: entry for entry in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["TIERLINE_GATEWAY_PROCESSES"]["value"] == "4"
     assert env["TIERLINE_STATE_STORE_URL"]["value"] == "redis://redis:6379/0"
     reference = {"secretKeyRef": {"name": "redis", "key": "password"}}
     assert env["TIERLINE_STATE_STORE_PASSWORD"] == {"name": "TIERLINE_STATE_STORE_PASSWORD", "valueFrom": reference}
