@@ -19,6 +19,7 @@ from tierline_cli.demo.command import default_sources, run_demo
 from tierline_cli.demo.options import DemoOptions
 from tierline_cli.errors import CommandFailed
 from tierline_cli.live.explain import explain_request, gateway_ports
+from tierline_cli.live.planning import Part, explain_fleet, operator_ports
 from tierline_cli.live.top import Watch, fleets_of, run_top
 from tierline_cli.simulate import run_simulation, simulate_options
 from tierline_devcluster.errors import DevclusterError
@@ -110,6 +111,47 @@ def top(
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+
+
+@explain.command("fleet")
+def explain_conditions(
+    name: Annotated[str, typer.Argument(help="The LLMFleet.")],
+    namespace: Annotated[str, typer.Option(help="Of the fleet.")] = "default",
+    operator_url: Annotated[str, typer.Option("--operator", help="URL of the leading operator's port.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="The account as JSON.")] = False,
+) -> None:
+    """Say whether a fleet can keep its targets, and what keeps it from them."""
+    _explain_fleet("fleet", namespace, name, operator_url, as_json)
+
+
+@explain.command("scale")
+def explain_scale(
+    name: Annotated[str, typer.Argument(help="The LLMFleet.")],
+    namespace: Annotated[str, typer.Option(help="Of the fleet.")] = "default",
+    operator_url: Annotated[str, typer.Option("--operator", help="URL of the leading operator's port.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="The account as JSON.")] = False,
+) -> None:
+    """Say why a fleet's pools have as many replicas as they have."""
+    _explain_fleet("scale", namespace, name, operator_url, as_json)
+
+
+@explain.command("placement")
+def explain_placement(
+    name: Annotated[str, typer.Argument(help="The LLMFleet.")],
+    namespace: Annotated[str, typer.Option(help="Of the fleet.")] = "default",
+    operator_url: Annotated[str, typer.Option("--operator", help="URL of the leading operator's port.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="The account as JSON.")] = False,
+) -> None:
+    """Say where a fleet's workers run, and what is known of spot zones."""
+    _explain_fleet("placement", namespace, name, operator_url, as_json)
+
+
+def _explain_fleet(part: Part, namespace: str, name: str, operator_url: str, as_json: bool) -> None:
+    try:
+        explain_fleet(part, namespace, name, operator_ports(operator_url), as_json=as_json, console=_console)
+    except CommandFailed as error:
+        _errors.print(f"[red]tierline explain:[/red] {error}")
+        raise typer.Exit(1) from error
 
 
 @bench.command()

@@ -1,6 +1,7 @@
 """Probes and metrics over HTTP, served by leaders and waiting replicas alike."""
 
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -8,9 +9,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 
 async def serve_health(
-    host: str, port: int, is_ready: Callable[[], bool], registry: CollectorRegistry
+    host: str,
+    port: int,
+    is_ready: Callable[[], bool],
+    registry: CollectorRegistry,
+    account_of: Callable[[str, str], dict[str, Any] | None],
 ) -> web.AppRunner:
-    """Serve /livez, /readyz and /metrics; the caller cleans the returned runner up."""
+    """Serve /livez, /readyz, /metrics and /debug/planning; the caller cleans the returned runner up."""
 
     async def livez(_: web.Request) -> web.Response:
         return _closing(web.Response(text="ok\n"))
@@ -23,8 +28,15 @@ async def serve_health(
     async def metrics(_: web.Request) -> web.Response:
         return _closing(web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}))
 
+    async def planning(request: web.Request) -> web.Response:
+        account = account_of(request.match_info["namespace"], request.match_info["fleet"])
+        if account is None:
+            return _closing(web.Response(status=404, text="does not lead, or knows no such fleet\n"))
+        return _closing(web.json_response(account))
+
     app = web.Application()
     app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    app.add_routes([web.get("/debug/planning/{namespace}/{fleet}", planning)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()

@@ -48,12 +48,16 @@ class Operator:
         """A waiting replica is ready to take over; a leading one is ready when it knows the cluster."""
         return self._leading is None or self._leading.stores.synced
 
+    def account_of(self, namespace: str, fleet: str) -> dict[str, Any] | None:
+        """Return why a fleet is as it is; None where this replica does not lead or knows no such fleet."""
+        return self._leading.planner.account_of(namespace, fleet) if self._leading else None
+
     async def run(self) -> bool:
         """Serve until stopped; False when leadership was lost and the process should start anew."""
         cluster = self._connect()
         settings = self._settings
         health = await serve_health(
-            settings.http_host, settings.http_port, lambda: self.is_ready, self.metrics.registry
+            settings.http_host, settings.http_port, lambda: self.is_ready, self.metrics.registry, self.account_of
         )
         try:
             if settings.elects_leader:

@@ -92,14 +92,15 @@ class PodPort:
         return UrlPort(f"http://{self.address}:{self.port}").get(path)
 
 
-def ports_of(component: str, port: int, namespace: str, fleet: str) -> list[PodPort]:
+def ports_of(component: str, port: int, namespace: str, fleet: str, *, of_fleets: bool = True) -> list[PodPort]:
     """Return the ports of all pods of a component that have an address; raises `CommandFailed` without a cluster.
 
-    Without a namespace those of all namespaces, without a fleet those of all fleets.
+    Without a namespace those of all namespaces, without a fleet those of all fleets; `of_fleets` is False for what
+    belongs to none.
     """
     selector = [
         f"{LABEL_COMPONENT}={component}",
-        *([f"{LABEL_FLEET}={label_value(fleet)}"] if fleet else [LABEL_FLEET]),
+        *([f"{LABEL_FLEET}={label_value(fleet)}"] if fleet else [LABEL_FLEET] if of_fleets else []),
     ]
     try:
         core = client.CoreV1Api(config.new_client_from_config())
@@ -110,7 +111,12 @@ def ports_of(component: str, port: int, namespace: str, fleet: str) -> list[PodP
         ) from error
     return [
         PodPort(
-            core, pod.metadata.namespace, pod.metadata.name, pod.status.pod_ip, port, pod.metadata.labels[LABEL_FLEET]
+            core,
+            pod.metadata.namespace,
+            pod.metadata.name,
+            pod.status.pod_ip,
+            port,
+            pod.metadata.labels.get(LABEL_FLEET, ""),
         )
         for pod in pods
     ]

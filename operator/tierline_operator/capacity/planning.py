@@ -4,6 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tierline.fleet.capacity import WorkerShape, highest_rate
 from tierline.fleet.feasibility import feasible, shortfalls, unknown
@@ -17,6 +18,7 @@ from tierline.fleet.fleet_load import (
     worker_shape,
 )
 from tierline.fleet.learned import Learned
+from tierline.fleet.load import FleetLoad
 from tierline.fleet.planning_status import degraded, external, holding_still, placed, scaled
 from tierline.fleet.room import cents_per_hour
 from tierline.fleet.scaling import ScalingMemory, ScalingPlan, plan_scaling
@@ -24,6 +26,7 @@ from tierline.fleet.sharing import Claim, PoolKey, SharingMemory, plan_sharing
 from tierline.fleet.signals import FleetTraffic, Reading, traffic_between
 from tierline.fleet.verdicts import Verdict
 from tierline_operator.actuator import Actuator
+from tierline_operator.capacity.accounts import FleetAccount, told
 from tierline_operator.capacity.book import CapacityBook, FleetKey, FleetReport
 from tierline_operator.capacity.keeping import Keeper
 from tierline_operator.capacity.scenes import Scene, scenes_of, shares_of
@@ -48,6 +51,7 @@ class _FleetPast:
 
     readings: deque[Reading] = field(default_factory=deque)
     memory: ScalingMemory = field(default_factory=ScalingMemory)
+    load: FleetLoad | None = None
     heard_ms: int | None = None
     since_ms: int = 0
 
@@ -79,6 +83,7 @@ class Planner:
         self._pasts: dict[FleetKey, _FleetPast] = {}
         self._sharing = SharingMemory()
         self._wishes: dict[PoolKey, int] = {}
+        self._accounts: dict[FleetKey, FleetAccount] = {}
         self._learned = Learned()
         self._kept_ms: int | None = None
 
@@ -138,7 +143,7 @@ class Planner:
         if traffic is None or not scene.scales or len(past.readings) < 2:
             return None
         pools = {name: (facts, self._worker(scene, name, traffic)) for name, facts in scene.pools.items()}
-        load = fleet_load(scene.fleet, scene.tiers, pools, traffic, COLD_START_SECONDS)
+        load = past.load = fleet_load(scene.fleet, scene.tiers, pools, traffic, COLD_START_SECONDS)
         plan, past.memory = plan_scaling(scaling_policy(scene.fleet), past.memory, load, now_ms)
         return plan
 
@@ -231,7 +236,12 @@ class Planner:
         )
         uids = [worker.uid for workers in scene.workers.values() for worker in workers]
         cents = cents_per_hour(self._book.rooms, self._book.prices, uids)
-        return FleetReport((*verdicts, degraded(verdicts)), cents)
+        report = FleetReport((*verdicts, degraded(verdicts)), cents)
+        load = self._past(scene).load if plan else None
+        self._accounts[scene.key] = FleetAccount(
+            now_ms, self._source.name, report.verdicts, load, plan, self._caps(scene), scene.workers
+        )
+        return report
 
     def _feasible(self, scene: Scene) -> Verdict:
         workload = scene.fleet.spec.workload
@@ -251,14 +261,22 @@ class Planner:
         past = self._past(scene)
         if not scene.scales:
             return external()
-        caps = {name: cap for (namespace, name), cap in self._sharing.caps.items() if namespace == scene.key[0]}
         if plan is not None:
-            return scaled(plan, caps, {name: facts.high for name, facts in scene.pools.items()})
+            return scaled(plan, self._caps(scene), {name: facts.high for name, facts in scene.pools.items()})
         if now_ms - (past.heard_ms or past.since_ms) >= 1000 * self._times.silence_seconds:
             return holding_still(why or "not every gateway answers", self._source.name)
         before = self._book.report(*scene.key)
         standing = next((it for it in before.verdicts if it.type == "Scaled"), None) if before else None
         return standing or Verdict("Scaled", None, "Starting", "Signals are being gathered.", is_news=False)
+
+    def _caps(self, scene: Scene) -> Mapping[str, int]:
+        caps = self._sharing.caps
+        return {name: caps[scene.key[0], name] for name in scene.pools if (scene.key[0], name) in caps}
+
+    def account_of(self, namespace: str, fleet: str) -> dict[str, Any] | None:
+        """Return why a fleet is as it is, None for one that is not known."""
+        account = self._accounts.get((namespace, fleet))
+        return told(account, self._book) if account is not None else None
 
     def _report(self, reports: Mapping[FleetKey, FleetReport]) -> None:
         before = self._book.reports
@@ -270,6 +288,7 @@ class Planner:
     def _forget(self, scenes: tuple[Scene, ...]) -> None:
         alive = {scene.key for scene in scenes}
         self._pasts = {key: past for key, past in self._pasts.items() if key in alive}
+        self._accounts = {key: account for key, account in self._accounts.items() if key in alive}
 
     async def _keep(self, now_ms: int) -> None:
         if self._kept_ms is not None and now_ms - self._kept_ms < KEEPING_MS:

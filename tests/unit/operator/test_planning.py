@@ -125,3 +125,20 @@ async def test_what_does_not_change_is_not_told_again():
     before = world.book.report("demo", "chat")
     await world.look(times=6, chat=1.1 * ONE)
     assert world.book.report("demo", "chat") == before
+
+
+async def test_an_account_has_the_figures_behind_size_and_places():
+    world = PlanningWorld()
+    world.tier()
+    world.node("n1", supply="spot", zone="b")
+    world.fleet("chat")
+    await world.look(times=6, chat=3 * ONE)
+    account = world.planner.account_of("demo", "chat")
+    assert account is not None
+    (pool,) = account["scale"]["pools"]
+    assert (pool["name"], pool["replicas"], pool["reason"]) == ("chat-main", 4, "Settled")
+    assert account["scale"]["per_second"] > 2 * ONE
+    assert {it["zone"] for it in account["placement"]["workers"]} == {"b"}
+    assert account["placement"]["markets"][0]["active"] is True
+    assert {it["type"] for it in account["conditions"]} == {"Feasible", "Placed", "Scaled", "Degraded"}
+    assert world.planner.account_of("demo", "other") is None
