@@ -181,7 +181,7 @@ async def test_weights_hold_wherever_requests_come_in_and_whatever_dies(fleet: F
     for gateway in (first, second, third):
         await shares_with(gateway, 3)
     busy, iterations = fleet.worker.busy_slots, fleet.worker.iterations
-    served = await fleet.served_within(400 * TOKENS)
+    served = await fleet.served_within(300 * TOKENS)
     assert served["acme"] / served["zeta"] == pytest.approx(4, rel=0.1)
     used = (fleet.worker.busy_slots - busy) / (fleet.worker.iterations - iterations) / fleet.worker.slots
     assert used > 0.7
@@ -218,5 +218,5 @@ async def test_a_quota_is_enforced_once_by_all_gateways(fleet: Fleet) -> None:
     for gateway in gateways:
         await shares_with(gateway, 3)
         fleet.keep_asking(gateway, "acme", 2)
-    await until(lambda: fleet.refused > 200)
+    await until(lambda: fleet.refused > 90)
     assert 0.5 * limit < fleet.taken < 1.5 * limit
