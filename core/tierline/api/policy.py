@@ -102,13 +102,17 @@ class TenantPolicy:
 
 @dataclass(frozen=True)
 class ModelPolicy:
-    """One served model and the fleet that serves it; `tiers` holds only tiers that exist."""
+    """One served model and the fleet that serves it; `tiers` holds only tiers that exist.
+
+    `tool_call_format` Auto leaves it to the model's template how calls are written.
+    """
 
     fleet_namespace: str
     fleet: str
     served_name: str
     source: str
     tiers: tuple[str, ...]
+    tool_call_format: str = "Auto"
 
 
 @dataclass(frozen=True)
@@ -270,6 +274,7 @@ def _add_model(
         fleet=fleet.metadata.name,
         served_name=fleet.served_name,
         source=fleet.spec.model.source,
+        tool_call_format=fleet.spec.model.tool_call_format,
         tiers=_known_tiers(fleet, fleet.spec.tier_refs, known, problems),
     )
 

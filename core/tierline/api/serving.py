@@ -70,6 +70,10 @@ class Model(Block):
         default="None",
         description="quantization is how weights are kept in memory: None in dtype, Int8 or Int4 as integers.",
     )
+    tool_call_format: Literal["Auto", "Hermes", "Llama3", "Mistral"] = Field(
+        default="Auto",
+        description="toolCallFormat is how the model writes tool calls; Auto reads it from the model's chat template.",
+    )
 
     transitions: ClassVar[tuple[Transition, ...]] = (
         Transition(

@@ -62,7 +62,7 @@ class OpenAIEndpoints:
         tier = tier_of(snapshot.policy, tenant, served.model, request.headers)
         # Long prompts take long to tokenise, grammars to check; both free the interpreter meanwhile.
         long = len(body) > LONG_BODY_BYTES or is_structured(decoded)
-        reader = self._service.prompt_reader()
+        reader = self._service.prompt_reader(served.model)
         generation = await asyncio.to_thread(read_prompt, reader, decoded) if long else read_prompt(reader, decoded)
         live = LiveRequest.begin(
             request_id=self._unused_id(request_id_of(request.headers)),

@@ -7,6 +7,7 @@ from typing import Any
 
 from tierline.text.chat import RESERVED_VARIABLES, ChatTemplate, ChatTemplateError
 from tierline.text.tokenizer import Tokenizer
+from tierline.text.tools.formats import ToolFormat
 from tierline.wire.frames import Grammar
 from tierline_gateway.front.api_errors import ApiError, invalid
 from tierline_gateway.front.chat_messages import template_messages
@@ -26,15 +27,19 @@ _NO_VARIABLES: Mapping[str, object] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class PromptReader:
-    """Tokenises requests for one model. `window_tokens` is the longest prompt and answer a worker can hold."""
+    """Tokenises requests for one model. `window_tokens` is the longest prompt and answer a worker can hold.
+
+    `tool_format` is how its fleet says that calls are written, None where the template tells.
+    """
 
     tokenizer: Tokenizer
     window_tokens: int
+    tool_format: ToolFormat | None = None
 
     def chat(self, request: ChatRequest) -> Generation:
         """Render the conversation and tokenise it; raises `ApiError`."""
         check_request(request)
-        use = tool_use_of(request, self._template().tool_format)
+        use = tool_use_of(request, self.tool_format or self._template().tool_format)
         ids = self.chat_ids(request.messages, told_tools(request), self._variables(request))
         asked = request.max_completion_tokens or request.max_tokens
         name = "max_completion_tokens" if request.max_completion_tokens else "max_tokens"

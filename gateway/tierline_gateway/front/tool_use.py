@@ -54,7 +54,8 @@ def tool_use_of(request: ChatRequest, form: ToolFormat | None) -> ToolUse | None
         return None
     if form is None:
         forms = ", ".join(FORMATS)
-        message = f"'tools' cannot be served: the model's template writes calls in none of the forms {forms}."
+        message = f"'tools' cannot be served: the model's template writes calls in none of the forms {forms}; "
+        message += "whoever runs the fleet can set spec.model.toolCallFormat to the one it comes nearest to."
         raise invalid("tools", message, "unsupported_parameter")
     single = request.parallel_tool_calls is False or isinstance(request.tool_choice, NamedToolChoice)
     return ToolUse(form, frozenset(tool.function.name for tool in tools), single)

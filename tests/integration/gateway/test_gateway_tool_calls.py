@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from dataclasses import replace
 
 import openai
 import pytest
@@ -182,7 +183,17 @@ async def test_llamas_form(rig, answering) -> None:
         await ask(rig, response_format={"type": "json_object"})
 
 
+async def test_a_fleet_may_say_which_form_its_model_writes(rig, answering) -> None:
+    await answering(ROME, CODER_LIKE)
+    snapshot = rig.source.current
+    model = replace(snapshot.policy.models["m"], tool_call_format="Hermes")
+    rig.source.current = replace(snapshot, policy=replace(snapshot.policy, models={"m": model}))
+    assert (await ask(rig)).choices[0].message.tool_calls[0].function.name == "weather"
+
+
 async def test_an_unknown_form_is_refused(rig, answering) -> None:
     await answering("x", CODER_LIKE)
-    with pytest.raises(openai.BadRequestError, match="none of the forms Hermes, Llama3, Mistral"):
+    with pytest.raises(
+        openai.BadRequestError, match=r"none of the forms Hermes, Llama3, Mistral; .*spec\.model\.toolCallFormat"
+    ):
         await ask(rig)
