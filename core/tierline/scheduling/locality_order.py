@@ -52,7 +52,7 @@ class DeficitRounds:
             gains = {request.request_id: WORTH_MS_PER_TOKEN * cached(request) for request in line.requests[:SCAN]}
             found[tenant] = sorted(line.requests[:SCAN], key=lambda queued: _place(queued, gains))
             soonest = min(queued.latest_start_ms - gains[queued.request_id] for queued in found[tenant])
-            spent = counter >= self.level or counter > lowest + line.requests[0].service_difference_tokens
+            spent = counter >= self.level or counter > lowest + line.difference
             ranked.append((spent, counter if spent else soonest, line.urgency, tenant))
         heapq.heapify(ranked)
         while ranked:

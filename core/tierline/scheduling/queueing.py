@@ -199,11 +199,7 @@ class QueueManager:
         if lowest == math.inf:
             return frozenset()
         counters = ((tenant, line, self.counters.of(tenant)) for tenant, line in band.lines.items())
-        return frozenset(
-            tenant
-            for tenant, line, counter in counters
-            if counter > lowest + line.requests[0].service_difference_tokens
-        )
+        return frozenset(tenant for tenant, line, counter in counters if counter > lowest + line.difference)
 
     def _unlink(self, request: QueuedRequest) -> None:
         if request.resumed:

@@ -90,7 +90,11 @@ class _Prepaid:
 
 
 class ServiceCounters:
-    """Counters of all tenants; pure state. A counter is its `fresh` change on the `sent` one on the `shared` value."""
+    """Counters of all tenants; pure state.
+
+    A counter is its `fresh` change on the `sent` one on the `shared` value; it is kept besides, as it is read of every
+    tenant at every dispatch.
+    """
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._remembered = remembered
@@ -98,6 +102,7 @@ class ServiceCounters:
         self._shared: dict[str, float] = {}
         self._sent: dict[str, Change] = {}
         self._fresh: dict[str, Change] = {}
+        self._counters: dict[str, float] = {}
         self._unknown = 0.0
         self._waiting: dict[str, Counter[int]] = {}
         self._elsewhere: dict[str, tuple[int, ...]] = {}
@@ -117,8 +122,7 @@ class ServiceCounters:
 
     def of(self, tenant: str) -> float:
         """Return the tenant's counter."""
-        shared = self._shared.get(tenant, self._unknown)
-        return self._fresh.get(tenant, UNCHANGED).on(self._sent.get(tenant, UNCHANGED).on(shared))
+        return self._counters.get(tenant, self._unknown)
 
     def arrived(self, tenant: str, priority: int) -> None:
         """Note that one more request of the tenant waits; the first one anywhere lifts its counter."""
@@ -220,6 +224,7 @@ class ServiceCounters:
         for tenant, peer in peers.items():
             self._know(tenant)
             self._shared[tenant] = peer.counter
+            self._counters[tenant] = self._fresh.get(tenant, UNCHANGED).on(peer.counter)
 
     def abandon_exchange(self) -> None:
         """Keep what could not be reported for the next exchange."""
@@ -243,6 +248,7 @@ class ServiceCounters:
     def _change(self, tenant: str, change: Change) -> None:
         self._know(tenant)
         self._fresh[tenant] = self._fresh.get(tenant, UNCHANGED).then(change)
+        self._counters[tenant] = change.on(self._counters[tenant])
 
     def _close(self, request_id: str) -> _Prepaid | None:
         paid = self._prepaid.pop(request_id, None)
@@ -258,6 +264,7 @@ class ServiceCounters:
         if len(self._shared) >= self._forget_at:
             self._forget()
         self._shared[tenant] = 0.0
+        self._counters[tenant] = self._unknown
         if self._unknown:
             self._fresh[tenant] = Change(0.0, self._unknown)
 
@@ -266,7 +273,7 @@ class ServiceCounters:
         idle = [tenant for tenant in self._shared if not self._in_use(tenant)]
         for tenant in sorted(idle, key=self.of)[: len(self._shared) - self._remembered]:
             self._unknown = max(self._unknown, self.of(tenant))
-            del self._shared[tenant]
+            del self._shared[tenant], self._counters[tenant]
             self._fresh.pop(tenant, None)
         self._forget_at = 2 * max(len(self._shared), self._remembered)
 

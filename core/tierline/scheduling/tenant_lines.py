@@ -26,27 +26,35 @@ LOOKAHEAD = 8
 
 @dataclass(slots=True)
 class Line:
-    """The waiting requests of one tenant in one priority, best first, and what they cost together."""
+    """The waiting requests of one tenant in one priority, best first, and what they cost together.
+
+    `urgency` is its place among the tenants: the earliest latest start, then the arrival of its head; `difference` is
+    what its head allows. Both are kept, since they are read of every tenant at every dispatch.
+    """
 
     requests: list[QueuedRequest] = field(default_factory=list)
     starts_ms: list[float] = field(default_factory=list)
     cost: float = 0.0
-
-    @property
-    def urgency(self) -> Place:
-        """Place among the tenants: the earliest latest start, then the first arrival of those at the head."""
-        head = self.requests[0]
-        return (self.starts_ms[0], head.arrival_ms, head.request_id)
+    urgency: Place = (0.0, 0.0, "")
+    difference: int = 0
 
     def add(self, request: QueuedRequest) -> None:
         insort(self.requests, request, key=lambda queued: queued.place)
         insort(self.starts_ms, request.latest_start_ms)
         self.cost += request.cost
+        self._look()
 
     def remove(self, request: QueuedRequest) -> None:
-        self.requests.remove(request)
+        del self.requests[self.before(request.place)]
         del self.starts_ms[bisect_left(self.starts_ms, request.latest_start_ms)]
         self.cost -= request.cost
+        if self.requests:
+            self._look()
+
+    def _look(self) -> None:
+        head = self.requests[0]
+        self.urgency = (self.starts_ms[0], head.arrival_ms, head.request_id)
+        self.difference = head.service_difference_tokens
 
     def before(self, place: Place) -> int:
         """Return how many go before one of this place."""
@@ -95,14 +103,14 @@ class Band:
     def in_order(self, counters: ServiceCounters) -> Iterator[QueuedRequest]:
         """Yield who is to be served, best first."""
         self.lowest = lowest = counters.lowest(self.lines, self.priority)
-        ranked = [(*self._rank(line, counters.of(tenant), lowest), tenant) for tenant, line in self.lines.items()]
+        ranked = []
+        for tenant, line in self.lines.items():
+            counter = counters.of(tenant)
+            over = counter > lowest + line.difference
+            ranked.append((counter if over else -1.0, line.urgency, tenant))
         heapq.heapify(ranked)
         while ranked:
             yield from self.lines[heapq.heappop(ranked)[-1]].requests[:LOOKAHEAD]
-
-    def _rank(self, line: Line, counter: float, lowest: float) -> tuple[bool, float, Place]:
-        over = counter > lowest + line.requests[0].service_difference_tokens
-        return (over, counter if over else 0.0, line.urgency)
 
     def ahead_of(self, request: QueuedRequest, counters: ServiceCounters) -> float:
         """Return how many requests of this band are served before `request`, which may wait here or be about to.
@@ -115,7 +123,7 @@ class Band:
         own = line.before(request.place) if line is not None else 0
         level = counters.level(request.tenant) + (line.cost * own / len(line.requests) if line is not None else 0.0)
         others = (
-            other.within(level + other.requests[0].service_difference_tokens - counters.of(tenant))
+            other.within(level + other.difference - counters.of(tenant))
             for tenant, other in self.lines.items()
             if tenant != request.tenant
         )
