@@ -6,7 +6,7 @@ Free is what a node can give less what Tierline's own pods ask of it. Other pods
 cluster costs more than it tells): where they take what looked free, the worker waits and placement moves it on.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tierline.fleet.market import Market, Supply
@@ -79,10 +79,11 @@ def offers_of(
     )
 
 
-def cents_per_hour(nodes: Sequence[NodeRoom], prices: PriceTable, uids: Iterable[str]) -> int:
-    """Return what the workers with these uids cost an hour, by the nodes they run on."""
-    price: dict[str, int] = {}
-    for node in nodes:
-        each = prices.cents_per_hour(node.supply, node.market)
-        price.update({uid: each * max(need.gpus, 1) for uid, need in node.pods.items()})
-    return sum(price.get(uid, 0) for uid in uids)
+def cents_per_hour(nodes: Iterable[NodeRoom], prices: PriceTable) -> dict[str, int]:
+    """Return what each worker costs an hour, by uid and the node that it runs on."""
+    return {
+        uid: each * max(need.gpus, 1)
+        for node in nodes
+        for each in (prices.cents_per_hour(node.supply, node.market),)
+        for uid, need in node.pods.items()
+    }

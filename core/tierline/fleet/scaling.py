@@ -57,10 +57,11 @@ class ScalingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PoolMemory:
-    """A pool's past: needs of the stabilization window by time, since when it is known, the last direction, and when it
-    turned."""
+    """A pool's past: needs of the stabilization window by time, since when it is known, the last decision and
+    direction, and when it turned."""
 
     since_ms: int | None = None
+    target: int | None = None
     needs: tuple[tuple[int, int], ...] = ()
     direction: int = 0
     turned_ms: tuple[int, ...] = ()
@@ -178,7 +179,9 @@ def _pressed(scene: _Scene, pool: PoolLoad) -> int:
 
 def _step(scene: _Scene, pool: PoolLoad, need: int, past: PoolMemory) -> tuple[PoolDecision, PoolMemory]:
     window = scene.now_ms - scene.policy.stabilization_ms
-    needs = _remembered((*past.needs, (scene.now_ms, need)), window)
+    # Who raised replicas besides us had a reason: for a window it counts as a need.
+    raised = past.target is not None and pool.replicas > past.target
+    needs = _remembered((*past.needs, (scene.now_ms, max(need, pool.replicas) if raised else need)), window)
     since_ms = scene.now_ms if past.since_ms is None else past.since_ms
     # What was needed before it was known to us nobody can tell: what is there may be it.
     known = since_ms <= window
@@ -188,7 +191,9 @@ def _step(scene: _Scene, pool: PoolLoad, need: int, past: PoolMemory) -> tuple[P
     is_turn = bool(direction and past.direction and direction != past.direction)
     if is_turn and direction < 0 and turns and target > 0:
         target, reason, direction, is_turn = pool.replicas, "TurnedRecently", 0, False
-    kept = PoolMemory(since_ms, needs, direction or past.direction, (*turns, scene.now_ms) if is_turn else turns)
+    kept = PoolMemory(
+        since_ms, target, needs, direction or past.direction, (*turns, scene.now_ms) if is_turn else turns
+    )
     decision = PoolDecision(pool.name, target, pool.replicas, need, reason, scene.rate_of_one(pool))
     return decision, kept
 

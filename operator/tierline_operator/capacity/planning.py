@@ -85,6 +85,7 @@ class Planner:
         self._wishes: dict[PoolKey, int] = {}
         self._accounts: dict[FleetKey, FleetAccount] = {}
         self._learned = Learned()
+        self._cents: Mapping[str, int] = {}
         self._kept_ms: int | None = None
 
     async def open(self) -> None:
@@ -103,6 +104,7 @@ class Planner:
         now_ms = self._clock()
         if self._surveyor.survey(now_ms):
             self._wakes.wake_kind("WorkerPool")
+        self._cents = cents_per_hour(self._book.rooms, self._book.prices)
         scenes = scenes_of(self._stores, now_ms)
         readings, why = await self._read(scenes, now_ms)
         traffic = {scene.key: self._traffic(scene, readings.get(scene.key), now_ms) for scene in scenes}
@@ -234,8 +236,7 @@ class Planner:
             placed(scene.waiting(self._book.history)),
             self._scaled(scene, plan, why, now_ms),
         )
-        uids = [worker.uid for workers in scene.workers.values() for worker in workers]
-        cents = cents_per_hour(self._book.rooms, self._book.prices, uids)
+        cents = sum(self._cents.get(worker.uid, 0) for workers in scene.workers.values() for worker in workers)
         report = FleetReport((*verdicts, degraded(verdicts)), cents)
         load = self._past(scene).load if plan else None
         self._accounts[scene.key] = FleetAccount(

@@ -1,17 +1,19 @@
 """From the stores to what is planned for fleets: which there are, their pods, tiers and pools."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tierline.api.decision_matrix import DECISION_MATRIX
 from tierline.api.fleet import LLMFleet
-from tierline.api.names import LABEL_ACCELERATOR
+from tierline.api.names import LABEL_ACCELERATOR, LABEL_COMPONENT, LABEL_FLEET, label_value
 from tierline.api.parsing import parse
 from tierline.api.pool import WorkerPool
 from tierline.api.problems import InvalidResource
 from tierline.api.quota import TenantQuota
 from tierline.api.tier import SLOTier
 from tierline.fleet.fleet_load import PoolFacts
+from tierline.fleet.gateway_objects import COMPONENT_GATEWAY
 from tierline.fleet.market import Supply
 from tierline.fleet.observed import Manifest
 from tierline.fleet.placement import PlacedPod
@@ -25,7 +27,7 @@ from tierline_operator.capacity.book import FleetKey
 from tierline_operator.capacity.sources import FleetPods
 from tierline_operator.kinds import LLM_FLEET, NODE, POD, TENANT_QUOTA
 from tierline_operator.observing import valid_tiers
-from tierline_operator.pool_observing import find_pool, gateways_of
+from tierline_operator.pool_observing import find_pool
 from tierline_operator.stores import Stores
 
 
@@ -84,8 +86,8 @@ class Scene:
 
 def scenes_of(stores: Stores, now_ms: int) -> tuple[Scene, ...]:
     """Return every fleet that can be planned for."""
-    tiers = valid_tiers(stores)
-    made = (_scene(stores, live, tiers, now_ms) for live in stores[LLM_FLEET].all() if not _leaves(live))
+    tiers, gateways = valid_tiers(stores), _gateways(stores)
+    made = (_scene(stores, live, tiers, gateways, now_ms) for live in stores[LLM_FLEET].all() if not _leaves(live))
     return tuple(scene for scene in made if scene is not None)
 
 
@@ -101,7 +103,28 @@ def shares_of(stores: Stores) -> Mapping[str, int]:
     return shares
 
 
-def _scene(stores: Stores, live: Manifest, tiers: Mapping[str, SLOTier], now_ms: int) -> Scene | None:
+def _gateways(stores: Stores) -> Mapping[tuple[str, str], dict[str, str]]:
+    """Return the addresses of running gateways by namespace and fleet label."""
+    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for pod in stores[POD].all():
+        labels, status = pod["metadata"].get("labels", {}), pod.get("status", {})
+        if (
+            labels.get(LABEL_COMPONENT) == COMPONENT_GATEWAY
+            and status.get("phase") == "Running"
+            and status.get("podIP")
+        ):
+            key = (pod["metadata"]["namespace"], labels.get(LABEL_FLEET, ""))
+            found[key][pod["metadata"]["name"]] = status["podIP"]
+    return found
+
+
+def _scene(
+    stores: Stores,
+    live: Manifest,
+    tiers: Mapping[str, SLOTier],
+    gateways: Mapping[tuple[str, str], dict[str, str]],
+    now_ms: int,
+) -> Scene | None:
     try:
         fleet = parse(LLMFleet, live)
     except InvalidResource:
@@ -127,7 +150,7 @@ def _scene(stores: Stores, live: Manifest, tiers: Mapping[str, SLOTier], now_ms:
         for pod in found
         if pod.get("status", {}).get("podIP")
     }
-    asked = FleetPods((namespace, name), gateways_of(stores, namespace, name), addresses)
+    asked = FleetPods((namespace, name), gateways.get((namespace, label_value(name)), {}), addresses)
     return Scene((namespace, name), fleet, mine, pools, workers, accelerators, asked)
 
 

@@ -27,17 +27,20 @@ class Surveyor:
     _calm_since_ms: int = 0
 
     def survey(self, now_ms: int) -> bool:
-        """Look at nodes and pods; says whether something changed that pools' placements depend on."""
+        """Look at nodes and pods; says whether workers may be in the wrong place now that were not before.
+
+        Room alone moves nobody, and a node that comes or goes wakes pools by itself.
+        """
         pods_on = self._pods_by_node()
         nodes = {node["metadata"]["name"]: node for node in self.stores[NODE].all()}
         rooms = tuple(
             read_room(node, pods_on.get(name, ())) for name, node in nodes.items() if takes_pods(node, now_ms)
         )
-        before = (self.book.rooms, self.book.history.preempted, self.book.emptying)
+        before = (self.book.history.preempted, self.book.emptying)
         self.book.rooms = rooms
         self._watch_spot(nodes, pods_on, now_ms)
         self._consolidate(pods_on, rooms, now_ms)
-        return before != (rooms, self.book.history.preempted, self.book.emptying)
+        return before != (self.book.history.preempted, self.book.emptying)
 
     def _pods_by_node(self) -> Mapping[str, list[Manifest]]:
         found: dict[str, list[Manifest]] = defaultdict(list)

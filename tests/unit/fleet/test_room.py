@@ -50,7 +50,7 @@ def test_a_market_named_in_the_price_table_is_an_offer_before_it_has_nodes():
 def test_what_workers_cost_follows_from_the_nodes_they_run_on():
     prices = PriceTable((Price("*", Supply.SPOT, "*", 30), Price("*", Supply.ON_DEMAND, "*", 100)))
     nodes = (node("n1", "p1", "other"), node("n2", "p2", supply=Supply.ON_DEMAND))
-    assert cents_per_hour(nodes, prices, ["p1", "p2", "pending"]) == 130
+    assert cents_per_hour(nodes, prices) == {"p1": 30, "other": 30, "p2": 100}
 
 
 def test_a_sparse_node_is_emptied_when_its_workers_fit_on_nodes_already_in_use():

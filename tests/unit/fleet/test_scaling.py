@@ -67,6 +67,15 @@ def test_who_has_just_begun_to_look_waits_as_long():
     assert sizes[-1] == 2
 
 
+def test_replicas_that_somebody_else_raised_stay_for_a_window():
+    following = Following(pool(replicas=2), policy=ScalingPolicy(stabilization_ms=300_000))
+    following.settle(per_second=ONE)
+    following.pools = (pool(replicas=5),)
+    sizes = [following.look(seconds=20, per_second=ONE).decisions[0].replicas for _ in range(20)]
+    assert sizes[:15] == [5] * 15
+    assert sizes[-1] == 2
+
+
 def test_a_worker_that_is_pending_keeps_nobody_from_going():
     following = Following(pool(replicas=6, ready=3))
     assert following.settle(per_second=ONE, ttft_pressure=0.95) == 2
