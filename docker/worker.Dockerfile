@@ -16,4 +16,6 @@ COPY --from=build /opt/tierline /opt/tierline
 ENV PATH=/opt/tierline/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TZ=UTC TIERLINE_CACHE_DIR=/var/cache/tierline
 RUN useradd --uid 65532 --no-create-home tierline && install -d -o 65532 -g 65532 /var/cache/tierline
 USER 65532
+# Kernels are compiled here, so that no pod's start waits for it.
+RUN python -m tierline_worker.precompile
 CMD ["tierline-worker"]

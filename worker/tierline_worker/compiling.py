@@ -1,15 +1,21 @@
 """Makes machine code of kernels for CPUs, and keeps it between processes.
 
-A pod has no compiler; numba brings its own. What it made for this CPU lies in the worker's cache folder, since
-compiling takes seconds and loading a tenth of one. Where nothing can be written, each process compiles for itself.
+A pod has no compiler; numba brings its own. What it made lies in the worker's cache folder (an image brings it, by
+`precompile`), since compiling takes seconds and loading a tenth of one. Where nothing can be written, each process
+compiles for itself.
+
+On x86 code is made for AVX2 and not for the very CPU, where it has that: so what was compiled elsewhere serves here,
+and a sum has the same bits on each.
 """
 
 import logging
 import os
+import platform
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import numba
+from llvmlite import binding
 
 from tierline.artifacts import default_cache_dir
 
@@ -26,12 +32,20 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     Sums may be reordered, always in the same way for the same sizes.
     """
-    setattr(numba.config, "CACHE_DIR", str(default_cache_dir(os.environ) / "kernels"))  # noqa: B010 set at run time
+    _configure()
     try:
         return _made(function, _FREEDOM, kept=True)
     except RuntimeError as error:
         _LOG.warning("compiled kernels are not kept, each start compiles them again: %s", error)
         return _made(function, _FREEDOM)
+
+
+def _configure() -> None:
+    settings: Any = numba.config
+    llvm: Any = binding
+    settings.CACHE_DIR = str(default_cache_dir(os.environ) / "kernels")
+    if platform.machine() == "x86_64" and all(map(llvm.get_host_cpu_features().get, ("avx2", "fma"))):
+        settings.CPU_NAME, settings.CPU_FEATURES = "x86-64-v3", "+avx2,+fma,+bmi,+bmi2,+f16c,+lzcnt,+movbe,+popcnt"
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
