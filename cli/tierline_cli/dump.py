@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 from tierline.api.names import GROUP, VERSION
 
 REQUEST_SECONDS = 10
-OUR_KINDS = ("slotiers", "tenantquotas", "llmfleets", "workerpools", "loraadapters")
+OUR_KINDS = ("slotiers", "tenantquotas", "llmfleets", "workerpools", "loraadapters", "fleetdrills")
 
 Listing = Callable[[], Any]
 

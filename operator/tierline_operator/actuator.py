@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from tierline.api.names import ANNOTATION_EVACUATE_BY, FIELD_MANAGER, STATUS_FIELD_MANAGER
+from tierline.api.names import ANNOTATION_EVACUATE_BY, FIELD_MANAGER, STATUS_FIELD_MANAGER, TAINT_SPOT_NOTICE
 from tierline.fleet.observed import Manifest, ObjectIdentity, Reference
 from tierline.fleet.pool_plan import Evacuation, PodRemoval
 from tierline.fleet.verdicts import Notice
@@ -81,6 +81,24 @@ class Actuator:
         if removal.lost_node and not lost:
             return
         await self.delete(Reference(POD.kind, namespace, removal.name, removal.uid), 0 if lost else None)
+
+    async def announce_reclaim(self, node: str, deadline_s: str) -> None:
+        """Put a reclaim notice on a node, beside the taints of others."""
+        await self._notice(node, [{"key": TAINT_SPOT_NOTICE, "value": deadline_s, "effect": "NoSchedule"}])
+
+    async def take_notice_back(self, node: str) -> None:
+        """Take the reclaim notice off a node."""
+        await self._notice(node, [])
+
+    async def _notice(self, node: str, notices: list[dict[str, str]]) -> None:
+        """Taints are one list that is replaced as a whole: others' taints are read anew, and a race is lost (409)."""
+        live = await self.find(NODE, "", node)
+        if live is None:
+            return
+        others = [taint for taint in live["spec"].get("taints", ()) if taint["key"] != TAINT_SPOT_NOTICE]
+        version = {"resourceVersion": live["metadata"]["resourceVersion"]}
+        body = {"metadata": version, "spec": {"taints": [*others, *notices]}}
+        await self._write(NODE, Call("PATCH", NODE.path(name=node), body=body, content_type=MERGE_PATCH))
 
     async def relabel(self, namespace: str, name: str, uid: str, labels: Mapping[str, str]) -> None:
         """Give a worker the labels back by which gateways and budgets find it."""

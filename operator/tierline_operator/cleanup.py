@@ -22,7 +22,7 @@ from tierline.api.names import FINALIZER, GROUP, VERSION
 
 log = logging.getLogger(__name__)
 
-_KINDS = ("llmfleets", "workerpools")
+_KINDS = ("llmfleets", "workerpools", "fleetdrills")
 _MERGE_PATCH = "application/merge-patch+json"
 _PODS_GONE_SECONDS = 60.0
 _POLL_SECONDS = 0.5

@@ -1,5 +1,6 @@
 """Everything that the loops of one leadership share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tierline_operator.actuator import Actuator
@@ -10,6 +11,8 @@ from tierline_operator.capacity.keeping import Keeper
 from tierline_operator.capacity.planning import Planner
 from tierline_operator.capacity.sources import PodSource, PrometheusSource
 from tierline_operator.cluster import Cluster
+from tierline_operator.drill_reconciling import DrillReconciler
+from tierline_operator.faults import Faults
 from tierline_operator.looping import Looper
 from tierline_operator.metrics import Metrics
 from tierline_operator.policy_status import PolicyStatus
@@ -30,12 +33,16 @@ class Context:
     reconciler: Reconciler
     pools: PoolReconciler
     adapters: AdapterReconciler
+    drills: DrillReconciler
     policy: PolicyStatus
     planner: Planner
     looper: Looper
 
     @classmethod
-    def build(cls, settings: Settings, cluster: Cluster, metrics: Metrics) -> "Context":
+    def build(
+        cls, settings: Settings, cluster: Cluster, metrics: Metrics, step_down: Callable[[float], None]
+    ) -> "Context":
+        """Wire the parts; `step_down` gives leadership up for some seconds."""
         wakes, sights = Wakes(), AdapterSights()
         stores = Stores(cluster, settings.namespaces, wakes)
         actuator = Actuator(cluster, stores, metrics, settings.identity)
@@ -47,6 +54,7 @@ class Context:
             reconciler=Reconciler(stores, actuator, settings.images, book=book),
             pools=PoolReconciler(stores, actuator, settings.images, figures=GatewayFigures(), book=book),
             adapters=AdapterReconciler(stores, wakes, sights),
+            drills=DrillReconciler(stores, actuator, Faults(stores, actuator, step_down), settings.identity),
             policy=PolicyStatus(stores, actuator, sights),
             planner=Planner(
                 stores,

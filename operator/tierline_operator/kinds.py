@@ -32,6 +32,7 @@ class ResourceKind:
 LLM_FLEET = ResourceKind("LLMFleet", GROUP, VERSION, "llmfleets")
 WORKER_POOL = ResourceKind("WorkerPool", GROUP, VERSION, "workerpools")
 TENANT_QUOTA = ResourceKind("TenantQuota", GROUP, VERSION, "tenantquotas")
+FLEET_DRILL = ResourceKind("FleetDrill", GROUP, VERSION, "fleetdrills")
 LORA_ADAPTER = ResourceKind("LoRAAdapter", GROUP, VERSION, "loraadapters")
 SLO_TIER = ResourceKind("SLOTier", GROUP, VERSION, "slotiers", namespaced=False)
 POD = ResourceKind("Pod", "", "v1", "pods", selector=OURS)
@@ -52,6 +53,7 @@ WATCHED: tuple[ResourceKind, ...] = (
     WORKER_POOL,
     TENANT_QUOTA,
     LORA_ADAPTER,
+    FLEET_DRILL,
     SLO_TIER,
     POD,
     NODE,

@@ -37,6 +37,7 @@ class Operator:
         self.metrics = Metrics()
         self._leading: Context | None = None
         self._lost = False
+        self._absent_seconds = 0.0
         self.stop = asyncio.Event()
 
     @property
@@ -80,6 +81,14 @@ class Operator:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
             await election.release()
+            # After a drill took the leadership away: time for another replica to show that it can do without us.
+            await asyncio.sleep(self._absent_seconds)
+
+    def step_down(self, seconds: float) -> None:
+        """Give the leadership up, and stand for it again only after so many seconds and a new start."""
+        self._absent_seconds = seconds
+        self._lost = True
+        self.stop.set()
 
     async def _keep(self, election: Election) -> None:
         try:
@@ -91,7 +100,7 @@ class Operator:
         self.stop.set()
 
     async def _lead(self, cluster: Cluster) -> None:
-        context = self._leading = Context.build(self._settings, cluster, self.metrics)
+        context = self._leading = Context.build(self._settings, cluster, self.metrics, self.step_down)
         self.metrics.leader.set(1)
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(context.stores.run()), group.create_task(_look_after_policy(context))]

@@ -24,6 +24,7 @@ from tierline_operator.actuator import Actuator
 from tierline_operator.canary_figures import Change, FigureSource
 from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.capacity.placing import place_pool
+from tierline_operator.drill_reconciling import is_blacked_out
 from tierline_operator.kinds import DISRUPTION_BUDGET
 from tierline_operator.looping import Refused
 from tierline_operator.pool_observing import PoolView, attainment_of, find_pool, gateways_of, observe_pool
@@ -108,6 +109,8 @@ class PoolReconciler:
         pool, wanted = view.seen.pool, view.seen.revision
         if wanted is None or not in_canary(record, wanted):
             self._figures.forget(pool.uid)
+            return None
+        if is_blacked_out(self._stores, pool.namespace, view.fleet, self._clock()):
             return None
         gateways = gateways_of(self._stores, pool.namespace, view.fleet)
         return await self._figures.figures(Change(pool.uid, pool.name, record.stable, wanted, gateways))

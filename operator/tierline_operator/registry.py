@@ -14,7 +14,7 @@ import kopf
 
 from tierline.api.names import FINALIZER, GROUP, VERSION
 from tierline_operator.context import Context
-from tierline_operator.kinds import LLM_FLEET, WORKER_POOL
+from tierline_operator.kinds import FLEET_DRILL, LLM_FLEET, WORKER_POOL
 from tierline_operator.stores import ADAPTERS
 from tierline_operator.wakes import WakeKey
 
@@ -55,6 +55,15 @@ def build_registry(context: Context) -> kopf.OperatorRegistry:
     )
     async def pool(namespace: str | None, name: str, **_: Any) -> None:
         await look_after(WORKER_POOL.kind, namespace, name, context.pools.pool)
+
+    @kopf.daemon(
+        GROUP, VERSION, FLEET_DRILL.plural, id="drill", registry=registry, cancellation_timeout=CANCELLATION_SECONDS
+    )
+    async def drill(namespace: str | None, name: str, **_: Any) -> None:
+        try:
+            await look_after(FLEET_DRILL.kind, namespace, name, context.drills.drill)
+        finally:
+            await context.drills.deleted(namespace or "", name)
 
     return registry
 

@@ -12,6 +12,8 @@ from tierline.fleet.reading import read_pod
 from tierline_operator.canary_figures import Change
 from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.cluster import ApiError, Call
+from tierline_operator.drill_reconciling import DrillReconciler
+from tierline_operator.faults import Faults
 from tierline_operator.kinds import BY_KIND
 from tierline_operator.pool_reconciling import PoolReconciler
 from tierline_operator.reconciling import Reconciler
@@ -108,7 +110,7 @@ class CrashWorld:
         raise AssertionError(f"no rest after {MOST_ROUNDS} rounds: {self.server.calls[-5:]}")
 
     async def _look(self, client: Any) -> None:
-        for kind, look in (("LLMFleet", self._fleet), ("WorkerPool", self._pool)):
+        for kind, look in (("LLMFleet", self._fleet), ("WorkerPool", self._pool), ("FleetDrill", self._drill)):
             for obj in self.server.of_kind(kind):
                 try:
                     await look(client, obj["metadata"]["name"])
@@ -125,6 +127,11 @@ class CrashWorld:
         await PoolReconciler(
             stores, actuator, IMAGES, figures=self.figures, book=CapacityBook(), clock=self._clock
         ).pool("demo", name)
+
+    async def _drill(self, client: Any, name: str) -> None:
+        _, stores, actuator = wired(client)
+        faults = Faults(stores, actuator, lambda _seconds: None)
+        await DrillReconciler(stores, actuator, faults, "operator-a", self._clock).drill("demo", name)
 
     def _attend(self) -> None:
         """A scheduler and a kubelet: pods run and are ready at once, on the first node without a notice."""
@@ -167,7 +174,8 @@ def _essence(obj: dict[str, Any]) -> Any:
     for owner in bare["metadata"].get("ownerReferences", ()):
         owner.pop("uid")
     status = bare.get("status", {})
-    status.pop("lastAttempt", None)
+    for field in ("lastAttempt", "started", "recovered", "finished", "recoverySeconds", "targetUid"):
+        status.pop(field, None)
     for condition in status.get("conditions", ()):
         condition.pop("lastTransitionTime", None)
     for rollout in (status.get("rollout", {}), status.get("rollout", {}).get("hold", {})):

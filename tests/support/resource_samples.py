@@ -116,6 +116,33 @@ SAMPLES: dict[str, dict[str, Any]] = {
         },
         "status": STATUS,
     },
+    "FleetDrill": {
+        "apiVersion": "tierline.dev/v1alpha1",
+        "kind": "FleetDrill",
+        "metadata": {"name": "reclaim", "namespace": "default"},
+        "spec": {
+            "fleetRef": "smollm2",
+            "kind": "SpotReclaim",
+            "seconds": 30,
+            "criteria": {
+                "recoverySeconds": 120,
+                "maxFailedRequests": 0,
+                "tiers": [{"tierRef": "interactive", "attainmentPercent": 95}],
+            },
+        },
+        "status": {
+            **STATUS,
+            "target": "node-a",
+            "targetUid": "c0ffee",
+            "leader": "tierline-operator-0",
+            "started": "2026-11-21T08:00:00Z",
+            "recovered": "2026-11-21T08:00:20Z",
+            "finished": "2026-11-21T08:00:20Z",
+            "recoverySeconds": 20,
+            "baseline": [{"tierRef": "interactive", "requests": 10, "missed": 1, "failed": 0}],
+            "figures": [{"tierRef": "interactive", "requests": 10, "missed": 1, "failed": 0}],
+        },
+    },
     "LoRAAdapter": {
         "apiVersion": "tierline.dev/v1alpha1",
         "kind": "LoRAAdapter",

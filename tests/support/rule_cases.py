@@ -144,6 +144,14 @@ TRANSITIONS: dict[str, tuple[list[tuple[Patch, Patch]], list[tuple[Patch, Patch]
         [({}, {"dtype": "BFloat16"})],
         [({}, {"source": "hf://org/other"})],
     ),
+    "kind cannot be changed: a drill runs once, so create another one.": (
+        [({}, {"seconds": 60})],
+        [({}, {"kind": "WorkerKill"})],
+    ),
+    "fleetRef cannot be changed: a drill runs once, so create another one.": (
+        [({}, {"seconds": 60})],
+        [({}, {"fleetRef": "other"})],
+    ),
     "fleetRef cannot be changed: a pool stays with its fleet.": (
         [({}, {"replicas": 5})],
         [({}, {"fleetRef": "other"})],

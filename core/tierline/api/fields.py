@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic.alias_generators import to_snake
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -54,7 +55,7 @@ class ListOf:
             if not self.keys:
                 yield item
             else:
-                yield "/".join(str(getattr(item, key)) for key in self.keys)
+                yield "/".join(str(getattr(item, to_snake(key))) for key in self.keys)
 
 
 def _from_list(value: Any) -> Any:

@@ -22,6 +22,10 @@ LABEL_ZONE = "topology.kubernetes.io/zone"
 ANNOTATION_EVACUATE_BY = f"{GROUP}/evacuate-by"
 """Epoch milliseconds by which a worker pod's streams must have left; set by the operator, read by gateways."""
 
+LABEL_DRILLS = f"{GROUP}/drills"
+DRILLS_ALLOWED = "allowed"
+"""A fleet that bears this label may be drilled; no other is ever touched."""
+
 TAINT_SPOT_NOTICE = f"{GROUP}/spot-notice"
 """Taint of a node about to be reclaimed; its value is the deadline in epoch seconds."""
 

@@ -33,6 +33,7 @@ from tierline_operator.capacity.scenes import Scene, scenes_of, shares_of
 from tierline_operator.capacity.sources import SignalSource, SourceSilent
 from tierline_operator.capacity.surveying import Surveyor
 from tierline_operator.cluster import ApiError
+from tierline_operator.drill_reconciling import is_blacked_out
 from tierline_operator.feed import TRANSIENT
 from tierline_operator.reconciling import Clock
 from tierline_operator.settings import PlanningTimes
@@ -130,7 +131,7 @@ class Planner:
     def _traffic(self, scene: Scene, reading: Reading | None, now_ms: int) -> FleetTraffic | None:
         """Return the fleet's traffic over the last minute; None when nobody tells."""
         past = self._past(scene)
-        if reading is None:
+        if reading is None or is_blacked_out(self._stores, *scene.key, now_ms):
             return None
         past.heard_ms = now_ms
         past.readings.append(reading)

@@ -41,6 +41,15 @@ async def with_four():
     return world
 
 
+async def allowing_drills():
+    world = await running()
+    (fleet,) = world.server.of_kind("LLMFleet")
+    labels = {"tierline.dev/drills": "allowed"}
+    world.server.put({**fleet, "metadata": {**fleet["metadata"], "labels": labels}})
+    await world.until_quiet()
+    return world
+
+
 async def with_a_canary():
     world = await running(rollout=CANARY)
     declared(world, rollout=CANARY, drainSeconds=9)
@@ -85,6 +94,11 @@ SCENARIOS = {
     "a canary passes": (with_a_canary, canaries_show(bad=0), 3),
     "a canary burns its budget": (with_a_canary, canaries_show(bad=20), 3),
     "a node is about to be reclaimed": (running, lambda world: world.taint("node-a", world.now_ms + 20_000), 4),
+    "a drill kills a worker": (
+        allowing_drills,
+        lambda world: world.put("FleetDrill", "kill", {"fleetRef": "chat", "kind": "WorkerKill"}),
+        2,
+    ),
     "a pool is added": (running, another_pool, 3),
     "a pool is taken out": (with_two_pools, declared, 3),
 }
