@@ -52,11 +52,15 @@ def as_pod(uid: str, slot: Slot, offers: tuple[Offer, ...], ready: bool) -> Plac
     return PlacedPod(uid, slot.supply, market_of, ready)
 
 
+def is_settled(planned: PoolPlacement) -> bool:
+    return not (planned.launches or planned.misplaced or planned.surplus)
+
+
 def settled(asked: PlacementTerms, pods: tuple[PlacedPod, ...], seen: PlacementView) -> tuple[PlacedPod, ...]:
     """Carry placements out, every worker ready at once, until nothing is left to do; returns the workers."""
     for step in range(50):
         planned = place(asked, pods, seen)
-        if planned.is_settled:
+        if is_settled(planned):
             return pods
         gone = planned.misplaced | planned.surplus
         made = tuple(as_pod(f"s{step}-{n}", slot, seen.offers, True) for n, slot in enumerate(planned.launches))

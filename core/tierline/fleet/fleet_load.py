@@ -129,5 +129,5 @@ def _pool_load(facts: PoolFacts, worker: WorkerShape | None, traffic: FleetTraff
         ready=min(facts.ready, facts.pool.spec.replicas),
         worker=worker,
         running=sum(traffic.running.get(pod, 0.0) for pod in facts.pods),
-        kv_used=max(used, default=0.0),
+        kv_used=sum(used) / len(used) if used else 0.0,
     )

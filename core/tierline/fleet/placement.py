@@ -97,10 +97,6 @@ class PoolPlacement:
     surplus: frozenset[str] = frozenset()
     spare: Slot = ANYWHERE
 
-    @property
-    def is_settled(self) -> bool:
-        return not (self.launches or self.misplaced or self.surplus)
-
     def slot_of(self, index: int) -> Slot:
         """Return where the pool's next worker but `index` goes."""
         return self.launches[index] if index < len(self.launches) else self.spare

@@ -32,6 +32,9 @@ LOOK_BACK_MS = 60_000
 
 MOST_PRESSURE = 2.0
 CALM_PRESSURE = 0.9
+KV_LIMIT = 0.9
+"""Mean share of KV in use from which requests begin to yield to each other, whatever their latencies still are."""
+
 QUIET_LOAD = 0.3
 """Below this share of what its workers carry a fleet that misses targets would miss them with more workers too."""
 
@@ -146,8 +149,12 @@ class _Scene:
 
 
 def _pressure(load: FleetLoad) -> float:
-    """Return the worst tier's observed over targeted latency, cut off: one very late request is not twice as bad."""
+    """Return the worst of observed over targeted latencies and of KV in use over `KV_LIMIT`.
+
+    Cut off: one very late request is not ten times as bad.
+    """
     told = [it for tier in load.tiers for it in (tier.ttft_pressure, tier.tpot_pressure) if it is not None]
+    told += [pool.kv_used / KV_LIMIT for pool in load.pools]
     return min(max(told, default=0.0), MOST_PRESSURE)
 
 

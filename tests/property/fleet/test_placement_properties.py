@@ -5,7 +5,7 @@ from fleet_builders import NOW, pool
 from fleet_builders import pod as observed_pod
 from hypothesis import given
 from hypothesis import strategies as st
-from placing import ON_DEMAND, SPOT, ZONES, pod, settled
+from placing import ON_DEMAND, SPOT, ZONES, is_settled, pod, settled
 
 from tierline.fleet.hedging import Hedge
 from tierline.fleet.market import Market, Supply
@@ -86,7 +86,7 @@ def test_no_placement_costs_a_ready_worker_that_is_needed(asked, running, seen):
 @given(terms(), pods(), views())
 def test_the_plan_of_the_planned_state_is_empty(asked, running, seen):
     after = settled(asked, running, seen)
-    assert place(asked, after, seen).is_settled
+    assert is_settled(place(asked, after, seen))
 
 
 @given(terms(), views())

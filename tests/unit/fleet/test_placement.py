@@ -1,4 +1,4 @@
-from placing import ON_DEMAND, SPOT, launched, market, on_demand, pod, settled, spot, terms, view
+from placing import ON_DEMAND, SPOT, is_settled, launched, market, on_demand, pod, settled, spot, terms, view
 
 from tierline.fleet.hedging import Lanes
 from tierline.fleet.market import Market, Slot
@@ -73,7 +73,7 @@ def test_a_worker_that_waits_in_a_zone_without_capacity_is_replaced_in_one_that_
     placement = place(asked, (waiting,), view(history=history))
     assert placement.misplaced == {"s1"}
     assert launched(placement) == [("spot", "b")]
-    assert place(asked, (waiting,), view(spot("a"), history=history)).is_settled
+    assert is_settled(place(asked, (waiting,), view(spot("a"), history=history)))
 
 
 def test_where_no_zone_is_known_to_be_better_patience_decides_and_grows_with_failures():
@@ -83,7 +83,7 @@ def test_where_no_zone_is_known_to_be_better_patience_decides_and_grows_with_fai
     for waited_ms, settled_there in ((240_000, True), (240_001, False)):
         waiting = pod("s1", SPOT, "a", ready=False, waiting_ms=waited_ms)
         placement = place(terms(replicas=1, capacity=Capacity.SPOT), (waiting,), view(*offers, history=dry))
-        assert placement.is_settled is settled_there
+        assert is_settled(placement) is settled_there
 
 
 def test_of_too_many_workers_those_not_ready_go_first_then_those_in_the_fullest_zone_then_the_dearest():

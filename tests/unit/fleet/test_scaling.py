@@ -42,6 +42,12 @@ def test_clients_that_are_late_are_right_when_the_model_is_not():
     assert "TargetsMissed" in {it.reason for it in sizes}
 
 
+def test_kv_that_is_nearly_full_asks_for_more_workers_before_clients_are_late():
+    full, half = Following(pool(replicas=4, kv_used=0.99)), Following(pool(replicas=4, kv_used=0.5))
+    assert full.settle(looks=12, per_second=2 * ONE, ttft_pressure=0.5) > 4
+    assert half.settle(looks=12, per_second=2 * ONE, ttft_pressure=0.5) == 4
+
+
 def test_late_clients_of_an_idle_fleet_are_not_helped_by_more_workers():
     assert Following(pool(replicas=4)).settle(looks=10, per_second=0.2 * ONE, ttft_pressure=2.0) <= 4
 
