@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import openai
@@ -13,6 +14,7 @@ from gateway_rig import Rig, policy
 from tiny_checkpoint import write_tiny_checkpoint
 from worker_process import HOST, WorkerProcess, run_worker
 
+from tierline.text.chat import ChatTemplate
 from tierline.text.load import load_tokenizer
 from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.policy_source import StaticPolicySource
@@ -88,6 +90,28 @@ async def test_a_regular_expression_and_choices_of_words(client):
     word = await _chat(client, extra_body={"guided_choice": ["yes", "no"]})
     assert re.fullmatch("[0-9]{3}-[0-9]{4}", number.choices[0].message.content)
     assert word.choices[0].message.content in {"yes", "no"}
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_a_required_call_follows_its_parameters(rig, client, named, monkeypatch):
+    # The tiny model's window is too small for what models are told of functions.
+    template = ChatTemplate("{% for tool in tools %}<tool_call>{% endfor %}{{ messages[0].content }}")
+    monkeypatch.setattr(rig.service, "tokenizer", replace(rig.service.tokenizer, chat_template=template))
+    function = {"name": "thing", "parameters": SCHEMA}
+    choice = {"type": "function", "function": {"name": "thing"}} if named else "required"
+    tools = [{"type": "function", "function": function}]
+    stream = await _chat(client, tools=tools, tool_choice=choice, stream=True, seed=3, temperature=1.5)
+    names, arguments, content, reason = [], "", "", ""
+    async for chunk in stream:
+        for call in chunk.choices[0].delta.tool_calls or []:
+            names += [call.function.name] if call.function.name else []
+            arguments += call.function.arguments if call.index == 0 else ""
+        content += chunk.choices[0].delta.content or ""
+        reason = chunk.choices[0].finish_reason or reason
+    assert names[0] == "thing"
+    assert set(json.loads(arguments)) == {"name", "tags", "ok"}
+    assert not content
+    assert reason in {"tool_calls", "length"}
 
 
 async def test_choices_equal_requests_with_seeds_of_their_own(client):
