@@ -4,11 +4,15 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from tierline.scheduling.admission import Decision
 from tierline.telemetry import gateway_metrics as names
 from tierline.telemetry.gateway_metrics import MetricName
+from tierline.telemetry.prompt_lengths import prompt_bucket
 from tierline.wire.states import FinishReason
 from tierline_gateway.streams.live import LiveRequest
 
+_SHORTEST_ETA_S = 0.1
+"""Below that an error is not the forecast's but the clocks'."""
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
 
 
@@ -22,6 +26,8 @@ class Instruments:
         self.tpot = self._histogram(names.TPOT, names.TOKEN_SECONDS_BUCKETS)
         self.requests = self._counter(names.REQUESTS)
         self.revision_requests = self._counter(names.REVISION_REQUESTS)
+        self.decisions = self._counter(names.DECISIONS)
+        self.eta_error = self._histogram(names.ETA_ERROR, names.RELATIVE_ERROR_BUCKETS)
         self.moves = self._counter(names.MOVES)
         self.recomputed = self._counter(names.RECOMPUTED)
         self.dropped = self._counter(names.DROPPED)
@@ -39,6 +45,15 @@ class Instruments:
             self._tenants.add(tenant)
             return tenant
         return names.OTHER_TENANTS
+
+    def decided(self, live: LiveRequest, decision: Decision) -> None:
+        """Record what became of an arriving request at the tier that it has after the decision."""
+        bucket = prompt_bucket(len(live.journal.prompt_ids))
+        self.decisions.labels(live.tier.name, str(decision.verdict), bucket).inc()
+
+    def eta_kept(self, eta_s: float, actual_s: float) -> None:
+        """Record how well a predicted end was met."""
+        self.eta_error.observe(abs(actual_s - eta_s) / max(eta_s, _SHORTEST_ETA_S))
 
     def ended(self, live: LiveRequest, outcome: str) -> None:
         """Record a request's end; further choices of its answer add tokens and times, no request."""

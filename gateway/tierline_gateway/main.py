@@ -13,6 +13,7 @@ from tierline.api.policy import ModelPolicy
 from tierline.artifacts import ModelSourceError, resolve
 from tierline.text.load import load_tokenizer
 from tierline.text.tokenizer import Tokenizer, TokenizerError
+from tierline_gateway.deferred.later import Later
 from tierline_gateway.front.api_errors import unavailable
 from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.kube.access import KubeAccess, KubeAccessError
@@ -67,8 +68,9 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
     store = _store(settings)
     if store is not None:
         service.share(store, f"{settings.gateway_id}/{secrets.token_hex(8)}")
-    servers = GatewayServers(service)
     process = settings.pod_process
+    later = Later.kept_in(service, settings.state_dir) if settings.state_dir and process is None else None
+    servers = GatewayServers(service, later.endpoints if later else None)
     admin = process.admin_socket if process is not None else settings.admin_port
     await servers.start(settings.bind_host, settings.http_port, admin)
     service.start()
@@ -77,6 +79,8 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
         load_tokenizer_of(service, settings),
         *(feed.run() for feed in (*policy.feeds, discovery.feed)),
     ]
+    if later is not None:
+        jobs.append(later.run())
     tasks = [asyncio.create_task(job) for job in jobs]
     log.info("gateway of fleet %s/%s listens on port %d", settings.namespace, settings.fleet, servers.http_port)
     await _until(stop, tasks)
@@ -84,6 +88,8 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    if later is not None:
+        await later.close()
     await client.close()
 
 

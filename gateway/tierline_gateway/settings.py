@@ -29,6 +29,7 @@ class Settings:
 
     `state_store_url` is where gateways share counters and quotas, empty where each is alone; its password is empty
     where the URL is enough. With more than one of `processes` this is their supervisor; `pod_process` is set in each.
+    `state_dir` is where answers to be given later are kept; without it, and with several processes, there are none.
     """
 
     fleet: str
@@ -43,6 +44,7 @@ class Settings:
     state_store_password: str = ""
     processes: int = 1
     pod_process: PodProcess | None = None
+    state_dir: Path | None = None
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -61,6 +63,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         state_store_password=environment.get("TIERLINE_STATE_STORE_PASSWORD", ""),
         processes=_number(environment, "TIERLINE_GATEWAY_PROCESSES", 1),
         pod_process=_pod_process(environment),
+        state_dir=Path(environment["TIERLINE_STATE_DIR"]) if environment.get("TIERLINE_STATE_DIR") else None,
     )
 
 

@@ -168,6 +168,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "spec": {
             "model": MODEL,
             "tierRefs": ["interactive"],
+            "tokenPrices": [{"billingTier": "paid", "promptCentsPerMillion": 20, "outputCentsPerMillion": 60}],
             "workload": {"promptTokens": 500, "outputTokens": 100, "requestsPerMinute": 60},
             "pools": [
                 {

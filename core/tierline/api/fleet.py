@@ -25,6 +25,7 @@ from tierline.api.serving import (
     Resources,
     Role,
 )
+from tierline.api.token_prices import TokenPriceSpec
 
 DisaggregationMode = Literal["Auto", "Always", "Never"]
 ScalingMode = Literal["Tierline", "External"]
@@ -116,6 +117,9 @@ class LLMFleetSpec(Block):
         default=DEFAULT_DRAIN_SECONDS, description="drainSeconds is the time to hand streams over, in seconds."
     )
     gateway: Gateway = Field(default_factory=Gateway, description="gateway is the front door of the fleet.")
+    token_prices: Annotated[tuple[TokenPriceSpec, ...], Field(max_length=32), ListOf(("billingTier",))] = Field(
+        default=(), description="tokenPrices are what tenants pay for tokens, by the billingTier of their quota."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

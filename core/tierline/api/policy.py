@@ -6,7 +6,7 @@ and the rest of the policy stands.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tierline.api.decision_matrix import (
@@ -26,6 +26,8 @@ from tierline.api.meta import Resource
 from tierline.api.problems import FieldProblem
 from tierline.api.quota import CacheSharing, Limits, TenantQuota
 from tierline.api.tier import Admission, Fairness, Preemption, SLOTier, SLOTierSpec, Targets
+from tierline.api.token_prices import TokenPrice, by_billing_tier
+from tierline.api.unpriced import unpriced_budgets
 
 NO_TTFT_TARGET_MS = 600_000
 """Deadline of the first token where a tier declares none: finite, so that every request has a place by slack."""
@@ -93,6 +95,8 @@ class TenantPolicy:
     max_service_difference_tokens: int | None
     cache_sharing: CacheSharing
     adapters: tuple[str, ...] = ()
+    max_kv_cache_percent: int | None = None
+    cents_per_day: int | None = None
 
     @property
     def cache_namespace(self) -> str:
@@ -102,10 +106,8 @@ class TenantPolicy:
 
 @dataclass(frozen=True)
 class ModelPolicy:
-    """One served model and the fleet that serves it; `tiers` holds only tiers that exist.
-
-    `tool_call_format` Auto leaves it to the model's template how calls are written.
-    """
+    """One served model and its fleet; `tiers` holds only tiers that exist, `prices` are by billing tier.
+    `tool_call_format` Auto leaves it to the model's template how calls are written."""
 
     fleet_namespace: str
     fleet: str
@@ -113,6 +115,7 @@ class ModelPolicy:
     source: str
     tiers: tuple[str, ...]
     tool_call_format: str = "Auto"
+    prices: Mapping[str, TokenPrice] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -134,11 +137,12 @@ def compile_policy(
     problems: list[FieldProblem] = []
     tier_policies = {tier.metadata.name: _tier(tier, ordered, problems) for tier in ordered}
     tenants: dict[str, TenantPolicy] = {}
-    for quota in sorted(quotas, key=_identity):
+    for quota in (quotas := sorted(quotas, key=_identity)):
         _add_tenant(tenants, quota, known, problems)
     models: dict[str, ModelPolicy] = {}
     for fleet in sorted(fleets, key=_identity):
         _add_model(models, fleet, known, problems)
+    problems += unpriced_budgets(quotas, models.values()) if models else ()
     return CompiledPolicy(
         MappingProxyType(tier_policies), MappingProxyType(tenants), MappingProxyType(models), tuple(problems)
     )
@@ -257,16 +261,16 @@ def _add_tenant(
         max_service_difference_tokens=spec.max_service_difference_tokens,
         cache_sharing=spec.cache_sharing,
         adapters=spec.adapter_refs,
+        max_kv_cache_percent=limits.max_kv_cache_percent,
+        cents_per_day=spec.budget.cents_per_day if spec.budget else None,
     )
 
 
 def _add_model(
     models: dict[str, ModelPolicy], fleet: LLMFleet, known: frozenset[str], problems: list[FieldProblem]
 ) -> None:
-    if fleet.served_name in models:
-        taken = (
-            f"{fleet.served_name!r} is served by fleet {models[fleet.served_name].fleet!r} already: use another name"
-        )
+    if (name := fleet.served_name) in models:
+        taken = f"{name!r} is served by fleet {models[name].fleet!r} already: use another name"
         problems.append(FieldProblem("spec.model.servedName", taken, _title(fleet)))
         return
     models[fleet.served_name] = ModelPolicy(
@@ -276,6 +280,7 @@ def _add_model(
         source=fleet.spec.model.source,
         tool_call_format=fleet.spec.model.tool_call_format,
         tiers=_known_tiers(fleet, fleet.spec.tier_refs, known, problems),
+        prices=by_billing_tier(fleet.spec.token_prices),
     )
 
 

@@ -36,7 +36,7 @@ class Limits(Block):
     max_kv_cache_percent: Percent | None = Field(
         default=None,
         alias="maxKVCachePercent",
-        description="maxKVCachePercent is the largest share of a worker's KV cache, in percent.",
+        description="maxKVCachePercent is the most of the fleet's KV cache that its requests may hold, in percent.",
     )
 
 
@@ -44,7 +44,8 @@ class Budget(Block):
     """What the tenant may spend."""
 
     cents_per_day: Counter | None = Field(
-        default=None, description="centsPerDay is the most that the tenant's requests may cost, in cents per day."
+        default=None,
+        description="centsPerDay is the most that its requests may cost in any 24 hours, in cents per day.",
     )
 
 

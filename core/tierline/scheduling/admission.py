@@ -1,14 +1,18 @@
 """Whether a request is taken in, and what to tell a client that is not.
 
-A request that would only expire in the queue is refused at once, with the time after which a new try makes sense:
-early rejection keeps the queue short for those who can still be served (Mooncake, FAST 2025, does so for whole
-clusters). The wait is predicted from how fast the queue was served while it was not empty.
+    refused when   wait > patience        wait = max(queue's own rate * those ahead, forecast of their prompts)
+
+A request that would only expire in the queue, or break its tier's first token, is refused at once, with the time after
+which a new try makes sense: early rejection keeps the queue short for those who can still be served (Mooncake, FAST
+2025, does so for whole clusters). Where all workers hold the request back because one more stream would break a pace
+or not fit into the memory, the refusal says that.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tierline.scheduling.quota import TenantUsage
+from tierline.scheduling.quota import Ask, QuotaBreach, TenantUsage
+from tierline.scheduling.routing import Obstacle
 
 PAUSE_MS = 1000.0
 PAUSE_FACTOR = 5.0
@@ -23,12 +27,25 @@ _LEAST_LEFT = 0.05
 
 
 class Verdict(StrEnum):
-    """Accept; Saturated and Quota are temporary (429), NoCapacity says that nothing could ever serve it now (503)."""
+    """The answer, and the reason code of a refusal.
+
+    Those of saturation and quota are temporary (429), NoCapacity says that nothing could ever serve it now (503).
+    """
 
     ACCEPT = "Accept"
+    DEFER = "Defer"
     SATURATED = "Saturated"
+    PACE = "PaceSaturated"
+    MEMORY = "MemorySaturated"
     QUOTA = "QuotaExceeded"
+    KV_QUOTA = "KVCacheQuotaExceeded"
+    BUDGET = "BudgetExceeded"
     NO_CAPACITY = "NoCapacity"
+
+    @property
+    def saturation(self) -> bool:
+        """Whether waiting longer, or a lower tier, would help."""
+        return self in (Verdict.SATURATED, Verdict.PACE, Verdict.MEMORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +62,36 @@ class Grounds:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict in words for the client; `retry_after_ms` is 0 for accepted requests."""
+    """A verdict in words for the client; `retry_after_ms` is 0 for accepted requests.
+
+    `eta_ms` is when the first token of an accepted or deferred request will probably come.
+    """
 
     verdict: Verdict
     reason: str = ""
     retry_after_ms: float = 0.0
     grounds: Grounds | None = None
+    eta_ms: float = 0.0
 
     @property
     def accepted(self) -> bool:
-        return self.verdict is Verdict.ACCEPT
+        return self.verdict in (Verdict.ACCEPT, Verdict.DEFER)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a request that is admitted now would meet: the wait until its prompt begins, what its targets leave for
+    waiting, the time from there to its first token, why every worker holds it back, if all do, and who is ahead."""
+
+    wait_ms: float
+    patience_ms: float
+    first_token_ms: float = 0.0
+    obstacle: Obstacle | None = None
+    ahead: float = 0.0
+
+    @property
+    def grounds(self) -> Grounds:
+        return Grounds(self.ahead, self.wait_ms, self.patience_ms, self.first_token_ms)
 
 
 class ServiceRate:
@@ -113,26 +150,18 @@ class AdmissionController:
     def __init__(self, rate: ServiceRate) -> None:
         self._rate = rate
 
-    def decide(
-        self,
-        usage: TenantUsage,
-        prompt_tokens: int,
-        ahead: float,
-        patience_ms: float,
-        now_ms: float,
-        *,
-        priority: int = 0,
-    ) -> Decision:
-        """Return the decision for a request that finds `ahead` others before it and may wait `patience_ms`."""
-        breach = usage.breach(prompt_tokens, now_ms)
+    def decide(self, usage: TenantUsage, ask: Ask, outlook: Outlook, now_ms: float) -> Decision:
+        """Return the decision for a request with this outlook."""
+        breach = usage.breach(ask, now_ms)
         if breach is not None:
-            reason = f"spec.limits.{breach.limit} of the tenant's quota ({breach.allowed}) is used up"
-            return Decision(Verdict.QUOTA, reason, breach.retry_after_ms)
-        wait_ms = self._rate.predicted_wait_ms(ahead, priority)
-        if wait_ms > patience_ms:
-            reason = f"the queue would take {wait_ms / 1000:.1f} s, the tier's targets leave {patience_ms / 1000:.1f} s"
-            return Decision(Verdict.SATURATED, reason, wait_ms - patience_ms)
-        return Decision(Verdict.ACCEPT)
+            return quota_refusal(breach)
+        eta_ms = outlook.wait_ms + outlook.first_token_ms
+        if outlook.wait_ms <= outlook.patience_ms:
+            return Decision(Verdict.ACCEPT, eta_ms=eta_ms)
+        verdict, cause = _CAUSES[outlook.obstacle]
+        wait, patience = outlook.wait_ms / 1000, outlook.patience_ms / 1000
+        reason = f"{cause}the queue would take {wait:.1f} s, the tier's targets leave {patience:.1f} s"
+        return Decision(verdict, reason, outlook.wait_ms - outlook.patience_ms, eta_ms=eta_ms)
 
     def overdue(self, capacity_exists: bool, waited_ms: float, again_ms: float) -> Decision:
         """Return what to tell a request whose time in the queue is over, and that would wait for `again_ms` again."""
@@ -140,3 +169,20 @@ class AdmissionController:
         if not capacity_exists:
             return Decision(Verdict.NO_CAPACITY, f"{waited}; no worker of the fleet is ready", 5000.0)
         return Decision(Verdict.SATURATED, f"{waited}; all workers are full", max(again_ms, 1000.0))
+
+
+_CAUSES = {
+    None: (Verdict.SATURATED, ""),
+    Obstacle.PACE: (Verdict.PACE, "one more stream would slow others beyond their tier's time per token; "),
+    Obstacle.MEMORY: (Verdict.MEMORY, "the KV cache has no room for one more answer; "),
+}
+
+
+def quota_refusal(breach: QuotaBreach) -> Decision:
+    """Return the refusal of a request that breaks one of its tenant's limits."""
+    verdict = _QUOTA_VERDICTS.get(breach.limit, Verdict.QUOTA)
+    reason = f"spec.{breach.limit} of the tenant's quota ({breach.allowed}) is used up"
+    return Decision(verdict, reason, breach.retry_after_ms)
+
+
+_QUOTA_VERDICTS = {"budget.centsPerDay": Verdict.BUDGET, "limits.maxKVCachePercent": Verdict.KV_QUOTA}

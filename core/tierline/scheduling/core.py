@@ -201,11 +201,10 @@ class SchedulerCore:
 
     def signals(self) -> Signals:
         """Return what the worker reports with each iteration."""
-        slots = self.slots
-        running = int(np.count_nonzero(slots.phase == Phase.RUNNING))
+        running = int(np.count_nonzero(self.slots.phase == Phase.RUNNING))
         return Signals(
             running_requests=running,
-            waiting_requests=len(slots.slot_of) - running,
+            waiting_requests=len(self.slots.slot_of) - running,
             used_blocks=self.memory.used,
             total_blocks=self.memory.total,
             backlog_tokens=self.headroom.backlog_tokens,
@@ -213,6 +212,8 @@ class SchedulerCore:
             latency_coefficients=tuple(self.latency.coefficients),
             latency_residual_p95_ms=self.latency.residual_p95_ms,
             latency_samples=self.latency.samples,
+            latency_margin=self.latency.margin,
+            pace_budget_ms=self.headroom.pace_budget_ms,
             rooms=self.headroom.rooms,
         )
 

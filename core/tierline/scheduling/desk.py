@@ -4,66 +4,113 @@ The gateway drives it with links to real workers, the simulator with workers on 
 simulated is what runs.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import TypeVar
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from tierline.api.policy import TenantPolicy, TierPolicy
-from tierline.scheduling.admission import AdmissionController, Decision, Grounds, ServiceRate, Verdict
+from tierline.scheduling.admission import (
+    AdmissionController,
+    Decision,
+    Outlook,
+    ServiceRate,
+    Verdict,
+    quota_refusal,
+)
 from tierline.scheduling.first_token import FirstTokenTime, patience_ms
+from tierline.scheduling.forecast import forecast
+from tierline.scheduling.kv_share import KVShares
 from tierline.scheduling.lengths import OutputLengthPredictor
 from tierline.scheduling.locality_order import Cached
+from tierline.scheduling.prompt_lengths import PromptLengths, room_ms
 from tierline.scheduling.queued import DEFAULT_SERVICE_DIFFERENCE_TOKENS, UNLIMITED_DIFFERENCE_TOKENS, QueuedRequest
 from tierline.scheduling.queueing import QueueManager
-from tierline.scheduling.quota import TenantUsage
+from tierline.scheduling.quota import Ask, TenantUsage
+from tierline.scheduling.reservations import PEAK_SHARE, Reservation, Reservations
+from tierline.scheduling.routing import Need, WorkerView, common_obstacle, fastest_alone_ms
 from tierline.scheduling.standing import Standing
 from tierline.scheduling.waiting_time import Throughput, WorkAhead, predicted_wait_ms
 
 RESUME_PATIENCE_MS = 300_000.0
 """So long a stream that lost its worker waits for another one: its client already has a part of the answer."""
 
-W = TypeVar("W")
+
+class Named(Protocol):
+    """A worker, whatever drives it."""
+
+    @property
+    def name(self) -> str: ...
+
+
+W = TypeVar("W", bound=Named)
+
+
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """A new request as the desk judges it: what it asks for, and how it would wait now on the tier it has.
+
+    `tier` is that tier; `lower` steps down to the one that takes what its own turns away, and says whether it could.
+    """
+
+    ask: Ask
+    usage: TenantUsage
+    tier: Callable[[], TierPolicy]
+    queued: Callable[[], QueuedRequest]
+    lower: Callable[[], TierPolicy | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _SentPrompt:
+    """A prompt on a worker of which no token came back yet."""
+
+    worker: str
+    priority: int
+    at_ms: float
+    tokens: int
 
 
 class RequestDesk:
     """Queue, admission and dispatch of one gateway; pure state, time comes as an argument.
 
-    `cached` tells how much of a waiting prompt's beginning some worker probably holds; `told` hears where each request
-    stood when its turn came.
+    `context_of` says how many tokens a running request has by now, `cached` how much of a waiting prompt's beginning
+    some worker probably holds; `told` hears where each request stood when its turn came.
     """
 
-    def __init__(self, cached: Cached | None = None, told: Callable[[Standing], None] | None = None) -> None:
+    def __init__(
+        self,
+        context_of: Callable[[str], int],
+        cached: Cached | None = None,
+        told: Callable[[Standing], None] | None = None,
+    ) -> None:
         self._told = told
         self.queue = QueueManager(cached=cached)
         self.rate = ServiceRate()
         self._throughput = Throughput()
         self.lengths = OutputLengthPredictor()
         self.first_tokens = FirstTokenTime()
-        self._dispatched_ms: dict[str, float] = {}
+        self.prompts = PromptLengths()
+        self.reservations = Reservations(context_of)
+        self.kv_shares = KVShares(self.reservations)
+        self._prompts: dict[str, _SentPrompt] = {}
         self._admission = AdmissionController(self.rate)
 
-    def decide(
-        self,
-        usage: TenantUsage,
-        tier: TierPolicy,
-        queued: Callable[[], QueuedRequest],
-        lower: Callable[[], TierPolicy | None],
-        *,
-        now_ms: float,
-        alone_ms: float,
-    ) -> Decision:
-        """Decide on a new request, `queued` being how it would wait now.
-
-        `lower` steps down to the tier that the request's tier names for overload, and returns that if there is one.
-        `alone_ms` is what its prompt takes on an idle worker.
-        """
-        decision = self._decide(usage, tier, queued(), now_ms, alone_ms)
-        while decision.verdict is Verdict.SATURATED and (lowered := lower()) is not None:
-            tier = lowered
-            decision = self._decide(usage, tier, queued(), now_ms, alone_ms)
-        if decision.verdict is Verdict.SATURATED and tier.overload == "Defer":
-            return replace(decision, verdict=Verdict.ACCEPT)
+    def decide(self, arriving: Arriving, workers: Sequence[WorkerView], now_ms: float) -> Decision:
+        """Decide on a new request; under overload by what its tier declares: refuse, defer, or a lower tier."""
+        queued = arriving.queued()
+        self.prompts.arrived(queued.tier, queued.missing_tokens)
+        decision = self._decide(arriving, queued, workers, now_ms)
+        while decision.verdict.saturation and arriving.lower() is not None:
+            decision = self._decide(arriving, arriving.queued(), workers, now_ms)
+        deferrable = decision.verdict.saturation or decision.verdict is Verdict.KV_QUOTA
+        if deferrable and arriving.tier().overload == "Defer":
+            return replace(decision, verdict=Verdict.DEFER)
         return decision
+
+    def enqueue(self, queued: QueuedRequest) -> None:
+        """Take a request that was admitted, or that comes back from a worker and reserves nothing there any more."""
+        self.reservations.release(queued.request_id)
+        self.queue.push(queued)
 
     def dispatch(self, now_ms: float, place: Callable[[QueuedRequest], W | None]) -> Iterator[tuple[QueuedRequest, W]]:
         """Yield requests to start now, each with its worker, while some request has one.
@@ -71,33 +118,61 @@ class RequestDesk:
         `place` names the worker that can take a request; what the caller starts must show in its next answers.
         """
         while (best := self._next(now_ms, place)) is not None:
+            queued, worker = best
             if self._told is not None:
-                self._told(self.queue.standing(best[0], now_ms))
-            self.queue.take(best[0])
-            self.rate.served(now_ms, best[0].priority)
+                self._told(self.queue.standing(queued, now_ms))
+            self.queue.take(queued)
+            self.rate.served(now_ms, queued.priority)
             self._throughput.served(1.0, now_ms)
-            if not best[0].resumed:
-                self._dispatched_ms[best[0].request_id] = now_ms
+            self.reservations.make(queued.request_id, self._claim(queued, worker.name))
+            if not queued.resumed:
+                sent = _SentPrompt(worker.name, queued.priority, now_ms, queued.missing_tokens)
+                self._prompts[queued.request_id] = sent
             yield best
         if not len(self.queue):
             self.rate.drained()
             self._throughput.drained()
 
-    def first_token(self, request_id: str, prompt_tokens: int, now_ms: float) -> None:
+    def need(
+        self, queued: QueuedRequest, workers: Iterable[str], adapter: str = "", near: Set[str] = frozenset()
+    ) -> Need:
+        """Return what routing must know of a waiting request; moved streams are not held back for others."""
+        held, end = float(queued.missing_tokens), queued.peak_tokens - queued.cached_tokens
+        rivals = {name: self.reservations.rivals(name, queued.priority) for name in workers}
+        return Need(
+            request_id=queued.request_id,
+            context_tokens=queued.context_tokens,
+            total_tokens=queued.total_tokens,
+            expected_tokens=queued.context_tokens + queued.expected_output_tokens,
+            tpot_budget_ms=queued.tpot_budget_ms,
+            priority=queued.priority,
+            adapter=adapter,
+            near=near,
+            peak_tokens=end,
+            rivals=rivals,
+            peak_on=lambda name: self.reservations.peak_tokens(name, queued.priority, held, end),
+            holds_back=not queued.resumed,
+        )
+
+    def first_token(self, request_id: str, now_ms: float) -> None:
         """Note that tokens of a request came; the first ones teach how long a prompt takes."""
-        dispatched_ms = self._dispatched_ms.pop(request_id, None)
-        if dispatched_ms is not None:
-            self.first_tokens.learn(prompt_tokens, now_ms - dispatched_ms)
+        sent = self._prompts.pop(request_id, None)
+        if sent is not None:
+            self.first_tokens.learn(sent.tokens, now_ms - sent.at_ms)
 
     def ended(self, request_id: str, tenant: str, tier: str, output_tokens: int, complete: bool) -> None:
         """Settle a request that is over; a `complete` answer, stopped by itself or its limit, teaches its length."""
         self.queue.settle(request_id)
-        self._dispatched_ms.pop(request_id, None)
+        self.reservations.release(request_id)
+        self._prompts.pop(request_id, None)
         if complete:
             self.lengths.learn(tenant, tier, output_tokens)
 
-    def overdue(self, queued: QueuedRequest, capacity_exists: bool, now_ms: float) -> Decision:
+    def overdue(self, queued: QueuedRequest, usage: TenantUsage, capacity_exists: bool, now_ms: float) -> Decision:
         """Return what to tell a request whose time in the queue is over."""
+        breach = self.kv_shares.breach(queued, usage) if capacity_exists else None
+        if breach is not None:
+            return quota_refusal(breach)
         return self._admission.overdue(capacity_exists, now_ms - queued.arrival_ms, self.predicted_wait_ms(queued))
 
     def predicted_wait_ms(self, queued: QueuedRequest) -> float:
@@ -105,19 +180,57 @@ class RequestDesk:
 
         For waits of many requests; what is refused at arrival is judged by the present speed (`rate`).
         """
-        ahead = WorkAhead(self.queue.ahead_of(queued), 1.0)
+        ahead = WorkAhead(self.queue.ahead_of(queued).requests, 1.0)
         return predicted_wait_ms([ahead], self._throughput.per_ms)
 
     def _decide(
-        self, usage: TenantUsage, tier: TierPolicy, queued: QueuedRequest, now_ms: float, alone_ms: float
+        self, arriving: Arriving, queued: QueuedRequest, workers: Sequence[WorkerView], now_ms: float
     ) -> Decision:
+        self.kv_shares.observe(workers)
+        outlook = self._outlook(queued, arriving.tier(), workers)
+        decision = self._admission.decide(arriving.usage, arriving.ask, outlook, now_ms)
+        decision = replace(decision, grounds=outlook.grounds)
+        breach = self.kv_shares.breach(queued, arriving.usage) if decision.accepted else None
+        return decision if breach is None else replace(quota_refusal(breach), grounds=outlook.grounds)
+
+    def _outlook(self, queued: QueuedRequest, tier: TierPolicy, workers: Sequence[WorkerView]) -> Outlook:
+        missing, cached = queued.missing_tokens, {worker.name: queued.cached_tokens for worker in workers}
+        need = replace(self.need(queued, cached), cached_tokens=cached)
         ahead = self.queue.ahead_of(queued)
-        first_ms = self.first_tokens.predict_ms(queued.context_tokens, alone_ms)
-        patience = patience_ms(tier.ttft_deadline_ms, tier.max_queue_ms, first_ms, alone_ms)
-        tokens, priority = queued.context_tokens, queued.priority
-        decision = self._admission.decide(usage, tokens, ahead, patience, now_ms, priority=priority)
-        wait_ms = self.rate.predicted_wait_ms(ahead, priority)
-        return replace(decision, grounds=Grounds(ahead, wait_ms, patience, first_ms))
+        long_tokens = self.prompts.long(tier.name)
+        seen = forecast(self._as_seen_by(queued.priority, workers), need, ahead, long_tokens)
+        alone_ms = fastest_alone_ms(workers, missing, queued.context_tokens - missing)
+        first_ms = max(self.first_tokens.predict_ms(missing, alone_ms), seen.own_ms if seen else 0.0)
+        long_alone_ms = fastest_alone_ms(workers, long_tokens)
+        long_ms = max(self.first_tokens.predict_ms(long_tokens, long_alone_ms), seen.long_own_ms if seen else 0.0)
+        room = room_ms(tier.ttft_deadline_ms, first_ms, long_ms)
+        obstacle = common_obstacle(workers, need)
+        wait_ms = self.rate.predicted_wait_ms(ahead.requests + (obstacle is not None), queued.priority)
+        return Outlook(
+            max(wait_ms, seen.start_ms if seen else 0.0),
+            patience_ms(tier.ttft_deadline_ms, tier.max_queue_ms, room, alone_ms),
+            first_ms,
+            obstacle,
+            ahead.requests,
+        )
+
+    def _as_seen_by(self, priority: int, workers: Sequence[WorkerView]) -> list[WorkerView]:
+        """Return the workers without the prompts that lower priorities wait with there: those are passed."""
+        passed: Counter[str] = Counter()
+        for sent in self._prompts.values():
+            passed[sent.worker] += sent.tokens if sent.priority < priority else 0
+        return [replace(each, backlog_tokens=max(each.backlog_tokens - passed[each.name], 0)) for each in workers]
+
+    def _claim(self, queued: QueuedRequest, worker: str) -> Reservation:
+        end = queued.peak_tokens - queued.cached_tokens
+        return Reservation(
+            worker,
+            queued.tenant,
+            queued.priority,
+            queued.tpot_budget_ms,
+            end,
+            queued.context_tokens - queued.missing_tokens,
+        )
 
     def _next(self, now_ms: float, place: Callable[[QueuedRequest], W | None]) -> tuple[QueuedRequest, W] | None:
         chosen: list[W] = []
@@ -128,7 +241,7 @@ class RequestDesk:
                 chosen.append(worker)
             return worker is not None
 
-        queued = self.queue.next(now_ms, fits)
+        queued = self.queue.next(now_ms, fits, self.kv_shares.capped)
         return None if queued is None else (queued, chosen[-1])
 
 
@@ -144,6 +257,7 @@ def queued_request(
     resumed: bool,
     shares_prompt: bool = False,
     user_priority: int = 0,
+    cached_tokens: int = 0,
     lengths: OutputLengthPredictor,
     prefill_ms: float,
 ) -> QueuedRequest:
@@ -153,6 +267,7 @@ def queued_request(
     """
     bound = tenant.max_service_difference_tokens or DEFAULT_SERVICE_DIFFERENCE_TOKENS
     by_service = tier.order == "Service"
+    most_tokens = max(total_tokens - context_tokens, 1)
     return QueuedRequest(
         request_id=request_id,
         tenant=tenant.tenant,
@@ -163,7 +278,7 @@ def queued_request(
         arrival_ms=arrival_ms,
         deadline_ms=arrival_ms + tier.ttft_deadline_ms,
         expires_ms=now_ms + RESUME_PATIENCE_MS if resumed else arrival_ms + tier.max_queue_ms,
-        expected_output_tokens=lengths.expected(tenant.tenant, tier.name, max(total_tokens - context_tokens, 1)),
+        expected_output_tokens=lengths.expected(tenant.tenant, tier.name, most_tokens),
         weight=tenant.weight,
         service_difference_tokens=bound if by_service else UNLIMITED_DIFFERENCE_TOKENS,
         resumed=resumed,
@@ -171,6 +286,10 @@ def queued_request(
         user_priority=user_priority,
         quantum_tokens=tier.quantum_tokens if by_service and tier.locality == "Prefer" else 0,
         prefill_ms=prefill_ms,
+        cached_tokens=min(cached_tokens, context_tokens - 1),
+        tpot_budget_ms=tier.tpot_budget_ms,
+        peak_tokens=context_tokens + lengths.quantile(tenant.tenant, tier.name, PEAK_SHARE, most_tokens),
+        max_kv_cache_percent=tenant.max_kv_cache_percent,
     )
 
 

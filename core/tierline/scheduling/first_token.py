@@ -1,14 +1,15 @@
 """How long a request may wait so that its first token still comes in time.
 
     first_token(P) = s + r*P + margin            from dispatch to first token, P tokens of prompt
-    patience(P) = min(max_queue, max(deadline - first_token(P), 0))
+    patience(P) = min(max_queue, max(room(P), 0))          room(P): `prompt_lengths`, at most deadline - first_token(P)
 
 s and r follow what dispatched requests really took, by least squares that fade (`FADING` per observation), so that
 chunking beside other requests, what waits on a worker and the network are in them. The margin is `MARGINS` mean
 absolute residuals, about the 95th percentile of symmetric noise. Before anything was seen, the latency model of a
 worker tells how long the prompt alone takes.
 
-Inputs: the tier's deadline and longest wait, prompt length, times from dispatch to first token. Bounds: patience is
+P are the tokens that no worker has cached. Inputs: the tier's deadline and longest wait, P, times from dispatch to
+first token. Bounds: patience is
 never above the tier's `maxQueueMilliseconds`, never negative. When not to use it: where the prompt alone, on an idle
 worker, takes longer than the deadline. No admission can defend that target (the fleet says so in its conditions), and
 refusing everyone would be worse than serving late: patience is the tier's longest wait then. Rejecting early what would
@@ -66,13 +67,11 @@ def _faded(sums: Sums, new: Sums) -> Sums:
     return count, tokens, squares, times, products
 
 
-def alone_ms(latency: Coefficients, prompt_tokens: int) -> float:
-    """Return how long an idle worker computes a prompt and its first token."""
-    return latency.iteration_ms + latency.chunk_ms(prompt_tokens, 0)
+def alone_ms(latency: Coefficients, prompt_tokens: int, cached_tokens: int = 0) -> float:
+    """Return how long an idle worker computes `prompt_tokens` after cached ones, and the first token."""
+    return latency.iteration_ms + latency.chunk_ms(prompt_tokens, cached_tokens)
 
 
-def patience_ms(deadline_ms: float, max_queue_ms: float, first_token_ms: float, prompt_alone_ms: float) -> float:
-    """Return how long a request may wait; `deadline_ms` counts from its arrival."""
-    if prompt_alone_ms >= deadline_ms:
-        return max_queue_ms
-    return min(max_queue_ms, max(deadline_ms - first_token_ms, 0.0))
+def patience_ms(deadline_ms: float, max_queue_ms: float, room_ms: float, prompt_alone_ms: float) -> float:
+    """Return how long a request may wait; `deadline_ms` counts from its arrival, `room_ms` is left of it."""
+    return max_queue_ms if prompt_alone_ms >= deadline_ms else min(max_queue_ms, max(room_ms, 0.0))

@@ -95,10 +95,20 @@ class Headroom:
         that priority, for each priority here."""
         if self.grantable_requests and self.free_blocks >= self._limits.blocks_per_request:
             return ()
-        slots = self._slots
-        here = slots.priority[(slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED)]
+        here = self._slots.priority[self._present]
         lacking, owed, yields = self._lacking_tokens(), self._owed_blocks(), self._preemptor.yields()
         return tuple((each, *self._room(each + 1, lacking, owed, yields)) for each in sorted(set(here.tolist())))
+
+    @property
+    def pace_budget_ms(self) -> float:
+        """The tightest time per token that a request here was promised, 0 when none was."""
+        tightest_ms = float(self._slots.tpot_ms[self._present].min(initial=np.inf))
+        return tightest_ms if tightest_ms < np.inf else 0.0
+
+    @property
+    def _present(self) -> NDArray[np.bool_]:
+        mask: NDArray[np.bool_] = (self._slots.phase != Phase.FREE) & (self._slots.phase != Phase.ENDED)
+        return mask
 
     @property
     def backlog_tokens(self) -> int:
@@ -118,7 +128,7 @@ class Headroom:
         """Return by slot how many tokens of its context are not computed yet, 0 where it is all but the last."""
         slots = self._slots
         left = slots.known - np.maximum(slots.computed + slots.reusable, self._saved.end)
-        lacking: NDArray[np.int64] = left * ((slots.phase != Phase.FREE) & (slots.phase != Phase.ENDED) & (left > 1))
+        lacking: NDArray[np.int64] = left * (self._present & (left > 1))
         return lacking
 
     def _backlog(self) -> tuple[int, int]:

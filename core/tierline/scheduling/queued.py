@@ -14,7 +14,8 @@ own requests; it does not make the tenant more urgent than others.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from math import inf
+from typing import Final, NamedTuple
 
 PROMPT_WEIGHT: Final = 1.0
 OUTPUT_WEIGHT: Final = 2.0
@@ -26,6 +27,13 @@ WORTH_MS: Final = 60_000.0
 Place = tuple[float, float, str]
 
 
+class Ahead(NamedTuple):
+    """What is served before a request: so many requests, parts of one included, with so many tokens to compute."""
+
+    requests: float
+    prompt_tokens: float
+
+
 @dataclass(frozen=True, slots=True)
 class QueuedRequest:
     """What the queue must know of a request; times are on the caller's clock.
@@ -35,7 +43,9 @@ class QueuedRequest:
     on an idle worker. `resumed` marks a stream that was already delivering; its client sees a gap, so it goes
     first in its tier. `expires_ms` is when waiting longer is pointless. `shares_prompt` marks a further answer to a
     prompt that its tenant pays for with the first one. `user_priority` is the client's, from -2 to 2. `quantum_tokens`
-    is above 0 where requests with a cached prefix go first (`locality_order`).
+    is above 0 where requests with a cached prefix go first (`locality_order`). `cached_tokens` of its context some
+    worker probably holds. `tpot_budget_ms` is its pace, `peak_tokens` what prompt and answer will hardly exceed
+    together, `max_kv_cache_percent` its tenant's share of all workers' memory.
     """
 
     request_id: str
@@ -55,6 +65,15 @@ class QueuedRequest:
     user_priority: int = 0
     prefill_ms: float = 0.0
     quantum_tokens: int = 0
+    cached_tokens: int = 0
+    tpot_budget_ms: float = inf
+    peak_tokens: float = 0.0
+    max_kv_cache_percent: int | None = None
+
+    @property
+    def missing_tokens(self) -> int:
+        """What a worker has to compute before its first new token."""
+        return self.context_tokens - min(self.cached_tokens, self.context_tokens - 1)
 
     @property
     def latest_start_ms(self) -> float:

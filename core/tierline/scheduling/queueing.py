@@ -16,16 +16,18 @@ not fit, the others are not asked about: when workers are full, a look at the qu
 import math
 from bisect import insort
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import filterfalse, islice
 
 from tierline.scheduling.locality_order import Cached, DeficitRounds
-from tierline.scheduling.queued import OUTPUT_WEIGHT, QueuedRequest
+from tierline.scheduling.queued import OUTPUT_WEIGHT, Ahead, QueuedRequest
 from tierline.scheduling.service_counters import ServiceCounters
 from tierline.scheduling.standing import Standing, Turn
 from tierline.scheduling.tail_guard import GUARD_EVERY, TailGuard
 from tierline.scheduling.tenant_lines import Band
 
 TRIES = 64
+
+Asked = Callable[[QueuedRequest], bool]
 
 
 class QueueManager:
@@ -107,31 +109,42 @@ class QueueManager:
         """Requests whose waiting is over; the caller removes and refuses them."""
         return tuple(request for request in self._by_id.values() if request.expires_ms <= now_ms)
 
-    def ahead_of(self, request: QueuedRequest) -> float:
-        """Return how many waiting requests are served before `request`, which may wait here or be about to: moved
-        streams, all of higher priorities, and in its own priority whom fairness puts before it."""
-        above = sum(
-            len(line.requests)
+    def ahead_of(self, request: QueuedRequest) -> Ahead:
+        """Return what is served before `request`, which may wait here or be about to: moved streams, all of higher
+        priorities, and in its own priority whom fairness puts before it."""
+        ahead = [(1.0, each.missing_tokens) for each in self._resumed]
+        ahead += [
+            (len(line.requests), line.prompt_tokens)
             for priority, band in self._bands.items()
             if priority > request.priority
             for line in band.lines.values()
-        )
+        ]
         band = self._bands.get(request.priority)
-        beside = band.ahead_of(request, self.counters) if band is not None else 0.0
-        return len(self._resumed) + above + beside
+        beside = band.ahead_of(request, self.counters) if band is not None else Ahead(0.0, 0.0)
+        return Ahead(
+            beside.requests + sum(count for count, _ in ahead), beside.prompt_tokens + sum(t for _, t in ahead)
+        )
 
-    def next(self, now_ms: float, fits: Callable[[QueuedRequest], bool]) -> QueuedRequest | None:
-        """Return the request to serve now, or None when none fits or a late one that does not fit holds the line."""
+    def next(
+        self,
+        now_ms: float,
+        fits: Asked,
+        capped: Asked = lambda _request: False,
+    ) -> QueuedRequest | None:
+        """Return the request to serve now, or None when none fits or a late one that does not fit holds the line.
+
+        One that is `capped`, which its own tenant's limits hold back, holds nobody else's line.
+        """
         self._turn = Turn.MOVED
         for request in self._resumed:
             if fits(request):
                 return request
         self._turn = Turn.GUARD
-        guarded = self._next_guarded(now_ms, fits)
+        guarded = self._next_guarded(now_ms, fits, capped)
         if guarded is not None:
             return guarded
         self._turn = Turn.ORDER
-        return self._next_by_priority(now_ms, fits)
+        return self._next_by_priority(now_ms, fits, capped)
 
     def standing(self, request: QueuedRequest, now_ms: float) -> Standing:
         """Return where a request stands that `next` named just now."""
@@ -154,23 +167,24 @@ class QueueManager:
         waits = self.counters.waits_elsewhere and bool(self._bands) and not self._resumed
         return waits and all(len(self._over(band)) == len(band.lines) for band in self._bands.values())
 
-    def _next_guarded(self, now_ms: float, fits: Callable[[QueuedRequest], bool]) -> QueuedRequest | None:
+    def _next_guarded(self, now_ms: float, fits: Asked, capped: Asked) -> QueuedRequest | None:
         top = max(self._bands, default=0)
         turn = self._guard.turn(
             priority for priority, band in self._bands.items() if priority < top and band.late(now_ms)
         )
         if turn is None or self._resumed:
             return None
-        return next(filter(fits, islice(self._in_order(self._bands[turn]), TRIES)), None)
+        candidates = filterfalse(capped, self._in_order(self._bands[turn]))
+        return next(filter(fits, islice(candidates, TRIES)), None)
 
-    def _next_by_priority(self, now_ms: float, fits: Callable[[QueuedRequest], bool]) -> QueuedRequest | None:
+    def _next_by_priority(self, now_ms: float, fits: Asked, capped: Asked) -> QueuedRequest | None:
         moved = self._resumed[0].priority if self._resumed else -1
         tries = TRIES
         for priority in sorted(self._bands, reverse=True):
             if priority <= moved or not tries:
                 return None
             band = self._bands[priority]
-            for request in islice(self._in_order(band), tries):
+            for request in islice(filterfalse(capped, self._in_order(band)), tries):
                 tries -= 1
                 if fits(request):
                     return request

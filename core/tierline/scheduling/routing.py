@@ -11,23 +11,38 @@ Inputs: `WorkerView` and `Need`. Bounds: waiting for the worker that holds a pre
 token, waiting included, comes first. When not to believe it: a worker whose signals are stale or that has published
 nothing is taken after all others; when all are so, the less loaded one of two drawn by the request's id is taken
 (Mitzenmacher, "The power of two choices", 2001), as the least loaded worker of a while ago is a herd's target.
+
+A request that `holds_back` waits in the queue rather than break a promise that was made to another (`obstacle`):
+
+    pace:    (a + d*(rivals + 1) + e*KV) * (1 + margin) * stretch  <=  its budget per token and that of every rival
+    memory:  blocks that the rivals and it hold at the most at one time (`reservations`)  <=  blocks of the worker
+
+Rivals are the requests there whose priority is at least its own: who yields does not count. `stretch` is what the batch
+planner leaves to prompts in any case. A budget that an idle worker would break defends nothing and is left out, and a
+worker without rivals takes everything, so that nothing waits for ever. Waiting for the pace of others is SLOs-Serve's
+(arXiv 2504.08784) guarantee to the admitted, reserving for the likely end instead of the longest one UELLM's (arXiv
+2409.14961).
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from enum import StrEnum
 from hashlib import blake2b
 from math import floor, inf, log
 from types import MappingProxyType
 from typing import Final
 
+from tierline.scheduling.batching import INFEASIBLE_STRETCH
 from tierline.scheduling.first_token import alone_ms
 from tierline.scheduling.latency import Coefficients
+from tierline.scheduling.reservations import NOBODY, Rivals
 from tierline.wire.credits import blocks_for, submit_cost_blocks
 
 ALIKE: Final = 1.1
 LOADING_REQUESTS: Final = 2
 """So many requests more a worker may hold before one that must load the adapter first is the better one."""
 _NOTHING_CACHED: Final[Mapping[str, int]] = MappingProxyType({})
+_NO_RIVALS: Final[Mapping[str, Rivals]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +53,9 @@ class WorkerView:
     gateway has on it, known exactly; `reported_requests` is what it said it holds, of all gateways, a moment ago.
     `backlog_tokens` are prompts that it has not computed yet. `latency` is the model it published. `stale` says that it
     has not been heard of for too long to believe its report. `rooms` is what requests above a priority find beyond the
-    credit (see `wire.frames.Signals`). `adapters` are those that it serves, `resident_adapters` of them lie in its
-    arena.
+    credit, `margin` what to add to predicted times and `pace_budget_ms` the tightest pace promised to who is there, 0
+    when none is (see `wire.frames.Signals`). `adapters` are those that it serves, `resident_adapters` of them lie in
+    its arena.
     """
 
     name: str
@@ -58,6 +74,8 @@ class WorkerView:
     rooms: tuple[tuple[int, int, int], ...] = ()
     adapters: frozenset[str] = frozenset()
     resident_adapters: frozenset[str] = frozenset()
+    margin: float = 0.0
+    pace_budget_ms: float = 0.0
 
     @property
     def window_tokens(self) -> int:
@@ -95,7 +113,9 @@ class Need:
 
     `expected_tokens` is how long prompt and answer probably become together; `adapter` is the LoRA adapter that it is
     computed with, empty for none: only workers that serve it can take it. Workers in `near` compute other answers to
-    the same prompt; with room for one more they go before all others.
+    the same prompt; with room for one more they go before all others. `peak_tokens` is how long prompt and answer will
+    hardly exceed together, `rivals` by worker are the requests whose priority is at least its own, `peak_on` a worker
+    the most tokens that they and it will hold at one time.
     """
 
     request_id: str
@@ -107,12 +127,28 @@ class Need:
     adapter: str = ""
     cached_tokens: Mapping[str, int] = field(default_factory=lambda: _NOTHING_CACHED)
     near: Set[str] = frozenset()
+    peak_tokens: float = 0.0
+    rivals: Mapping[str, Rivals] = field(default_factory=lambda: _NO_RIVALS)
+    peak_on: Callable[[str], float] = lambda _worker: 0.0
+    holds_back: bool = False
+
+    def lacks_cache_tokens(self, worker: str) -> int:
+        """Return how many tokens of its context `worker` would have to compute."""
+        return self.context_tokens - min(self.cached_tokens.get(worker, 0), self.context_tokens - 1)
+
+
+class Obstacle(StrEnum):
+    """Which promise a request would break."""
+
+    PACE = "Pace"
+    MEMORY = "Memory"
 
 
 def choose_worker(workers: Iterable[WorkerView], need: Need, avoid: Set[str] = frozenset()) -> WorkerView | None:
     """Return the best worker that can take the request now, or None; those in `avoid` only when no other can."""
     serving = (worker for worker in workers if not need.adapter or need.adapter in worker.adapters)
     able = [worker for worker in serving if worker.can_take(need.context_tokens, need.total_tokens, need.priority)]
+    able = [worker for worker in able if obstacle(worker, need) is None]
     able = [worker for worker in able if worker.name not in avoid] or able
     able = [worker for worker in able if worker.name in need.near] or able
     known = [worker for worker in able if worker.latency is not None and not worker.stale]
@@ -130,8 +166,48 @@ def step_ms(worker: WorkerView, latency: Coefficients, more_requests: int = 0) -
 
 def first_token_ms(worker: WorkerView, latency: Coefficients, need: Need) -> float:
     """Return when the first token would come, what waits on the worker included."""
-    cached = min(need.cached_tokens.get(worker.name, 0), need.context_tokens - 1)
-    return step_ms(worker, latency) + latency.chunk_ms(worker.backlog_tokens + need.context_tokens - cached, cached)
+    missing = need.lacks_cache_tokens(worker.name)
+    return step_ms(worker, latency) + latency.chunk_ms(worker.backlog_tokens + missing, need.context_tokens - missing)
+
+
+def obstacle(worker: WorkerView, need: Need) -> Obstacle | None:
+    """Return why the request should rather wait than start on this worker, None when nothing speaks against it."""
+    rivals = need.rivals.get(worker.name, NOBODY)
+    strangers = max(worker.reported_requests - worker.outstanding_requests, 0)
+    if not need.holds_back or not rivals.requests + strangers:
+        return None
+    if worker.latency is not None and planned_pace_ms(worker, worker.latency, need) > pace_limit_ms(worker, need):
+        return Obstacle.PACE
+    if (
+        blocks_for(int(need.peak_tokens), worker.block_tokens) + rivals.blocks(worker.block_tokens)
+        > worker.total_blocks
+    ):
+        # All their ends together would not fit, which is cheap to know; what counts is the most at one time.
+        peak_blocks = need.peak_on(worker.name) / worker.block_tokens + (rivals.requests + 1) / 2
+        return Obstacle.MEMORY if peak_blocks > worker.total_blocks else None
+    return None
+
+
+def planned_pace_ms(worker: WorkerView, latency: Coefficients, need: Need, more_requests: float = 0.0) -> float:
+    """Return the time per token to plan with once the request runs beside its rivals and `more_requests` like it."""
+    rivals = need.rivals.get(worker.name, NOBODY)
+    strangers = max(worker.reported_requests - worker.outstanding_requests, 0)
+    others = rivals.requests + strangers
+    used = worker.used_blocks if strangers else min(worker.used_blocks, rivals.blocks(worker.block_tokens))
+    kv_tokens = used * worker.block_tokens + need.context_tokens * (1 + more_requests)
+    step = latency.iteration_ms + latency.decode_ms * (others + 1 + more_requests) + latency.kv_token_ms * kv_tokens
+    return step * (1 + worker.margin) * INFEASIBLE_STRETCH
+
+
+def pace_limit_ms(worker: WorkerView, need: Need) -> float:
+    """Return the tightest budget per token of the request and its rivals that an idle worker would keep."""
+    assert worker.latency is not None, "only workers that published a model have a pace"
+    alone = worker.latency.iteration_ms + worker.latency.decode_ms + worker.latency.kv_token_ms * need.context_tokens
+    strangers = worker.reported_requests > worker.outstanding_requests
+    theirs = (worker.pace_budget_ms or inf) if strangers else inf
+    rivals = need.rivals.get(worker.name, NOBODY)
+    budgets = (need.tpot_budget_ms, rivals.tpot_budget_ms, theirs)
+    return min((b for b in budgets if alone * (1 + worker.margin) * INFEASIBLE_STRETCH <= b), default=inf)
 
 
 def load_score(worker: WorkerView) -> float:
@@ -139,10 +215,17 @@ def load_score(worker: WorkerView) -> float:
     return worker.requests + worker.used_blocks / max(worker.total_blocks, 1)
 
 
-def fastest_alone_ms(workers: Iterable[WorkerView], prompt_tokens: int) -> float:
-    """Return how long the fastest accepting worker takes for a prompt when idle; 0 while none has told."""
+def fastest_alone_ms(workers: Iterable[WorkerView], prompt_tokens: int, cached_tokens: int = 0) -> float:
+    """Return how long the fastest accepting worker takes, when idle, for a prompt after what is cached of it; 0 while
+    none has told."""
     known = (worker.latency for worker in workers if worker.accepting and worker.latency is not None)
-    return min((alone_ms(latency, prompt_tokens) for latency in known), default=0.0)
+    return min((alone_ms(latency, prompt_tokens, cached_tokens) for latency in known), default=0.0)
+
+
+def common_obstacle(workers: Iterable[WorkerView], need: Need) -> Obstacle | None:
+    """Return why every accepting worker holds the request back, None when one of them would take it."""
+    found = [obstacle(worker, need) for worker in workers if worker.accepting]
+    return found[0] if found and all(found) else None
 
 
 def _rank(worker: WorkerView, need: Need) -> tuple[bool, bool, int, float, str]:

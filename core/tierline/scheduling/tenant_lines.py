@@ -17,7 +17,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tierline.scheduling.queued import Place, QueuedRequest
+from tierline.scheduling.queued import Ahead, Place, QueuedRequest
 from tierline.scheduling.service_counters import ServiceCounters
 
 LOOKAHEAD = 8
@@ -37,17 +37,20 @@ class Line:
     cost: float = 0.0
     urgency: Place = (0.0, 0.0, "")
     difference: int = 0
+    prompt_tokens: int = 0
 
     def add(self, request: QueuedRequest) -> None:
         insort(self.requests, request, key=lambda queued: queued.place)
         insort(self.starts_ms, request.latest_start_ms)
         self.cost += request.cost
+        self.prompt_tokens += request.missing_tokens
         self._look()
 
     def remove(self, request: QueuedRequest) -> None:
         del self.requests[self.before(request.place)]
         del self.starts_ms[bisect_left(self.starts_ms, request.latest_start_ms)]
         self.cost -= request.cost
+        self.prompt_tokens -= request.missing_tokens
         if self.requests:
             self._look()
 
@@ -61,8 +64,8 @@ class Line:
         return bisect_left(self.requests, place, key=lambda queued: queued.place)
 
     def within(self, service: float) -> float:
-        """Return how many of its requests start until the counter rose by `service`, a part of one for a part."""
-        return len(self.requests) * min(max(service, 0.0) / self.cost, 1.0)
+        """Return the share of its requests that start until the counter rose by `service`."""
+        return min(max(service, 0.0) / self.cost, 1.0)
 
 
 class Band:
@@ -112,19 +115,23 @@ class Band:
         while ranked:
             yield from self.lines[heapq.heappop(ranked)[-1]].requests[:LOOKAHEAD]
 
-    def ahead_of(self, request: QueuedRequest, counters: ServiceCounters) -> float:
-        """Return how many requests of this band are served before `request`, which may wait here or be about to.
+    def ahead_of(self, request: QueuedRequest, counters: ServiceCounters) -> Ahead:
+        """Return what of this band is served before `request`, which may wait here or be about to.
 
         Of its own tenant those before it; of other tenants what they may be served until their counters pass the level
         that its tenant has reached when its turn comes, and the difference they are allowed. So a tenant that floods
         the queue does not make others look late.
         """
         line = self.lines.get(request.tenant)
-        own = line.before(request.place) if line is not None else 0
-        level = counters.level(request.tenant) + (line.cost * own / len(line.requests) if line is not None else 0.0)
-        others = (
-            other.within(level + other.difference - counters.of(tenant))
+        own = line.before(request.place) / len(line.requests) if line is not None else 0.0
+        level = counters.level(request.tenant) + (line.cost * own if line is not None else 0.0)
+        shares = [
+            (other, other.within(level + other.difference - counters.of(tenant)))
             for tenant, other in self.lines.items()
             if tenant != request.tenant
+        ]
+        shares += [(line, own)] if line is not None else []
+        return Ahead(
+            sum(len(each.requests) * share for each, share in shares),
+            sum(each.prompt_tokens * share for each, share in shares),
         )
-        return own + sum(others)

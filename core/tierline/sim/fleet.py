@@ -9,16 +9,16 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from enum import IntEnum
 from typing import NamedTuple
 
 from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.scheduling.admission import Decision
-from tierline.scheduling.desk import RequestDesk, lower_tier, queued_request
-from tierline.scheduling.first_token import alone_ms
+from tierline.scheduling.desk import Arriving, RequestDesk, lower_tier, queued_request
 from tierline.scheduling.queued import QueuedRequest
 from tierline.scheduling.quota import QuotaLimits, TenantUsage
-from tierline.scheduling.routing import Need, choose_worker
+from tierline.scheduling.routing import WorkerView, choose_worker, fastest_alone_ms
 from tierline.sim.clock import VirtualClock
 from tierline.sim.ladder import Policy
 from tierline.sim.requests import SimulatedRequest
@@ -58,7 +58,7 @@ class FleetSimulation:
         self._setup = setup
         self._policy = policy
         self._clock = VirtualClock()
-        self._desk = RequestDesk()
+        self._desk = RequestDesk(lambda request_id: self._by_id[request_id].context_tokens)
         self._workers = {
             (name := f"worker-{index}"): SimulatedWorker(
                 name, limits, setup.truth, policy.planner, setup.faults.slowdowns_of(index)
@@ -138,23 +138,22 @@ class FleetSimulation:
             if not decision.accepted:
                 self._end(request, Outcome.REJECTED, decision.reason)
                 return
-        usage.begin(request.planned.prompt_tokens, self._clock.now_ms)
-        self._desk.queue.push(queued if queued.tier == request.tier.name else self._queued(request))
+        usage.begin(request.ask, self._clock.now_ms)
+        self._desk.enqueue(queued if queued.tier == request.tier.name else self._queued(request))
 
     def _decide(self, request: SimulatedRequest, queued: QueuedRequest, usage: TenantUsage) -> Decision:
-        now_ms = self._clock.now_ms
-        return self._desk.decide(
+        arriving = Arriving(
+            request.ask,
             usage,
-            request.tier,
-            lambda: queued if queued.tier == request.tier.name else self._queued(request),
-            lambda: self._lower(request),
-            now_ms=now_ms,
-            alone_ms=self._alone_ms(request.context_tokens),
+            tier=lambda: request.tier,
+            queued=lambda: queued if queued.tier == request.tier.name else self._queued(request),
+            lower=lambda: self._lower(request),
         )
+        return self._desk.decide(arriving, self._views(), self._clock.now_ms)
 
-    def _alone_ms(self, prompt_tokens: int) -> float:
-        told = (worker.latency for worker in self._workers.values() if worker.alive)
-        return min((alone_ms(latency, prompt_tokens) for latency in told), default=0.0)
+    def _views(self) -> list[WorkerView]:
+        now_ms = self._clock.now_ms
+        return [worker.view(now_ms) for worker in self._workers.values()]
 
     def _lower(self, request: SimulatedRequest) -> TierPolicy | None:
         lower = lower_tier(request.tier, self._setup.tiers)
@@ -172,7 +171,7 @@ class FleetSimulation:
             now_ms=self._clock.now_ms,
             resumed=bool(request.moves),
             lengths=self._desk.lengths,
-            prefill_ms=self._alone_ms(request.context_tokens),
+            prefill_ms=fastest_alone_ms(self._views(), request.context_tokens),
         )
         return self._policy.queued(queued)
 
@@ -187,17 +186,8 @@ class FleetSimulation:
                 self._at(end_ms, _Kind.ITERATION, worker=worker)
 
     def _place(self, queued: QueuedRequest) -> SimulatedWorker | None:
-        now_ms = self._clock.now_ms
-        views = (worker.view(now_ms) for worker in self._workers.values())
-        need = Need(
-            request_id=queued.request_id,
-            context_tokens=queued.context_tokens,
-            total_tokens=queued.total_tokens,
-            expected_tokens=queued.context_tokens + queued.expected_output_tokens,
-            tpot_budget_ms=self._by_id[queued.request_id].tier.tpot_budget_ms,
-            priority=queued.priority,
-        )
-        chosen = choose_worker(views, need)
+        need = self._desk.need(queued, self._workers)
+        chosen = choose_worker(self._views(), need if self._policy.refuses else replace(need, holds_back=False))
         return self._workers[chosen.name] if chosen else None
 
     def _start(self, queued: QueuedRequest, worker: SimulatedWorker) -> None:
@@ -210,7 +200,7 @@ class FleetSimulation:
                 request.prepaid_tokens = int(queued.expected_output_tokens) + 1
             return
         self._desk.queue.refund(queued)
-        self._desk.queue.push(queued)
+        self._desk.enqueue(queued)
 
     def _take_tokens(self, worker: SimulatedWorker) -> None:
         if worker.alive:
@@ -237,7 +227,7 @@ class FleetSimulation:
             request = by_id[request_id]
             token_ms = request.token_ms
             if not token_ms:
-                self._desk.first_token(request_id, request.planned.prompt_tokens, now_ms)
+                self._desk.first_token(request_id, now_ms)
             token_ms.append(now_ms)
             if len(token_ms) == request.prepaid_tokens:
                 self._charge(request, request.prepaid_tokens)
@@ -261,16 +251,16 @@ class FleetSimulation:
             request = self._by_id[request_id]
             request.left(self._clock.now_ms)
             request.moves += 1
-            self._desk.queue.push(self._queued(request))
+            self._desk.enqueue(self._queued(request))
 
     def _tick(self) -> None:
         now_ms = self._clock.now_ms
         alive = any(worker.alive for worker in self._workers.values())
         waiting = tuple(self._desk.queue.waiting()) if not alive and not self._policy.refuses else ()
         for queued in waiting or self._desk.queue.expired(now_ms):
-            decision = self._desk.overdue(queued, alive, now_ms)
-            self._desk.queue.remove(queued.request_id)
             request = self._by_id[queued.request_id]
+            decision = self._desk.overdue(queued, self._usage[request.tenant.tenant], alive, now_ms)
+            self._desk.queue.remove(queued.request_id)
             outcome = Outcome.FAILED if request.token_ms else Outcome.REJECTED
             self._conclude(request, outcome, decision.reason)
         self._at(now_ms + TICK_MS, _Kind.TICK)
@@ -280,7 +270,7 @@ class FleetSimulation:
         if 0 < len(request.token_ms) < request.prepaid_tokens:
             self._charge(request, len(request.token_ms))
         self._desk.ended(request.request_id, tenant, request.tier.name, len(request.token_ms), complete)
-        self._usage[tenant].end()
+        self._usage[tenant].end(request.ask, self._clock.now_ms)
         self._end(request, outcome, detail)
 
     def _end(self, request: SimulatedRequest, outcome: Outcome, detail: str = "") -> None:
@@ -289,4 +279,9 @@ class FleetSimulation:
 
 
 def _limits_of(tenant: TenantPolicy) -> QuotaLimits:
-    return QuotaLimits(tenant.tokens_per_minute, tenant.requests_per_minute, tenant.max_concurrent_requests)
+    return QuotaLimits(
+        tenant.tokens_per_minute,
+        tenant.requests_per_minute,
+        tenant.max_concurrent_requests,
+        tenant.max_kv_cache_percent,
+    )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.scheduling.plans import EngineRequest
+from tierline.scheduling.quota import Ask
 from tierline.sim.workload import PlannedRequest
 from tierline.telemetry.records import Outcome, Placement, RequestRecord
 
@@ -38,6 +39,11 @@ class SimulatedRequest:
     @property
     def total_tokens(self) -> int:
         return self.planned.prompt_tokens + self.planned.asked_tokens
+
+    @property
+    def ask(self) -> Ask:
+        """What its tenant's quota counts."""
+        return Ask(self.planned.prompt_tokens, self.planned.asked_tokens)
 
     def engine_request(self) -> EngineRequest:
         """Return what its next worker gets: a start, or a continuation after the tokens in the journal."""

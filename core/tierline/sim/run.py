@@ -178,6 +178,7 @@ def _tenant_policy(tenant: TenantSection, tiers: tuple[str, ...]) -> TenantPolic
         max_concurrent_requests=tenant.limits.max_concurrent_requests,
         max_service_difference_tokens=tenant.max_service_difference_tokens,
         cache_sharing="Isolated",
+        max_kv_cache_percent=tenant.limits.max_kv_cache_percent,
     )
 
 

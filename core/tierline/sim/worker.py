@@ -73,13 +73,15 @@ class SimulatedWorker:
         return self._core.iteration
 
     @property
+    def preemptions(self) -> int:
+        """How often a request had to yield its memory."""
+        counters = self._core.counters
+        return counters.preemptions_recompute + counters.preemptions_host + counters.preemptions_disk
+
+    @property
     def window_tokens(self) -> int:
         limits = self._core.limits
         return min(limits.max_model_tokens, limits.total_blocks * limits.block_tokens)
-
-    @property
-    def latency(self) -> Coefficients:
-        return self._core.latency.coefficients
 
     def view(self, now_ms: float) -> WorkerView:
         """Return what routing sees: credits and load as of the last iteration's report, less what was sent since."""
@@ -110,6 +112,8 @@ class SimulatedWorker:
             backlog_tokens=core.headroom.backlog_tokens,
             latency=core.latency.coefficients,
             rooms=core.headroom.rooms,
+            margin=core.latency.margin,
+            pace_budget_ms=core.headroom.pace_budget_ms,
         )
 
     def submit(self, request: EngineRequest, missing_tokens: int) -> NackReason | None:

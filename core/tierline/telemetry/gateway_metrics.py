@@ -26,6 +26,16 @@ REVISION_REQUESTS = MetricName(
     "Requests that ended on workers of a revision, by whether they kept their tier's targets",
     ("tier", "pool", "revision", "outcome"),
 )
+DECISIONS = MetricName(
+    "tierline_gateway_admissions",
+    "Decisions on arriving requests, by verdict and the prompt's length in tokens",
+    ("tier", "verdict", "prompt_tokens"),
+)
+RELATIVE_ERROR_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0)
+ETA_ERROR = MetricName(
+    "tierline_gateway_eta_relative_error",
+    "How far the end of a stored request was from what its client was told: |actual - eta| / eta",
+)
 QUEUE_DEPTH = MetricName("tierline_gateway_queue_requests", "Requests that wait for a worker", ("tier",))
 RUNNING = MetricName("tierline_gateway_running_requests", "Requests that a worker has started")
 MOVES = MetricName("tierline_gateway_moves", "Streams continued on another worker, by cause", ("cause",))

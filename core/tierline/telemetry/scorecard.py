@@ -12,6 +12,7 @@ from tierline.telemetry.fairness import TenantService, max_service_difference, t
 from tierline.telemetry.goodput import Goodput, demands, goodput, tokens_in_time
 from tierline.telemetry.measured import Measured, Unknown, to_document
 from tierline.telemetry.percentiles import P99_MIN_SAMPLES, Percentiles, p99, percentiles
+from tierline.telemetry.prompt_lengths import LengthRefusals, refusals_by_length
 from tierline.telemetry.records import ClusterFacts, Outcome, RequestRecord, TierTarget
 from tierline.telemetry.resources import Resources, resources
 from tierline.telemetry.tail import Tail, added_stalls_ms, tail
@@ -83,6 +84,7 @@ class Scorecard:
     cost_assumption: str
     spot: SpotScore
     requests: RequestCounts
+    refusals_by_prompt_tokens: dict[str, LengthRefusals]
 
     def document(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -117,6 +119,7 @@ def build_scorecard(
         cost_assumption=table.assumption,
         spot=_spot(records, facts),
         requests=_counts(records),
+        refusals_by_prompt_tokens=refusals_by_length(records),
     )
 
 

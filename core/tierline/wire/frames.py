@@ -201,6 +201,8 @@ class Signals(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `rooms` is what credits do not tell while lower priorities hold a worker: rows (priority, requests, blocks) say what
     a request above that priority finds, since others yield to it. It may overdraw its gateway's credit by that.
+    `latency_margin` is what to plan with: predicted times by (1 + margin) hold for 95 % of iterations. `pace_budget_ms`
+    is the tightest time per token promised to a request here, 0 when none is.
     """
 
     running_requests: int = 0
@@ -212,6 +214,8 @@ class Signals(msgspec.Struct, frozen=True, omit_defaults=True):
     latency_coefficients: tuple[float, ...] = ()
     latency_residual_p95_ms: float = 0.0
     latency_samples: int = 0
+    latency_margin: float = 0.0
+    pace_budget_ms: float = 0.0
     rooms: tuple[tuple[int, int, int], ...] = ()
 
 

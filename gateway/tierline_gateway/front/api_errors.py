@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import msgspec
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class ApiError(Exception):
-    """A refusal: HTTP status, OpenAI's error object, and `x-tierline-reason`.
+    """A refusal: HTTP status, OpenAI's error object, and `x-tierline-reason`. Not frozen: Python sets its traceback.
 
     `message` names the field or header and the fix. `reason` is one CamelCase word for programs.
     """

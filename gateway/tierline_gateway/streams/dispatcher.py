@@ -6,21 +6,21 @@ Everything runs on one event loop, in callbacks that never wait, so no state nee
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cache
 
 from tierline.api.policy import TierPolicy
-from tierline.scheduling.desk import RequestDesk, queued_request
+from tierline.scheduling.desk import RequestDesk
+from tierline.scheduling.forecast import answer_ms
 from tierline.scheduling.queued import QueuedRequest
 from tierline.wire.frames import Iteration, Nack, NackReason, TokenBatch, TokenLogprobs
 from tierline.wire.states import FinishReason, RequestState
 from tierline_gateway.front.api_errors import ApiError, failed, too_long
 from tierline_gateway.instruments import Instruments
+from tierline_gateway.streams.arriving import arriving, queued_of
 from tierline_gateway.streams.choices import Choices
 from tierline_gateway.streams.explain_log import ExplainLog
 from tierline_gateway.streams.journal import JournalGap
 from tierline_gateway.streams.ledger import Ledger
 from tierline_gateway.streams.live import LiveRequest, Move
-from tierline_gateway.streams.need import need_of
 from tierline_gateway.streams.refusal import hopeless, refusal
 from tierline_gateway.streams.submission import submission
 from tierline_gateway.workers.link import WorkerLink
@@ -37,7 +37,9 @@ class Dispatcher:
     ) -> None:
         self.links = links
         self.explained = ExplainLog()
-        self.desk = RequestDesk(cached=self._cached_tokens, told=self.explained.turn)
+        self.desk = RequestDesk(
+            lambda request_id: self._live[request_id].journal.context_tokens, self._cached_tokens, self.explained.turn
+        )
         self.queue = self.desk.queue
         self._ledger = ledger
         self._instruments = instruments
@@ -58,27 +60,37 @@ class Dispatcher:
 
         `degraded` lowers a request to the tier that its own names for overload, and returns that if there is one.
         """
-        usage, now_ms = self._ledger.usage(live.tenant), self._clock_ms()
-        alone_ms = self.links.fastest_alone_ms(live.journal.context_tokens)
-        queued = cache(lambda _tier: self._queued(live))
-        waiting, lower = (lambda: queued(live.tier)), (lambda: degraded(live))
-        decision = self.desk.decide(usage, live.tier, waiting, lower, now_ms=now_ms, alone_ms=alone_ms)
+        queued, _ = self._decide(live, degraded)
+        self._live[live.request_id] = live
+        self._ledger.begin(live)
+        self.desk.enqueue(queued)
+        self.pump()
+
+    def judge(self, live: LiveRequest, degraded: Callable[[LiveRequest], TierPolicy | None]) -> float:
+        """Return in how many ms a request that is stored now will probably be answered; raises `ApiError` 429."""
+        queued, eta_ms = self._decide(live, degraded)
+        return eta_ms + answer_ms(self.links.views(), queued.expected_output_tokens, queued.tpot_budget_ms)
+
+    def _decide(
+        self, live: LiveRequest, degraded: Callable[[LiveRequest], TierPolicy | None]
+    ) -> tuple[QueuedRequest, float]:
+        usage, now_ms = self._ledger.usage(live.tenant, live.price), self._clock_ms()
+        request = arriving(live, usage, self._queued, degraded)
+        decision = self.desk.decide(request, self.links.views(), now_ms)
         live.decisions.admitted(decision, live.tier.name, len(self.queue), usage.levels(now_ms), now_ms)
+        self._instruments.decided(live, decision)
         if not decision.accepted:
             error = refusal(decision)
             live.finish(FinishReason.REFUSED, error)
             raise error
-        self._live[live.request_id] = live
-        self._ledger.begin(live)
-        self.queue.push(queued(live.tier))
-        self.pump()
+        return request.queued(), decision.eta_ms
 
     def join(self, first: LiveRequest, forks: tuple[LiveRequest, ...]) -> None:
         """Take the further choices of an answer whose first one was admitted just now."""
         self._choices.join(first, forks)
         for fork in forks:
             self._live[fork.request_id] = fork
-            self.queue.push(self._queued(fork))
+            self.desk.enqueue(self._queued(fork))
         self.pump()
 
     def conclude(self, live: LiveRequest) -> None:
@@ -88,7 +100,7 @@ class Dispatcher:
             live.finish(FinishReason.CANCELLED)
         if self._live.pop(live.request_id, None) is not None:
             self._choices.forget(live)
-            self._ledger.end(live)
+            self._ledger.end(live, self._clock_ms())
             self._settle(live)
         self.pump()
 
@@ -126,7 +138,7 @@ class Dispatcher:
             live = self._live[queued.request_id]
             if any(sibling.worker is not None or sibling.life.done for sibling in self._choices.beside(live)):
                 continue
-            decision = self.desk.overdue(queued, self.links.capacity_exists, now_ms)
+            decision = self.desk.overdue(queued, self._ledger.usage_of(live), self.links.capacity_exists, now_ms)
             self._end(live, FinishReason.REFUSED, refusal(decision))
 
     def evacuate(self, link: WorkerLink, cause: str) -> None:
@@ -183,7 +195,7 @@ class Dispatcher:
             return
         queued = self._queued(live)
         self.queue.refund(queued)
-        self.queue.push(queued)
+        self.desk.enqueue(queued)
 
     def _broken(self, live: LiveRequest, error: Exception) -> None:
         """A defect that one request brings to light ends that request, not the connection with all the others."""
@@ -192,27 +204,15 @@ class Dispatcher:
         live.finish(FinishReason.FAILED, failed("The gateway could not go on with this request; try again."))
 
     def _queued(self, live: LiveRequest) -> QueuedRequest:
-        return queued_request(
-            live.request_id,
-            live.tier,
-            live.tenant,
-            context_tokens=live.journal.context_tokens,
-            total_tokens=live.journal.total_tokens,
-            arrival_ms=live.arrival_ms,
-            now_ms=self._clock_ms(),
-            resumed=bool(live.moves),
-            shares_prompt=bool(live.fork_of),
-            user_priority=live.generation.user_priority,
-            lengths=self.desk.lengths,
-            prefill_ms=self.links.fastest_alone_ms(live.journal.context_tokens),
-        )
+        return queued_of(live, self.desk, self.links, self._clock_ms())
 
     def _cached_tokens(self, queued: QueuedRequest) -> int:
         return self.links.cached_tokens(self._live[queued.request_id].prefix_keys)
 
     def _place(self, queued: QueuedRequest) -> WorkerLink | None:
         live = self._live[queued.request_id]
-        need = need_of(queued, live, self._choices.beside(live))
+        near = frozenset(other.worker for other in self._choices.beside(live) if other.worker is not None)
+        need = self.desk.need(queued, self.links.names, live.adapter, near)
         live.decisions.tried = self.links.choose(need, live.prefix_keys, live.avoid)
         return self.links.get(live.decisions.tried.chosen)
 
@@ -243,7 +243,7 @@ class Dispatcher:
     def _deliver(self, live: LiveRequest, fresh: tuple[int, ...], logprobs: tuple[TokenLogprobs, ...]) -> None:
         if live.life.state is RequestState.WAITING_KV:
             live.life.to(RequestState.RUNNING)
-            self.desk.first_token(live.request_id, len(live.journal.prompt_ids), self._clock_ms())
+            self.desk.first_token(live.request_id, self._clock_ms())
         self.queue.charge_output(live.request_id, live.tenant.tenant, len(fresh), live.tenant.weight)
         live.add_tokens(fresh, logprobs)
         if live.text.stopped:
@@ -279,7 +279,7 @@ class Dispatcher:
         live.journal.replayed()
         self._leave(live)
         live.life.to(RequestState.WAITING)
-        self.queue.push(self._queued(live))
+        self.desk.enqueue(self._queued(live))
 
     def _end(self, live: LiveRequest, reason: FinishReason, error: ApiError) -> None:
         self._leave(live)

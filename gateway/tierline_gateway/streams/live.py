@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tierline.api.policy import TenantPolicy, TierPolicy
+from tierline.api.token_prices import FREE, TokenPrice
 from tierline.scheduling.locality import chunk_keys
+from tierline.scheduling.quota import Ask
 from tierline.text.detokenizer import depends_on_its_place
 from tierline.wire.frames import TokenLogprobs
 from tierline.wire.states import FinishReason, RequestLife
@@ -56,6 +58,7 @@ class LiveRequest:
     arrival_ms: float
     prefix_keys: tuple[bytes, ...] = ()
     adapter: str = ""
+    price: TokenPrice = FREE
     delivery: DeliveryTimes = field(default_factory=DeliveryTimes)
     decisions: Decisions = field(default_factory=Decisions)
     worker: str | None = None
@@ -83,6 +86,7 @@ class LiveRequest:
         text_of: Callable[[int], str | None] = depends_on_its_place,
         now_ms: float,
         adapter: str = "",
+        price: TokenPrice = FREE,
     ) -> "LiveRequest":
         """Return a request that just arrived."""
         return cls(
@@ -96,6 +100,7 @@ class LiveRequest:
             decisions=Decisions(tier.name),
             prefix_keys=chunk_keys(generation.prompt_ids, tenant.cache_namespace, adapter),
             adapter=adapter,
+            price=price,
         )
 
     def fork(
@@ -123,6 +128,11 @@ class LiveRequest:
     @property
     def request_id(self) -> str:
         return self.life.request_id
+
+    @property
+    def ask(self) -> Ask:
+        """What the tenant's quota counts: the prompt, and the longest answer in every choice."""
+        return Ask(len(self.journal.prompt_ids), self.journal.sampling.max_tokens * self.generation.choices)
 
     @property
     def has_news(self) -> bool:

@@ -150,6 +150,8 @@ class WorkerLink:
             rooms=self.signals.rooms,
             adapters=self.adapters,
             resident_adapters=self._resident_adapters,
+            margin=self.signals.latency_margin,
+            pace_budget_ms=self.signals.pace_budget_ms,
         )
 
     @property

@@ -1,7 +1,7 @@
 """The connections to all workers, following discovery."""
 
 import asyncio
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 
 from tierline.scheduling.locality import PrefixMap
@@ -43,7 +43,7 @@ class LinkPool:
         An answer that no accepting worker could hold to its end is cut at their largest window, not refused: it was
         admitted when workers were not known, or before the larger ones went away.
         """
-        views = [view for view in self._views() if view.accepting]
+        views = [view for view in self.views() if view.accepting]
         window = max((view.window_tokens for view in views), default=0)
         cached = {view.name: self._prefixes.cached_tokens(view.name, prefix) for view in views}
         cut = replace(need, total_tokens=min(need.total_tokens, window), cached_tokens=cached)
@@ -65,11 +65,11 @@ class LinkPool:
 
     def fastest_alone_ms(self, prompt_tokens: int) -> float:
         """Return how long the fastest worker takes for a prompt when idle; 0 while none has told."""
-        return fastest_alone_ms(self._views(), prompt_tokens)
+        return fastest_alone_ms(self.views(), prompt_tokens)
 
     def accepting_besides(self, name: str) -> bool:
         """Whether some other worker takes new requests, credits aside."""
-        return any(view.accepting and view.name != name for view in self._views())
+        return any(view.accepting and view.name != name for view in self.views())
 
     @property
     def adapters(self) -> frozenset[str] | None:
@@ -89,7 +89,7 @@ class LinkPool:
 
     @property
     def capacity_exists(self) -> bool:
-        return any(view.accepting for view in self._views())
+        return any(view.accepting for view in self.views())
 
     @property
     def window_tokens(self) -> int:
@@ -103,8 +103,13 @@ class LinkPool:
             self._drop(name, "Shutdown")
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _views(self) -> Iterator[WorkerView]:
-        return (view for link in self for view in [link.view()] if view is not None)
+    def views(self) -> list[WorkerView]:
+        """Return every connected worker as routing sees it now."""
+        return [view for link in self for view in [link.view()] if view is not None]
+
+    @property
+    def names(self) -> Iterable[str]:
+        return self._links.keys()
 
     def _adopt(self, endpoint: WorkerEndpoint, events: LinkEvents) -> None:
         known = self._links.get(endpoint.name)

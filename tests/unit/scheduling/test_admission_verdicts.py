@@ -1,7 +1,8 @@
 import pytest
 
-from tierline.scheduling.admission import RUSH_MS, AdmissionController, ServiceRate, Verdict
-from tierline.scheduling.quota import QuotaLimits, TenantUsage, TokenBucket
+from tierline.scheduling.admission import RUSH_MS, AdmissionController, Outlook, ServiceRate, Verdict
+from tierline.scheduling.quota import Ask, QuotaLimits, TenantUsage, TokenBucket
+from tierline.scheduling.routing import Obstacle
 
 
 def usage(**limits: int) -> TenantUsage:
@@ -35,49 +36,62 @@ def test_a_bucket_never_holds_more_than_a_minute() -> None:
 def test_changed_limits_keep_what_was_used() -> None:
     tenant = usage(requests_per_minute=10)
     for _ in range(10):
-        tenant.begin(1, 0.0)
+        tenant.begin(Ask(1), 0.0)
     tenant.adopt(QuotaLimits(requests_per_minute=12))
-    assert tenant.breach(1, 0.0) is None
-    tenant.begin(1, 0.0)
-    tenant.begin(1, 0.0)
-    breach = tenant.breach(1, 0.0)
+    assert tenant.breach(Ask(1), 0.0) is None
+    tenant.begin(Ask(1), 0.0)
+    tenant.begin(Ask(1), 0.0)
+    breach = tenant.breach(Ask(1), 0.0)
     assert breach is not None
-    assert (breach.limit, breach.allowed) == ("requestsPerMinute", 12)
+    assert (breach.limit, breach.allowed) == ("limits.requestsPerMinute", 12)
     tenant.adopt(QuotaLimits())
-    assert tenant.breach(1, 0.0) is None
+    assert tenant.breach(Ask(1), 0.0) is None
 
 
 def test_concurrency_is_freed_at_the_end() -> None:
     tenant = usage(max_concurrent_requests=1)
-    tenant.begin(1, 0.0)
-    breach = tenant.breach(1, 0.0)
+    tenant.begin(Ask(1), 0.0)
+    breach = tenant.breach(Ask(1), 0.0)
     assert breach is not None
-    assert breach.limit == "maxConcurrentRequests"
-    tenant.end()
-    assert tenant.breach(1, 0.0) is None
+    assert breach.limit == "limits.maxConcurrentRequests"
+    tenant.end(Ask(1), 0.0)
+    assert tenant.breach(Ask(1), 0.0) is None
 
 
 def test_generated_tokens_count() -> None:
     tenant = usage(tokens_per_minute=60)
-    tenant.begin(10, 0.0)
+    tenant.begin(Ask(10), 0.0)
     tenant.generated(110, 0.0)
-    breach = tenant.breach(10, 0.0)
+    breach = tenant.breach(Ask(10), 0.0)
     assert breach is not None
     assert breach.retry_after_ms == pytest.approx(70_000)
 
 
 def test_a_cold_start_accepts() -> None:
-    decision = AdmissionController(ServiceRate()).decide(usage(), 10, ahead=100, patience_ms=1.0, now_ms=0.0)
-    assert decision.accepted
+    unknown = Outlook(ServiceRate().predicted_wait_ms(100), patience_ms=1.0)
+    assert AdmissionController(ServiceRate()).decide(usage(), Ask(10), unknown, now_ms=0.0).accepted
 
 
 def test_a_wait_over_the_bound_is_refused_with_the_time_to_come_back() -> None:
     rate = ServiceRate()
     for at_ms in (0.0, 200.0, 400.0):
         rate.served(at_ms)
-    decision = AdmissionController(rate).decide(usage(), 10, ahead=10, patience_ms=500.0, now_ms=400.0)
+    outlook = Outlook(rate.predicted_wait_ms(10), patience_ms=500.0, first_token_ms=50.0)
+    decision = AdmissionController(rate).decide(usage(), Ask(10), outlook, now_ms=400.0)
     assert decision.verdict is Verdict.SATURATED
-    assert decision.retry_after_ms == 1500
+    assert (decision.retry_after_ms, decision.eta_ms) == (1500, 2050)
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "verdict", "words"),
+    [(Obstacle.PACE, Verdict.PACE, "time per token"), (Obstacle.MEMORY, Verdict.MEMORY, "KV cache")],
+)
+def test_a_refusal_says_what_every_worker_lacks(obstacle: Obstacle, verdict: Verdict, words: str) -> None:
+    outlook = Outlook(900.0, 500.0, obstacle=obstacle)
+    decision = AdmissionController(ServiceRate()).decide(usage(), Ask(10), outlook, now_ms=0.0)
+    assert decision.verdict is verdict
+    assert decision.verdict.saturation
+    assert words in decision.reason
 
 
 def test_pauses_of_an_empty_queue_do_not_slow_the_rate() -> None:
@@ -118,7 +132,7 @@ def test_a_fleet_that_is_always_slow_is_known_as_slow() -> None:
 def test_quota_comes_before_saturation() -> None:
     rate = ServiceRate()
     rate.interval_ms = 1e6
-    decision = AdmissionController(rate).decide(usage(max_concurrent_requests=0), 10, 10, 0.0, 0.0)
+    decision = AdmissionController(rate).decide(usage(max_concurrent_requests=0), Ask(10), Outlook(1e7, 0.0), 0.0)
     assert decision.verdict is Verdict.QUOTA
 
 

@@ -41,16 +41,16 @@ def test_requests_of_one_length_teach_that_length() -> None:
 
 
 @pytest.mark.parametrize(
-    ("deadline", "longest", "first", "alone", "patience"),
+    ("deadline", "longest", "room", "alone", "patience"),
     [
-        (1000, 10_000, 300, 50, 700),  # what the first token leaves of the deadline
-        (1000, 500, 300, 50, 500),  # never above what the tier allows
-        (1000, 10_000, 1200, 50, 0),  # only an empty queue is short enough
-        (1000, 10_000, 2500, 1500, 10_000),  # nobody could be in time: served late rather than never
+        (1000, 10_000, 700, 50, 700),  # what the first token leaves of the deadline
+        (1000, 500, 700, 50, 500),  # never above what the tier allows
+        (1000, 10_000, -200, 50, 0),  # only an empty queue is short enough
+        (1000, 10_000, -1500, 1500, 10_000),  # nobody could be in time: served late rather than never
     ],
 )
-def test_patience(deadline: float, longest: float, first: float, alone: float, patience: float) -> None:
-    assert patience_ms(deadline, longest, first, alone) == patience
+def test_patience(deadline: float, longest: float, room: float, alone: float, patience: float) -> None:
+    assert patience_ms(deadline, longest, room, alone) == patience
 
 
 def worker(name: str, accepting: bool, latency: Coefficients | None) -> WorkerView:

@@ -168,27 +168,27 @@ def test_expired_requests_are_named_and_removal_is_clean() -> None:
 
 def test_ahead_counts_this_priority_and_above() -> None:
     queue = filled(queued("a", priority=1), queued("b", priority=2), queued("c", priority=3))
-    assert [queue.ahead_of(queued("new", priority=priority)) for priority in (1, 2, 3, 4)] == [3, 2, 1, 0]
+    assert [queue.ahead_of(queued("new", priority=priority)).requests for priority in (1, 2, 3, 4)] == [3, 2, 1, 0]
 
 
 def test_ahead_counts_only_what_is_due_before() -> None:
     queue = filled(queued("a", deadline_ms=100), queued("b", deadline_ms=300), queued("moved", resumed=True))
-    assert queue.ahead_of(queued("new", deadline_ms=200)) == 2
+    assert queue.ahead_of(queued("new", deadline_ms=200)).requests == 2
 
 
 def test_a_flood_is_ahead_of_others_only_as_far_as_its_share_goes() -> None:
     flood = [queued(f"f{at:03}", tenant="f", service_difference_tokens=300) for at in range(100)]
     queue = filled(*flood)
-    assert queue.ahead_of(queued("new", tenant="f", arrival_ms=1.0)) == 100
+    assert queue.ahead_of(queued("new", tenant="f", arrival_ms=1.0)).requests == 100
     # One hundred tokens each: the flood may run 300 ahead, and 200 more while two of the other tenant are served.
-    assert queue.ahead_of(queued("new", tenant="v")) == 3
+    assert queue.ahead_of(queued("new", tenant="v")).requests == 3
     heavy = filled(*flood, *(queued(f"w{at}", tenant="w", weight=4) for at in range(2)))
-    assert heavy.ahead_of(queued("w2", tenant="w", weight=4)) == 2 + 3.5
+    assert heavy.ahead_of(queued("w2", tenant="w", weight=4)).requests == 2 + 3.5
     queue.push(queued("v0", tenant="v"))
     queue.push(queued("v1", tenant="v"))
-    assert queue.ahead_of(queued("v2", tenant="v")) == 2 + 5
+    assert queue.ahead_of(queued("v2", tenant="v")).requests == 2 + 5
     queue.charge_output("f999", "f", 150, 1)
-    assert queue.ahead_of(queued("v2", tenant="v")) == 2 + 2
+    assert queue.ahead_of(queued("v2", tenant="v")).requests == 2 + 2
 
 
 def test_a_tenant_pays_a_prompt_once_however_many_answers_it_wants() -> None:

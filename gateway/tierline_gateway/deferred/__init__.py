@@ -1,0 +1,1 @@
+"""Answers that come later: tickets for single requests, and OpenAI's files and batches."""
