@@ -52,3 +52,23 @@ def test_half_more_than_the_knee_is_served_almost_as_well_as_in_hindsight(record
     assert oracle.in_time_per_second >= beyond.in_time_per_second
     percent = 100 * beyond.in_time_per_second / oracle.in_time_per_second
     record_effect("L2_of_the_oracle", value=percent, threshold=93.0, unit="% of the oracle's requests in time at 150 %")
+
+
+def two_classes(policy: str, per_second: float) -> dict[str, float]:
+    """Half of the requests in 1 s and 50 ms a token, half in 60 s and 200 ms; percent of each that keep it."""
+    tiers = [
+        TIERS[0],
+        tier("batch", 10, "Throughput", 60_000, ttftMilliseconds={"p95": 60_000}, tpotMilliseconds={"p95": 200}),
+    ]
+    traffic = [source(tenant, tenant, per_second / 2, maxTokens=1000) for tenant in ("tight", "batch")]
+    tenants = [{"name": "tight"}, {"name": "batch"}]
+    result = run_fleet(policy, seconds=60, tiers=tiers, tenants=tenants, traffic=traffic)
+    return {name: 100 * share for name, share in load_point(result, 1.0).attainment.items()}
+
+
+def test_two_classes_share_a_worker_below_and_at_its_knee(record_effect) -> None:
+    for per_second in (16, KNEE_PER_SECOND):
+        kept = two_classes("tierline", per_second)
+        for name, least in (("tight", 98.0), ("batch", 99.0)):
+            experiment = f"L4_{name}_at_{per_second:.0f}"
+            record_effect(experiment, value=kept[name], threshold=least, unit=f"% of the {name} class in time")
