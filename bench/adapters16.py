@@ -14,9 +14,9 @@ import time
 
 import torch
 
-from tierline.scheduling.adapters import adapter_key
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import LatencyModel
+from tierline.scheduling.memory.adapters import adapter_key
 from tierline.scheduling.plans import EngineRequest, IterationResult
 from tierline.wire.frames import Sampling
 from tierline_worker.adapters.pages import paginate

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from tierline.scheduling.admission import Decision
+from tierline.scheduling.admission.controller import Decision
 from tierline.telemetry import gateway_metrics as names
 from tierline.telemetry.gateway_metrics import MetricName
 from tierline.telemetry.prompt_lengths import prompt_bucket

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tierline.api.policy import ModelPolicy, TierPolicy
-from tierline.scheduling.desk import lower_tier
+from tierline.scheduling.entering import lower_tier
 from tierline.text.tokenizer import Tokenizer
 from tierline.text.tools.formats import FORMATS
 from tierline_gateway.front.api_errors import unavailable

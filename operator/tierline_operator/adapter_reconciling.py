@@ -15,8 +15,8 @@ from tierline.api.adapter import LoRAAdapter
 from tierline.api.parsing import parse
 from tierline.api.pool import WorkerPool
 from tierline.api.problems import InvalidResource
-from tierline.fleet.adapter_status import AdapterSight
-from tierline.fleet.adapters import AdapterPlan, AdapterWorker, HeldAdapter, WantedAdapter, plan_adapters
+from tierline.fleet.adapters.planner import AdapterPlan, AdapterWorker, HeldAdapter, WantedAdapter, plan_adapters
+from tierline.fleet.adapters.status import AdapterSight
 from tierline.fleet.reading import read_pod
 from tierline_operator.kinds import LLM_FLEET, LORA_ADAPTER, POD, WORKER_POOL
 from tierline_operator.reconciling import Clock, epoch_ms

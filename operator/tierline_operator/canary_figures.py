@@ -16,8 +16,8 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from tierline.api.names import GATEWAY_ADMIN_PORT
-from tierline.fleet.canary import CanaryFigures, TierFigures
-from tierline.fleet.drill import TierCounts
+from tierline.fleet.drills.steps import TierCounts
+from tierline.fleet.rollout.canary import CanaryFigures, TierFigures
 from tierline.telemetry.gateway_metrics import OUTCOME_FAILED, OUTCOME_MET, OUTCOME_MISSED, REVISION_REQUESTS
 
 log = logging.getLogger(__name__)

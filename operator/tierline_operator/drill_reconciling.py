@@ -8,8 +8,8 @@ from tierline.api.drill import FleetDrill
 from tierline.api.names import DRILLS_ALLOWED, LABEL_DRILLS
 from tierline.api.parsing import parse
 from tierline.api.problems import InvalidResource
-from tierline.fleet.drill import Criteria, DrillAct, DrillRecord, DrillStep, DrillView, Victim, step_drill
-from tierline.fleet.drill_status import drill_status, drill_verdicts, read_drill, refused_verdicts
+from tierline.fleet.drills.status import drill_status, drill_verdicts, read_drill, refused_verdicts
+from tierline.fleet.drills.steps import Criteria, DrillAct, DrillRecord, DrillStep, DrillView, Victim, step_drill
 from tierline.fleet.observed import Manifest
 from tierline.fleet.reading import read_identity, read_pod
 from tierline.fleet.verdicts import Verdict, notices_of

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from tierline.api.drill import FleetDrill
 from tierline.api.names import TAINT_SPOT_NOTICE
-from tierline.fleet.drill import DrillRecord
+from tierline.fleet.drills.steps import DrillRecord
 from tierline.fleet.observed import Reference
 from tierline.fleet.reading import read_node
 from tierline_operator.actuator import Actuator

@@ -12,7 +12,7 @@ from tierline.api.policy import compile_policy
 from tierline.api.problems import InvalidResource
 from tierline.api.quota import TenantQuota
 from tierline.api.tier import SLOTier
-from tierline.fleet.adapter_status import adapter_status, adapter_verdicts, adapters_resolved
+from tierline.fleet.adapters.status import adapter_status, adapter_verdicts, adapters_resolved
 from tierline.fleet.observed import Manifest, ObjectIdentity
 from tierline.fleet.reading import read_identity
 from tierline.fleet.verdicts import Verdict, conditions_of, notices_of

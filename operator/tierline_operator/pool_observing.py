@@ -13,8 +13,8 @@ from tierline.fleet.gateway_objects import COMPONENT_GATEWAY
 from tierline.fleet.observed import Manifest
 from tierline.fleet.pool_plan import PoolObservation
 from tierline.fleet.reading import read_identity, read_node, read_pod
-from tierline.fleet.revision_history import templates_of
-from tierline.fleet.rollout import RolloutPolicy
+from tierline.fleet.rollout.revision_history import templates_of
+from tierline.fleet.rollout.steps import RolloutPolicy
 from tierline.fleet.wanted import Images
 from tierline.fleet.wanting import rollout_policy, wanted_worker
 from tierline.fleet.worker_pod import template_revision, worker_template

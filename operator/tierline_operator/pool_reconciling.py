@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tierline.api.names import LABEL_REVISION
-from tierline.fleet.canary import CanaryFigures
 from tierline.fleet.census import take_census
-from tierline.fleet.disruption_budget import disruption_budget
 from tierline.fleet.drift import has_drifted, stamped
 from tierline.fleet.observed import Manifest
+from tierline.fleet.placement.slot_pod import slotted
 from tierline.fleet.pool_plan import PoolObservation, PoolPlan, plan_pool
 from tierline.fleet.pool_status import pool_status, pool_verdicts
-from tierline.fleet.revision_history import forgotten, next_number, revision_object
-from tierline.fleet.rollout import RolloutRecord, RolloutStep, RolloutView, in_canary, step_rollout
-from tierline.fleet.rollout_record import read_record, record_status
-from tierline.fleet.slot_pod import slotted
+from tierline.fleet.rollout.canary import CanaryFigures
+from tierline.fleet.rollout.disruption_budget import disruption_budget
+from tierline.fleet.rollout.record import read_record, record_status
+from tierline.fleet.rollout.revision_history import forgotten, next_number, revision_object
+from tierline.fleet.rollout.steps import RolloutRecord, RolloutStep, RolloutView, in_canary, step_rollout
 from tierline.fleet.verdicts import notices_of
 from tierline.fleet.wanted import Images
 from tierline.fleet.worker_pod import template_revision, worker_pod

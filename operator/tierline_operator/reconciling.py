@@ -8,7 +8,7 @@ from dataclasses import replace
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation, FleetPlan, owns, plan_fleet
 from tierline.fleet.fleet_status import fleet_status, fleet_verdicts
 from tierline.fleet.observed import Manifest
-from tierline.fleet.planning_status import PLANNING_CONDITIONS, standing_verdicts
+from tierline.fleet.scaling.status import PLANNING_CONDITIONS, standing_verdicts
 from tierline.fleet.verdicts import Verdict, notices_of
 from tierline.fleet.wanted import Images
 from tierline_operator.actuator import Actuator

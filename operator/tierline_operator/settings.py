@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tierline.api.names import OPERATOR_HTTP_PORT
-from tierline.fleet.sharing import USUAL_TIMES, SharingTimes
+from tierline.fleet.scaling.sharing import USUAL_TIMES, SharingTimes
 from tierline.fleet.wanted import Images
 
 DEFAULT_LEASE_NAME = "tierline-operator"

@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 
 from tierline.api.names import WORKER_HTTP_PORT
-from tierline.fleet.adapters import HeldAdapter, WantedAdapter
+from tierline.fleet.adapters.planner import HeldAdapter, WantedAdapter
 
 LIST_SECONDS = 3.0
 LOAD_SECONDS = 120.0

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tierline.scheduling.batch import Batch
-from tierline.scheduling.batching import BatchPlanner
+from tierline.scheduling.batching.batch import Batch
+from tierline.scheduling.batching.planner import BatchPlanner
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import Coefficients, LatencyModel
 from tierline.scheduling.plans import EngineLimits, EngineRequest

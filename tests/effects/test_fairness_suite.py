@@ -11,7 +11,7 @@ from fair_fleets import QUEUED, VTC_BOUND, largest_difference, services, share, 
 from simulated_fleets import run_fleet, source
 from toy_gateways import ToyGateways
 
-from tierline.scheduling.queued import DEFAULT_SERVICE_DIFFERENCE_TOKENS
+from tierline.scheduling.queueing.queued import DEFAULT_SERVICE_DIFFERENCE_TOKENS
 
 FROM_S, UNTIL_S = 15.0, 45.0
 

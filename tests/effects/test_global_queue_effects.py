@@ -6,8 +6,8 @@ from itertools import permutations, product
 
 import numpy as np
 
-from tierline.scheduling.group_order import Instance, RequestGroup, group_order, next_group
-from tierline.scheduling.waiting_time import Moments, Throughput, predicted_wait_ms
+from tierline.scheduling.queueing.group_order import Instance, RequestGroup, group_order, next_group
+from tierline.scheduling.queueing.waiting_time import Moments, Throughput, predicted_wait_ms
 
 SLOTS, TOKEN_MS = 32, 20.0
 MEDIANS = {"short": 60.0, "long": 300.0}

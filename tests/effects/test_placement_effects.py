@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tierline.fleet.hedging import Hedge
-from tierline.fleet.market import Supply
-from tierline.fleet.placement import PlacementTerms
+from tierline.fleet.placement.hedging import Hedge
+from tierline.fleet.placement.market import Supply
+from tierline.fleet.placement.planner import PlacementTerms
 from tierline.fleet.wanted import Capacity
 from tierline.sim.spot_fleet import SpotRun, run_pool
 from tierline.sim.spot_trace import ZoneBehaviour, make_trace

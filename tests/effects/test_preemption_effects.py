@@ -10,8 +10,8 @@ import numpy as np
 from tierline.api.decision_matrix import BatchingMode, PreemptionSave
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import Coefficients, LatencyModel
+from tierline.scheduling.memory.transfers import StorageTier
 from tierline.scheduling.plans import EngineLimits, EngineRequest
-from tierline.scheduling.transfers import StorageTier
 from tierline.sim.engine import Arrival, SimulatedEngine
 from tierline.sim.tiers import PageTimes
 

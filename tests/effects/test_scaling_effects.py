@@ -4,8 +4,8 @@ import math
 
 from ramps import LARGE_MODEL, LIMITS, OUTPUT_TOKENS, PROMPT_TOKENS, TPOT_MS, TTFT_MS, attainment, ramp, run_ramp
 
-from tierline.fleet.capacity import RequestShape, WorkerShape
-from tierline.fleet.scaling import ScalingPolicy
+from tierline.fleet.scaling.capacity import RequestShape, WorkerShape
+from tierline.fleet.scaling.planner import ScalingPolicy
 from tierline.sim.fluid_fleet import FluidSetup, run_fluid
 
 RAMP = [(0.0, 2.0), (120.0, 2.0), (420.0, 10.0), (600.0, 10.0), (900.0, 1.0), (1200.0, 1.0)]

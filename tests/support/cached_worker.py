@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tierline.scheduling.locality import PrefixMap, chunk_keys
-from tierline.scheduling.queued import OUTPUT_WEIGHT, QueuedRequest
-from tierline.scheduling.queueing import QueueManager
+from tierline.scheduling.queueing.queue import QueueManager
+from tierline.scheduling.queueing.queued import OUTPUT_WEIGHT, QueuedRequest
+from tierline.scheduling.routing.locality import PrefixMap, chunk_keys
 
 PREFIX_TOKENS, OWN_TOKENS, OUTPUT_TOKENS = 2048, 64, 32
 DEAREST = PREFIX_TOKENS + OWN_TOKENS + OUTPUT_WEIGHT * OUTPUT_TOKENS

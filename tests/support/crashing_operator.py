@@ -7,8 +7,8 @@ from typing import Any
 from api_server_in_memory import ApiServerInMemory, wired
 from fleet_builders import IMAGES
 
-from tierline.fleet.canary import CanaryFigures
 from tierline.fleet.reading import read_pod
+from tierline.fleet.rollout.canary import CanaryFigures
 from tierline_operator.canary_figures import Change
 from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.cluster import ApiError, Call

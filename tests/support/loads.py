@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from tierline.fleet.capacity import RequestShape, WorkerShape
-from tierline.fleet.load import FleetLoad, PoolLoad, TierLoad
-from tierline.fleet.scaling import ScalingMemory, ScalingPlan, ScalingPolicy, plan_scaling
+from tierline.fleet.scaling.capacity import RequestShape, WorkerShape
+from tierline.fleet.scaling.load import FleetLoad, PoolLoad, TierLoad
+from tierline.fleet.scaling.planner import ScalingMemory, ScalingPlan, ScalingPolicy, plan_scaling
 from tierline.scheduling.latency import Coefficients
 
 H100_8B = Coefficients(7.0, 0.0189, 1.3e-6, 0.02, 5.6e-5)

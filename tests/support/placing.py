@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from tierline.fleet.hedging import Hedge
-from tierline.fleet.market import Market, Slot, Supply
-from tierline.fleet.placement import Offer, PlacedPod, PlacementTerms, PlacementView, PoolPlacement, place
-from tierline.fleet.spot_history import SpotHistory
+from tierline.fleet.placement.hedging import Hedge
+from tierline.fleet.placement.market import Market, Slot, Supply
+from tierline.fleet.placement.planner import Offer, PlacedPod, PlacementTerms, PlacementView, PoolPlacement, place
+from tierline.fleet.placement.spot_history import SpotHistory
 from tierline.fleet.wanted import Capacity
 
 SPOT, ON_DEMAND = Supply.SPOT, Supply.ON_DEMAND

@@ -7,8 +7,8 @@ from api_server_in_memory import ApiServerInMemory, wired
 
 from tierline.api.names import API_VERSION, LABEL_ACCELERATOR, LABEL_CAPACITY_TYPE, LABEL_POOL, LABEL_ZONE
 from tierline.fleet.drift import ANNOTATION_APPLIED
-from tierline.fleet.sharing import SharingTimes
-from tierline.fleet.signals import Reading, Sample
+from tierline.fleet.scaling.sharing import SharingTimes
+from tierline.fleet.scaling.signals import Reading, Sample
 from tierline.fleet.verdicts import Verdict
 from tierline_operator.capacity.book import CapacityBook, FleetKey
 from tierline_operator.capacity.keeping import Keeper

@@ -7,8 +7,8 @@ import numpy as np
 from tierline.api.parsing import parse
 from tierline.api.policy import TenantPolicy, compile_policy
 from tierline.api.tier import SLOTier
-from tierline.fleet.load import FleetLoad
-from tierline.fleet.scaling import ScalingPolicy
+from tierline.fleet.scaling.load import FleetLoad
+from tierline.fleet.scaling.planner import ScalingPolicy
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import EngineLimits
 from tierline.sim.ladder import LADDER

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tierline.fleet.sharing import Claim, PoolKey, SharingMemory, plan_sharing
+from tierline.fleet.scaling.sharing import Claim, PoolKey, SharingMemory, plan_sharing
 
 SHARES = {"demo": 1}
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tierline.scheduling.desk import RequestDesk
-from tierline.scheduling.queued import OUTPUT_WEIGHT, QueuedRequest
-from tierline.scheduling.service_exchange import SharedService
+from tierline.scheduling.queueing.queued import OUTPUT_WEIGHT, QueuedRequest
+from tierline.scheduling.queueing.service_exchange import SharedService
 
 TICK_MS = 10.0
 PROMPT_TOKENS, ANSWER_TOKENS = 100, 50

@@ -7,9 +7,9 @@ apart and not at the same time. Nacks put a request back in its place.
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from tierline.scheduling.queued import QueuedRequest
-from tierline.scheduling.queueing import QueueManager
-from tierline.scheduling.service_exchange import SharedService
+from tierline.scheduling.queueing.queue import QueueManager
+from tierline.scheduling.queueing.queued import QueuedRequest
+from tierline.scheduling.queueing.service_exchange import SharedService
 from tierline.wire.credits import CreditAccount
 from tierline.wire.frames import Credits, Demand
 from tierline_worker.engine.ledger import CreditLedger

@@ -13,9 +13,9 @@ import torch
 from tierline.artifacts import resolve, resolve_adapter
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import LatencyModel, Roofline
-from tierline.scheduling.offload import OffloadModel
+from tierline.scheduling.memory.offload import OffloadModel
+from tierline.scheduling.memory.prefix_keys import SECRET_BYTES, KeySpace
 from tierline.scheduling.plans import BatchPlan, EngineLimits
-from tierline.scheduling.prefix_keys import SECRET_BYTES, KeySpace
 from tierline.text.load import load_tokenizer
 from tierline.wire.frames import Sampling
 from tierline_worker.adapters.catalog import AdapterCatalog

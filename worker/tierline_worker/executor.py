@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tierline.scheduling.memory.transfers import Direction
 from tierline.scheduling.plans import BatchPlan
-from tierline.scheduling.transfers import Direction
 from tierline.wire.frames import TokenLogprobs
 from tierline_worker.adapters.resident import ResidentAdapters
 from tierline_worker.attention.backend import AttentionBackend

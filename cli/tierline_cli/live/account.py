@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tierline.scheduling.queued import UNLIMITED_DIFFERENCE_TOKENS
+from tierline.scheduling.queueing.queued import UNLIMITED_DIFFERENCE_TOKENS
 
 
 def account_view(account: dict[str, Any]) -> RenderableType:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tierline.fleet.observed import ObservedNode, ObservedPod
-from tierline.fleet.spot_notices import evacuation_deadline_ms
+from tierline.fleet.placement.spot_notices import evacuation_deadline_ms
 
 NODE_SIGHT_MS = 5_000
 """A pod may be seen on a node before the node itself is: only after this long is a missing node a lost one."""

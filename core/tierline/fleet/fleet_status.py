@@ -6,7 +6,7 @@ from typing import Any
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation
 from tierline.fleet.gateway_objects import gateway_name
 from tierline.fleet.observed import Manifest
-from tierline.fleet.rollout_status import fleet_rollout_verdict
+from tierline.fleet.rollout.status import fleet_rollout_verdict
 from tierline.fleet.verdicts import Verdict, conditions_of
 
 

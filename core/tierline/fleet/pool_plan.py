@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from tierline.fleet.census import COOLING_MS, NODE_SIGHT_MS, Census, Doomed, take_census
 from tierline.fleet.observed import ObjectIdentity, ObservedNode, ObservedPod
-from tierline.fleet.placement import PoolPlacement
+from tierline.fleet.placement.planner import PoolPlacement
 
 EVACUATION_MARGIN_MS = 10_000
 """How long before its node's end an evacuated worker is asked to leave: the time its shutdown takes."""

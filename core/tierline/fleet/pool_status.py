@@ -6,8 +6,8 @@ from typing import Any
 from tierline.api.names import LABEL_POOL, label_value
 from tierline.fleet.census import Census, take_census
 from tierline.fleet.pool_plan import PoolObservation
-from tierline.fleet.rollout import Hold
-from tierline.fleet.rollout_status import ROLLED_BACK, rollout_verdict
+from tierline.fleet.rollout.status import ROLLED_BACK, rollout_verdict
+from tierline.fleet.rollout.steps import Hold
 from tierline.fleet.verdicts import Verdict, conditions_of
 
 

@@ -12,9 +12,9 @@ from tierline.api.pool import WorkerPool
 from tierline.api.serving import Engine, Placement, SpotPlacement, SpotPolicy
 from tierline.api.serving import ZoneSpread as DeclaredSpread
 from tierline.api.tier import SLOTier
-from tierline.fleet.hedging import Hedge
-from tierline.fleet.placement import PlacementTerms
-from tierline.fleet.rollout import RolloutPolicy
+from tierline.fleet.placement.hedging import Hedge
+from tierline.fleet.placement.planner import PlacementTerms
+from tierline.fleet.rollout.steps import RolloutPolicy
 from tierline.fleet.wanted import Capacity, SharedStore, WantedFleet, WantedPool, WantedWorker, ZoneSpread
 
 _CAPACITY: Mapping[SpotPolicy, Capacity] = {

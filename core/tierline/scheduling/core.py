@@ -10,18 +10,23 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from tierline.scheduling.adapter_room import AdapterRoom
-from tierline.scheduling.adapters import NONE, AdapterResidency
-from tierline.scheduling.batch import Batch, InFlight
-from tierline.scheduling.batching import BatchPlanner
+from tierline.scheduling.batching.batch import Batch, InFlight
+from tierline.scheduling.batching.features import batch_features
+from tierline.scheduling.batching.headroom import Headroom
+from tierline.scheduling.batching.planner import BatchPlanner
+from tierline.scheduling.batching.request_check import check_request
+from tierline.scheduling.batching.shedding import TokenLimit
 from tierline.scheduling.counters import EngineCounters
-from tierline.scheduling.drafting import Drafting, with_drafts
-from tierline.scheduling.features import batch_features
-from tierline.scheduling.headroom import Headroom
 from tierline.scheduling.latency import LatencyModel
-from tierline.scheduling.memory import MemoryManager
-from tierline.scheduling.offload import OffloadModel
-from tierline.scheduling.parking import Parking
+from tierline.scheduling.memory.adapter_room import AdapterRoom
+from tierline.scheduling.memory.adapters import NONE, AdapterResidency
+from tierline.scheduling.memory.blocks import MemoryManager
+from tierline.scheduling.memory.offload import OffloadModel
+from tierline.scheduling.memory.parking import Parking
+from tierline.scheduling.memory.preemption import Preemptor
+from tierline.scheduling.memory.reuse import PrefixReuse
+from tierline.scheduling.memory.saved_context import SavedContexts
+from tierline.scheduling.memory.transfers import Direction, TransferResult
 from tierline.scheduling.plans import (
     NO_COPIES,
     BatchPlan,
@@ -31,13 +36,8 @@ from tierline.scheduling.plans import (
     Finished,
     IterationResult,
 )
-from tierline.scheduling.preemption import Preemptor
-from tierline.scheduling.request_check import check_request
-from tierline.scheduling.reuse import PrefixReuse
-from tierline.scheduling.saved_context import SavedContexts
-from tierline.scheduling.shedding import TokenLimit
 from tierline.scheduling.slots import Phase, SlotTable
-from tierline.scheduling.transfers import Direction, TransferResult
+from tierline.scheduling.speculation.drafting import Drafting, with_drafts
 from tierline.wire.credits import blocks_for
 from tierline.wire.frames import NackReason, Signals
 

@@ -5,12 +5,12 @@ simulated is what runs.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from tierline.api.policy import TenantPolicy, TierPolicy
-from tierline.scheduling.admission import (
+from tierline.api.policy import TierPolicy
+from tierline.scheduling.admission.controller import (
     AdmissionController,
     Decision,
     Outlook,
@@ -18,22 +18,21 @@ from tierline.scheduling.admission import (
     Verdict,
     quota_refusal,
 )
-from tierline.scheduling.first_token import FirstTokenTime, patience_ms
-from tierline.scheduling.forecast import forecast
-from tierline.scheduling.kv_share import KVShares
-from tierline.scheduling.lengths import OutputLengthPredictor
-from tierline.scheduling.locality_order import Cached
-from tierline.scheduling.prompt_lengths import PromptLengths, room_ms
-from tierline.scheduling.queued import DEFAULT_SERVICE_DIFFERENCE_TOKENS, UNLIMITED_DIFFERENCE_TOKENS, QueuedRequest
-from tierline.scheduling.queueing import QueueManager
-from tierline.scheduling.quota import Ask, TenantUsage
-from tierline.scheduling.reservations import PEAK_SHARE, Reservation, Reservations
-from tierline.scheduling.routing import Need, WorkerView, common_obstacle, fastest_alone_ms
-from tierline.scheduling.standing import Standing
-from tierline.scheduling.waiting_time import Throughput, WorkAhead, predicted_wait_ms
-
-RESUME_PATIENCE_MS = 300_000.0
-"""So long a stream that lost its worker waits for another one: its client already has a part of the answer."""
+from tierline.scheduling.admission.first_token import FirstTokenTime, patience_ms
+from tierline.scheduling.admission.forecast import forecast
+from tierline.scheduling.admission.kv_share import KVShares
+from tierline.scheduling.admission.lengths import OutputLengthPredictor
+from tierline.scheduling.admission.prompt_lengths import PromptLengths, room_ms
+from tierline.scheduling.admission.quota import Ask, TenantUsage
+from tierline.scheduling.queueing.locality_order import Cached
+from tierline.scheduling.queueing.queue import QueueManager
+from tierline.scheduling.queueing.queued import (
+    QueuedRequest,
+)
+from tierline.scheduling.queueing.standing import Standing
+from tierline.scheduling.queueing.waiting_time import Throughput, WorkAhead, predicted_wait_ms
+from tierline.scheduling.routing.choice import Need, WorkerView, common_obstacle, fastest_alone_ms
+from tierline.scheduling.routing.reservations import Reservation, Reservations
 
 
 class Named(Protocol):
@@ -243,56 +242,3 @@ class RequestDesk:
 
         queued = self.queue.next(now_ms, fits, self.kv_shares.capped)
         return None if queued is None else (queued, chosen[-1])
-
-
-def queued_request(
-    request_id: str,
-    tier: TierPolicy,
-    tenant: TenantPolicy,
-    *,
-    context_tokens: int,
-    total_tokens: int,
-    arrival_ms: float,
-    now_ms: float,
-    resumed: bool,
-    shares_prompt: bool = False,
-    user_priority: int = 0,
-    cached_tokens: int = 0,
-    lengths: OutputLengthPredictor,
-    prefill_ms: float,
-) -> QueuedRequest:
-    """Return how a request waits; a stream that lost its worker is `resumed` and waits as long as it must.
-
-    `prefill_ms` is what its prompt takes on an idle worker.
-    """
-    bound = tenant.max_service_difference_tokens or DEFAULT_SERVICE_DIFFERENCE_TOKENS
-    by_service = tier.order == "Service"
-    most_tokens = max(total_tokens - context_tokens, 1)
-    return QueuedRequest(
-        request_id=request_id,
-        tenant=tenant.tenant,
-        tier=tier.name,
-        priority=tier.priority,
-        context_tokens=context_tokens,
-        total_tokens=total_tokens,
-        arrival_ms=arrival_ms,
-        deadline_ms=arrival_ms + tier.ttft_deadline_ms,
-        expires_ms=now_ms + RESUME_PATIENCE_MS if resumed else arrival_ms + tier.max_queue_ms,
-        expected_output_tokens=lengths.expected(tenant.tenant, tier.name, most_tokens),
-        weight=tenant.weight,
-        service_difference_tokens=bound if by_service else UNLIMITED_DIFFERENCE_TOKENS,
-        resumed=resumed,
-        shares_prompt=shares_prompt,
-        user_priority=user_priority,
-        quantum_tokens=tier.quantum_tokens if by_service and tier.locality == "Prefer" else 0,
-        prefill_ms=prefill_ms,
-        cached_tokens=min(cached_tokens, context_tokens - 1),
-        tpot_budget_ms=tier.tpot_budget_ms,
-        peak_tokens=context_tokens + lengths.quantile(tenant.tenant, tier.name, PEAK_SHARE, most_tokens),
-        max_kv_cache_percent=tenant.max_kv_cache_percent,
-    )
-
-
-def lower_tier(tier: TierPolicy, tiers: Mapping[str, TierPolicy]) -> TierPolicy | None:
-    """Return the tier that takes what `tier` turns away under overload, None when it has none."""
-    return tiers.get(tier.degrade_to) if tier.overload == "Degrade" and tier.degrade_to else None

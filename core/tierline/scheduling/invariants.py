@@ -7,10 +7,10 @@ switch of a running engine.
 import numpy as np
 
 from tierline.scheduling.core import MAX_IN_FLIGHT, SchedulerCore
-from tierline.scheduling.memory import BlockState
+from tierline.scheduling.memory.blocks import BlockState
+from tierline.scheduling.memory.transfers import TransferResult
 from tierline.scheduling.plans import BatchPlan, Committed, EngineRequest, IterationResult
 from tierline.scheduling.slots import Phase
-from tierline.scheduling.transfers import TransferResult
 from tierline.wire.frames import NackReason
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tierline.api.decision_matrix import BatchingMode, PreemptionGranularity, PreemptionSave
-from tierline.scheduling.transfers import Transfer
+from tierline.scheduling.memory.transfers import Transfer
 from tierline.wire.credits import blocks_for
 
 _NONE: NDArray[np.int32] = np.empty(0, np.int32)

@@ -3,16 +3,16 @@
 from collections import deque
 from dataclasses import dataclass
 
-from tierline.scheduling.adapters import AdaptersSnapshot
-from tierline.scheduling.batch import InFlight
+from tierline.scheduling.batching.batch import InFlight
 from tierline.scheduling.core import SchedulerCore
-from tierline.scheduling.drafting import DraftingSnapshot
 from tierline.scheduling.latency import LatencyModel
-from tierline.scheduling.memory import MemorySnapshot
-from tierline.scheduling.offload import OffloadModel
+from tierline.scheduling.memory.adapters import AdaptersSnapshot
+from tierline.scheduling.memory.blocks import MemorySnapshot
+from tierline.scheduling.memory.offload import OffloadModel
+from tierline.scheduling.memory.saved_context import SavedSnapshot
 from tierline.scheduling.plans import EngineLimits
-from tierline.scheduling.saved_context import SavedSnapshot
 from tierline.scheduling.slots import SlotsSnapshot
+from tierline.scheduling.speculation.drafting import DraftingSnapshot
 
 
 @dataclass(frozen=True, slots=True)

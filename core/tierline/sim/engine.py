@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tierline.scheduling.batching.features import batch_features
 from tierline.scheduling.core import SchedulerCore
-from tierline.scheduling.features import batch_features
 from tierline.scheduling.latency import Coefficients
+from tierline.scheduling.memory.transfers import StorageTier
 from tierline.scheduling.plans import BatchPlan, EngineRequest, IterationResult
-from tierline.scheduling.transfers import StorageTier
 from tierline.sim.clock import VirtualClock
 from tierline.sim.tiers import PageTimes, SimulatedTiers
 

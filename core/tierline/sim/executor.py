@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tierline.scheduling.features import batch_features
+from tierline.scheduling.batching.features import batch_features
 from tierline.scheduling.latency import Coefficients
+from tierline.scheduling.memory.transfers import Direction
 from tierline.scheduling.plans import BatchPlan, EngineLimits, IterationResult
-from tierline.scheduling.transfers import Direction
 from tierline.sim.fake_tiers import FakeTiers
 from tierline.sim.pages import CorruptContext, Pages
 

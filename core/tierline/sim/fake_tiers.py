@@ -7,8 +7,8 @@ before the load has ended, is noticed.
 import numpy as np
 from numpy.typing import NDArray
 
+from tierline.scheduling.memory.transfers import Direction, StorageTier, Transfer, TransferResult
 from tierline.scheduling.plans import EngineLimits
-from tierline.scheduling.transfers import Direction, StorageTier, Transfer, TransferResult
 from tierline.sim.pages import POISON, Pages
 
 

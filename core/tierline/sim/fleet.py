@@ -14,11 +14,12 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from tierline.api.policy import TenantPolicy, TierPolicy
-from tierline.scheduling.admission import Decision
-from tierline.scheduling.desk import Arriving, RequestDesk, lower_tier, queued_request
-from tierline.scheduling.queued import QueuedRequest
-from tierline.scheduling.quota import QuotaLimits, TenantUsage
-from tierline.scheduling.routing import WorkerView, choose_worker, fastest_alone_ms
+from tierline.scheduling.admission.controller import Decision
+from tierline.scheduling.admission.quota import QuotaLimits, TenantUsage
+from tierline.scheduling.desk import Arriving, RequestDesk
+from tierline.scheduling.entering import lower_tier, queued_request
+from tierline.scheduling.queueing.queued import QueuedRequest
+from tierline.scheduling.routing.choice import WorkerView, choose_worker, fastest_alone_ms
 from tierline.sim.clock import VirtualClock
 from tierline.sim.ladder import Policy
 from tierline.sim.requests import SimulatedRequest

@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from tierline.fleet.capacity import RequestShape, WorkerShape, highest_rate, latencies_at
-from tierline.fleet.load import FleetLoad, PoolLoad, TierLoad
-from tierline.fleet.scaling import ScalingMemory, ScalingPolicy, plan_scaling
+from tierline.fleet.scaling.capacity import RequestShape, WorkerShape, highest_rate, latencies_at
+from tierline.fleet.scaling.load import FleetLoad, PoolLoad, TierLoad
+from tierline.fleet.scaling.planner import ScalingMemory, ScalingPolicy, plan_scaling
 
 INTERVAL_SECONDS = 15.0
 PERCENTILE = 0.95

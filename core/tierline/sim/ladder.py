@@ -13,10 +13,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from tierline.scheduling.batch import Batch
-from tierline.scheduling.batching import BatchPlanner
+from tierline.scheduling.batching.batch import Batch
+from tierline.scheduling.batching.planner import BatchPlanner
 from tierline.scheduling.plans import EngineLimits, EngineRequest
-from tierline.scheduling.queued import QueuedRequest
+from tierline.scheduling.queueing.queued import QueuedRequest
 
 STATIC_CHUNK_TOKENS = 1024
 """Fixed token budget of an iteration where the policy knows no pace; the best one at 50 ms a token on an H100."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from tierline.api.policy import TenantPolicy, TierPolicy
+from tierline.scheduling.admission.quota import Ask
 from tierline.scheduling.plans import EngineRequest
-from tierline.scheduling.quota import Ask
 from tierline.sim.workload import PlannedRequest
 from tierline.telemetry.records import Outcome, Placement, RequestRecord
 

@@ -12,9 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from tierline.fleet.capacity import RequestShape, WorkerShape
-from tierline.fleet.load import FleetLoad, PoolLoad, TierLoad
-from tierline.fleet.scaling import ScalingMemory, ScalingPolicy, plan_scaling
+from tierline.fleet.scaling.capacity import RequestShape, WorkerShape
+from tierline.fleet.scaling.load import FleetLoad, PoolLoad, TierLoad
+from tierline.fleet.scaling.planner import ScalingMemory, ScalingPolicy, plan_scaling
 from tierline.sim.fleet import FleetSimulation
 from tierline.sim.ladder import Policy
 from tierline.sim.requests import SimulatedRequest

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from tierline.fleet.market import Market, Slot, Supply
 from tierline.fleet.observed import ObjectIdentity, ObservedPod
-from tierline.fleet.placement import Offer, PlacedPod, PlacementTerms, PlacementView, place
+from tierline.fleet.placement.market import Market, Slot, Supply
+from tierline.fleet.placement.planner import Offer, PlacedPod, PlacementTerms, PlacementView, place
+from tierline.fleet.placement.spot_history import SpotHistory
 from tierline.fleet.pool_plan import PoolObservation, plan_pool
-from tierline.fleet.spot_history import SpotHistory
 from tierline.sim.spot_trace import SpotTrace
 
 _POOL = ObjectIdentity("WorkerPool", "sim", "pool", "pool")

@@ -7,8 +7,8 @@ has a thread of its own.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tierline.scheduling.memory.transfers import Direction, StorageTier, TransferResult
 from tierline.scheduling.plans import BatchPlan
-from tierline.scheduling.transfers import Direction, StorageTier, TransferResult
 
 
 @dataclass(frozen=True, slots=True)

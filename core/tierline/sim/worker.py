@@ -6,11 +6,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tierline.scheduling.batching import BatchPlanner
+from tierline.scheduling.batching.planner import BatchPlanner
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import Coefficients, LatencyModel
 from tierline.scheduling.plans import BatchPlan, EngineLimits, EngineRequest, IterationResult
-from tierline.scheduling.routing import WorkerView
+from tierline.scheduling.routing.choice import WorkerView
 from tierline.sim.faults import Slowdown
 from tierline.wire.credits import CreditAccount, CreditIssuer, submit_cost_blocks
 from tierline.wire.frames import NackReason

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from tierline.scheduling.route_account import Route, candidates, rule
-from tierline.scheduling.standing import Standing, why_before
+from tierline.scheduling.queueing.standing import Standing, why_before
+from tierline.scheduling.routing.route_account import Route, candidates, rule
 from tierline_gateway.streams.decisions import Admission, Decisions, Start
 
 LAST_BEFORE = 20

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from tierline.scheduling.queued import USER_PRIORITY_MAX
+from tierline.scheduling.queueing.queued import USER_PRIORITY_MAX
 from tierline_gateway.front.api_errors import ApiError, invalid
 from tierline_gateway.front.openai_tools import MessageToolCall, ToolChoice, Tools
 from tierline_gateway.front.openai_unserved import UnservedFields

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from tierline.scheduling.quota import QuotaLimits
-from tierline.scheduling.quota_shares import QuotaShare
+from tierline.scheduling.admission.quota import QuotaLimits
+from tierline.scheduling.admission.quota_shares import QuotaShare
 
 FADING: Final = 0.97
 """What was asked counts less by this with each exchange; below `FORGOTTEN` it is forgotten."""

@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tierline.scheduling.quota_shares import local_share, quota_share
-from tierline.scheduling.service_counters import PeerService, ServiceCounters, TenantReport
+from tierline.scheduling.admission.quota_shares import local_share, quota_share
+from tierline.scheduling.queueing.service_counters import PeerService, ServiceCounters, TenantReport
 from tierline_gateway.shared.quota_demand import QuotaDemand
 from tierline_gateway.shared.store import Exchange, Note, Shared, SharedStore, StoreUnavailable
 

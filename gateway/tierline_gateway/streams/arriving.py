@@ -4,9 +4,10 @@ from collections.abc import Callable
 from functools import cache
 
 from tierline.api.policy import TierPolicy
-from tierline.scheduling.desk import Arriving, RequestDesk, queued_request
-from tierline.scheduling.queued import QueuedRequest
-from tierline.scheduling.quota import TenantUsage
+from tierline.scheduling.admission.quota import TenantUsage
+from tierline.scheduling.desk import Arriving, RequestDesk
+from tierline.scheduling.entering import queued_request
+from tierline.scheduling.queueing.queued import QueuedRequest
 from tierline_gateway.streams.live import LiveRequest
 from tierline_gateway.workers.pool import LinkPool
 

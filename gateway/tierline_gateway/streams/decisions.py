@@ -5,10 +5,10 @@ Nothing here is computed or copied while requests run; `front.explanation` rende
 
 from dataclasses import dataclass, field
 
-from tierline.scheduling.admission import Decision
-from tierline.scheduling.quota import QuotaLevels
-from tierline.scheduling.route_account import Route
-from tierline.scheduling.standing import Standing
+from tierline.scheduling.admission.controller import Decision
+from tierline.scheduling.admission.quota import QuotaLevels
+from tierline.scheduling.queueing.standing import Standing
+from tierline.scheduling.routing.route_account import Route
 
 _BASE_BYTES = 1200
 _WORKER_BYTES = 450

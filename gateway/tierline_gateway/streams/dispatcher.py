@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from tierline.api.policy import TierPolicy
+from tierline.scheduling.admission.forecast import answer_ms
 from tierline.scheduling.desk import RequestDesk
-from tierline.scheduling.forecast import answer_ms
-from tierline.scheduling.queued import QueuedRequest
+from tierline.scheduling.queueing.queued import QueuedRequest
 from tierline.wire.frames import Iteration, Nack, NackReason, TokenBatch, TokenLogprobs
 from tierline.wire.states import FinishReason, RequestState
 from tierline_gateway.front.api_errors import ApiError, failed, too_long

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict, deque
 
-from tierline.scheduling.standing import Standing
+from tierline.scheduling.queueing.standing import Standing
 from tierline_gateway.streams.decisions import Decisions, Start
 
 REMEMBERED = 4096

@@ -4,7 +4,7 @@ from collections import Counter
 
 from tierline.api.policy import TenantPolicy
 from tierline.api.token_prices import TokenPrice
-from tierline.scheduling.quota import QuotaLimits, TenantUsage
+from tierline.scheduling.admission.quota import QuotaLimits, TenantUsage
 from tierline_gateway.shared.quota_demand import QuotaDemand
 from tierline_gateway.streams.live import LiveRequest
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.api.token_prices import FREE, TokenPrice
-from tierline.scheduling.locality import chunk_keys
-from tierline.scheduling.quota import Ask
+from tierline.scheduling.admission.quota import Ask
+from tierline.scheduling.routing.locality import chunk_keys
 from tierline.text.detokenizer import depends_on_its_place
 from tierline.wire.frames import TokenLogprobs
 from tierline.wire.states import FinishReason, RequestLife

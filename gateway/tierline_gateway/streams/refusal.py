@@ -1,6 +1,6 @@
 """What a client is told when its request is not taken."""
 
-from tierline.scheduling.admission import Decision, Verdict
+from tierline.scheduling.admission.controller import Decision, Verdict
 from tierline_gateway.front.api_errors import ApiError, adapter_not_found, too_long, too_many, unavailable
 from tierline_gateway.streams.live import LiveRequest
 from tierline_gateway.workers.pool import LinkPool

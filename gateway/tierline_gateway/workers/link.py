@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tierline.scheduling.latency import Coefficients, published
-from tierline.scheduling.routing import WorkerView
+from tierline.scheduling.routing.choice import WorkerView
 from tierline.wire.credits import CreditAccount, submit_cost_blocks
 from tierline.wire.frames import (
     HEARTBEAT_SECONDS,

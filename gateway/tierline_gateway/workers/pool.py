@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 
-from tierline.scheduling.locality import PrefixMap
-from tierline.scheduling.route_account import Route
-from tierline.scheduling.routing import Need, WorkerView, choose_worker, fastest_alone_ms
+from tierline.scheduling.routing.choice import Need, WorkerView, choose_worker, fastest_alone_ms
+from tierline.scheduling.routing.locality import PrefixMap
+from tierline.scheduling.routing.route_account import Route
 from tierline_gateway.workers.discovery import WorkerDiscovery, WorkerEndpoint
 from tierline_gateway.workers.link import LinkEvents, WorkerLink
 

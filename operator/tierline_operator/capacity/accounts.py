@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tierline.fleet.load import FleetLoad, TierLoad
-from tierline.fleet.market import Supply
-from tierline.fleet.placement import PlacedPod
-from tierline.fleet.scaling import ScalingPlan
+from tierline.fleet.placement.market import Supply
+from tierline.fleet.placement.planner import PlacedPod
+from tierline.fleet.scaling.load import FleetLoad, TierLoad
+from tierline.fleet.scaling.planner import ScalingPlan
 from tierline.fleet.verdicts import Verdict
 from tierline_operator.capacity.book import CapacityBook
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tierline.fleet.placement import PlacementView
-from tierline.fleet.prices import PriceTable
-from tierline.fleet.room import NodeRoom
-from tierline.fleet.spot_history import SpotHistory
+from tierline.fleet.placement.planner import PlacementView
+from tierline.fleet.placement.prices import PriceTable
+from tierline.fleet.placement.room import NodeRoom
+from tierline.fleet.placement.spot_history import SpotHistory
 from tierline.fleet.verdicts import Verdict
 
 FleetKey = tuple[str, str]

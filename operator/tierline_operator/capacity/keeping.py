@@ -2,8 +2,8 @@
 
 import logging
 
-from tierline.fleet.learned import Learned, read_learned, write_learned
-from tierline.fleet.prices import PriceTable, WrongPrices, read_prices
+from tierline.fleet.placement.prices import PriceTable, WrongPrices, read_prices
+from tierline.fleet.scaling.learned import Learned, read_learned, write_learned
 from tierline_operator.cluster import MERGE_PATCH, ApiError, Call, Cluster
 from tierline_operator.kinds import CONFIG_MAP
 

@@ -7,10 +7,10 @@ from tierline.api.parsing import parse
 from tierline.api.pool import WorkerPool
 from tierline.fleet.census import take_census
 from tierline.fleet.observed import Manifest
-from tierline.fleet.placement import PlacedPod, PoolPlacement, place
+from tierline.fleet.placement.planner import PlacedPod, PoolPlacement, place
+from tierline.fleet.placement.room import Need, offers_of
+from tierline.fleet.placement.room_reading import placed_pod, read_need
 from tierline.fleet.pool_plan import PoolObservation
-from tierline.fleet.room import Need, offers_of
-from tierline.fleet.room_reading import placed_pod, read_need
 from tierline.fleet.wanting import placement_terms
 from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.kinds import NODE

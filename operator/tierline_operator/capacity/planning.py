@@ -1,14 +1,14 @@
 """The loop that looks at all fleets together: survey, read signals, scale, share what is scarce, say so."""
 
 import logging
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from tierline.fleet.capacity import WorkerShape, highest_rate
-from tierline.fleet.feasibility import feasible, shortfalls, unknown
-from tierline.fleet.fleet_load import (
+from tierline.fleet.placement.room import cents_per_hour
+from tierline.fleet.scaling.capacity import WorkerShape, highest_rate
+from tierline.fleet.scaling.feasibility import feasible, shortfalls, unknown
+from tierline.fleet.scaling.fleet_load import (
     declared_shape,
     fleet_load,
     measured,
@@ -17,18 +17,17 @@ from tierline.fleet.fleet_load import (
     sized_pools,
     worker_shape,
 )
-from tierline.fleet.learned import Learned
-from tierline.fleet.load import FleetLoad
-from tierline.fleet.planning_status import degraded, external, holding_still, placed, scaled
-from tierline.fleet.room import cents_per_hour
-from tierline.fleet.scaling import ScalingMemory, ScalingPlan, plan_scaling
-from tierline.fleet.sharing import Claim, PoolKey, SharingMemory, plan_sharing
-from tierline.fleet.signals import FleetTraffic, Reading, traffic_between
+from tierline.fleet.scaling.learned import Learned
+from tierline.fleet.scaling.planner import ScalingPlan, plan_scaling
+from tierline.fleet.scaling.sharing import Claim, PoolKey, SharingMemory, plan_sharing
+from tierline.fleet.scaling.signals import FleetTraffic, Reading, traffic_between
+from tierline.fleet.scaling.status import degraded, external, holding_still, placed, scaled
 from tierline.fleet.verdicts import Verdict
 from tierline_operator.actuator import Actuator
 from tierline_operator.capacity.accounts import FleetAccount, told
 from tierline_operator.capacity.book import CapacityBook, FleetKey, FleetReport
 from tierline_operator.capacity.keeping import Keeper
+from tierline_operator.capacity.past import FleetPast
 from tierline_operator.capacity.scenes import Scene, scenes_of, shares_of
 from tierline_operator.capacity.sources import SignalSource, SourceSilent
 from tierline_operator.capacity.surveying import Surveyor
@@ -44,17 +43,6 @@ log = logging.getLogger(__name__)
 
 KEEPING_MS = 60_000
 COLD_START_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class _FleetPast:
-    """What is remembered of a fleet between looks."""
-
-    readings: deque[Reading] = field(default_factory=deque)
-    memory: ScalingMemory = field(default_factory=ScalingMemory)
-    load: FleetLoad | None = None
-    heard_ms: int | None = None
-    since_ms: int = 0
 
 
 class Planner:
@@ -81,7 +69,7 @@ class Planner:
         self._clock = clock
         self._times = times
         self._surveyor = Surveyor(stores, book)
-        self._pasts: dict[FleetKey, _FleetPast] = {}
+        self._pasts: dict[FleetKey, FleetPast] = {}
         self._sharing = SharingMemory()
         self._wishes: dict[PoolKey, int] = {}
         self._accounts: dict[FleetKey, FleetAccount] = {}
@@ -125,8 +113,8 @@ class Planner:
             log.warning("%s", silent)
             return {}, str(silent)
 
-    def _past(self, scene: Scene) -> _FleetPast:
-        return self._pasts.setdefault(scene.key, _FleetPast(since_ms=self._clock()))
+    def _past(self, scene: Scene) -> FleetPast:
+        return self._pasts.setdefault(scene.key, FleetPast(since_ms=self._clock()))
 
     def _traffic(self, scene: Scene, reading: Reading | None, now_ms: int) -> FleetTraffic | None:
         """Return the fleet's traffic over the last minute; None when nobody tells."""

@@ -15,7 +15,7 @@ from requests import RequestException
 from urllib3.util.retry import Retry
 
 from tierline.api.names import GATEWAY_ADMIN_PORT, WORKER_HTTP_PORT
-from tierline.fleet.signals import GATEWAY_SERIES, WORKER_SERIES, Reading, Sample
+from tierline.fleet.scaling.signals import GATEWAY_SERIES, WORKER_SERIES, Reading, Sample
 from tierline_operator.capacity.book import FleetKey
 
 log = logging.getLogger(__name__)

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tierline.api.names import LABEL_POOL
-from tierline.fleet.consolidation import node_to_empty
-from tierline.fleet.market import Supply
-from tierline.fleet.market_watch import SpotSight, watch_markets
 from tierline.fleet.observed import Manifest
-from tierline.fleet.room import NodeRoom
-from tierline.fleet.room_reading import market_of, placed_pod, read_room, takes_pods
+from tierline.fleet.placement.consolidation import node_to_empty
+from tierline.fleet.placement.market import Supply
+from tierline.fleet.placement.market_watch import SpotSight, watch_markets
+from tierline.fleet.placement.room import NodeRoom
+from tierline.fleet.placement.room_reading import market_of, placed_pod, read_room, takes_pods
 from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.kinds import NODE, POD, WORKER_POOL
 from tierline_operator.stores import Stores

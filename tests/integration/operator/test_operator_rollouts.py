@@ -3,7 +3,7 @@
 import pytest
 from operator_testing import eventually, fleet, is_ready
 
-from tierline.fleet.canary import CanaryFigures, TierFigures
+from tierline.fleet.rollout.canary import CanaryFigures, TierFigures
 from tierline_operator.canary_figures import GatewayFigures
 
 pytestmark = pytest.mark.controlplane

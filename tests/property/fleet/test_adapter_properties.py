@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierline.fleet.adapters import AdapterWorker, HeldAdapter, WantedAdapter, plan_adapters
+from tierline.fleet.adapters.planner import AdapterWorker, HeldAdapter, WantedAdapter, plan_adapters
 
 NAMES = tuple("abcdef")
 adapters = st.builds(

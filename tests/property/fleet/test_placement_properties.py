@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from placing import ON_DEMAND, SPOT, ZONES, is_settled, pod, settled
 
-from tierline.fleet.hedging import Hedge
-from tierline.fleet.market import Market, Supply
-from tierline.fleet.placement import Offer, PlacementTerms, PlacementView, place
+from tierline.fleet.placement.hedging import Hedge
+from tierline.fleet.placement.market import Market, Supply
+from tierline.fleet.placement.planner import Offer, PlacementTerms, PlacementView, place
+from tierline.fleet.placement.spot_history import SpotHistory
 from tierline.fleet.pool_plan import plan_pool
-from tierline.fleet.spot_history import SpotHistory
 from tierline.fleet.wanted import Capacity, ZoneSpread
 
 CAPACITIES = st.sampled_from(Capacity)

@@ -6,9 +6,9 @@ from fleet_builders import carried_out, pod, pool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierline.fleet.canary import CanaryFigures, TierFigures, judge_canary, wilson_lower
 from tierline.fleet.pool_plan import plan_pool
-from tierline.fleet.rollout import RolloutPolicy, RolloutRecord, RolloutView, step_rollout
+from tierline.fleet.rollout.canary import CanaryFigures, TierFigures, judge_canary, wilson_lower
+from tierline.fleet.rollout.steps import RolloutPolicy, RolloutRecord, RolloutView, step_rollout
 
 
 @given(st.integers(0, 500), st.integers(0, 500))

@@ -2,7 +2,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loads import Following, pool
 
-from tierline.fleet.scaling import TURN_MS, ScalingPolicy
+from tierline.fleet.scaling.planner import TURN_MS, ScalingPolicy
 
 LOOKS = st.lists(
     st.tuples(

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sharing_claims import claim
 
-from tierline.fleet.sharing import CALM_MS, SHORTAGE_MS, SharingMemory, allocate, plan_sharing
+from tierline.fleet.scaling.sharing import CALM_MS, SHORTAGE_MS, SharingMemory, allocate, plan_sharing
 
 
 @st.composite

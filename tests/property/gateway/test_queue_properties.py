@@ -5,9 +5,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierline.scheduling.queued import QueuedRequest
-from tierline.scheduling.queueing import QueueManager
-from tierline.scheduling.tenant_lines import LOOKAHEAD
+from tierline.scheduling.queueing.queue import QueueManager
+from tierline.scheduling.queueing.queued import QueuedRequest
+from tierline.scheduling.queueing.tenant_lines import LOOKAHEAD
 
 BOUND = 300
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from memory_store import MemoryStore
 
-from tierline.scheduling.service_counters import ServiceCounters
+from tierline.scheduling.queueing.service_counters import ServiceCounters
 from tierline_gateway.shared.quota_demand import QuotaDemand
 from tierline_gateway.shared.sharing import DEGRADE_AFTER_S, StateSharing
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierline.api.token_prices import TokenPrice
-from tierline.scheduling.quota import Ask, QuotaLimits, TenantUsage
-from tierline.scheduling.spending import HOUR_MS, HOURS, MICROCENTS
+from tierline.scheduling.admission.quota import Ask, QuotaLimits, TenantUsage
+from tierline.scheduling.admission.spending import HOUR_MS, HOURS, MICROCENTS
 
 PRICE = TokenPrice(prompt_cents=70, output_cents=900)
 CENTS = 3

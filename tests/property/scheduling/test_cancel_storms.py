@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from tierline.scheduling.queued import OUTPUT_WEIGHT, PROMPT_WEIGHT, QueuedRequest
-from tierline.scheduling.queueing import QueueManager
+from tierline.scheduling.queueing.queue import QueueManager
+from tierline.scheduling.queueing.queued import OUTPUT_WEIGHT, PROMPT_WEIGHT, QueuedRequest
 
 WEIGHTS = {f"t{number}": 1 + number % 4 for number in range(40)}
 

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tierline.scheduling.acceptance import AcceptanceSnapshot
 from tierline.scheduling.core import MAX_IN_FLIGHT, SchedulerCore
 from tierline.scheduling.invariants import CheckedSchedulerCore, check_invariants
 from tierline.scheduling.latency import Coefficients, LatencyModel
-from tierline.scheduling.memory import BlockState
+from tierline.scheduling.memory.blocks import BlockState
+from tierline.scheduling.memory.prefix_keys import SECRET_BYTES, KeyChain, KeySpace
 from tierline.scheduling.plans import BatchPlan, EngineLimits, EngineRequest
-from tierline.scheduling.prefix_keys import SECRET_BYTES, KeyChain, KeySpace
 from tierline.scheduling.slots import Phase
 from tierline.scheduling.snapshot import rebuild, take_snapshot
+from tierline.scheduling.speculation.acceptance import AcceptanceSnapshot
 from tierline.sim.executor import FakeExecutor, next_token
 from tierline.wire.frames import NackReason
 

@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierline.scheduling.queued import QueuedRequest
-from tierline.scheduling.queueing import QueueManager
+from tierline.scheduling.queueing.queue import QueueManager
+from tierline.scheduling.queueing.queued import QueuedRequest
 
 MOST_TOKENS = 300
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierline.scheduling.group_order import Instance, RequestGroup, group_order, next_group
-from tierline.scheduling.waiting_time import WorkAhead, predicted_wait_ms
+from tierline.scheduling.queueing.group_order import Instance, RequestGroup, group_order, next_group
+from tierline.scheduling.queueing.waiting_time import WorkAhead, predicted_wait_ms
 
 FIELDS = st.tuples(st.sampled_from("ab"), st.floats(1, 1000), st.floats(1, 50))
 GROUPS = st.lists(FIELDS, min_size=1, max_size=12).map(

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tierline.scheduling.batching.pacing import paced
 from tierline.scheduling.latency import Coefficients, LatencyModel
-from tierline.scheduling.pacing import paced
 from tierline.scheduling.plans import EngineLimits
 from tierline.scheduling.slots import SlotTable
 

@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tierline.scheduling.core import MAX_IN_FLIGHT
 from tierline.scheduling.invariants import CheckedSchedulerCore, check_invariants
 from tierline.scheduling.latency import Coefficients, LatencyModel
+from tierline.scheduling.memory.transfers import TransferResult
 from tierline.scheduling.plans import BatchPlan, EngineLimits, EngineRequest
 from tierline.scheduling.snapshot import rebuild, take_snapshot
-from tierline.scheduling.transfers import TransferResult
 from tierline.sim.executor import FakeExecutor, next_token
 
 TRUTH = Coefficients(7.0, 0.5, 1e-3, 0.05, 1e-4)

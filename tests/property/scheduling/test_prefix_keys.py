@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierline.scheduling.prefix_keys import SECRET_BYTES, KeySpace
+from tierline.scheduling.memory.prefix_keys import SECRET_BYTES, KeySpace
 
 SECRET = bytes(range(SECRET_BYTES))
 TOKENS = st.lists(st.integers(0, 3), max_size=24)

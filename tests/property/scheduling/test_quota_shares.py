@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierline.scheduling.quota import QuotaLimits
-from tierline.scheduling.quota_shares import local_share, quota_share
+from tierline.scheduling.admission.quota import QuotaLimits
+from tierline.scheduling.admission.quota_shares import local_share, quota_share
 
 ASKED = st.lists(st.floats(0, 1000), min_size=1, max_size=6)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierline.scheduling.lengths import OutputLengthPredictor
-from tierline.scheduling.queued import OUTPUT_WEIGHT, PROMPT_WEIGHT, QueuedRequest
-from tierline.scheduling.queueing import QueueManager
+from tierline.scheduling.admission.lengths import OutputLengthPredictor
+from tierline.scheduling.queueing.queue import QueueManager
+from tierline.scheduling.queueing.queued import OUTPUT_WEIGHT, PROMPT_WEIGHT, QueuedRequest
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tierline.scheduling.service_counters import Change, ServiceCounters
-from tierline.scheduling.service_exchange import SharedService
+from tierline.scheduling.queueing.service_counters import Change, ServiceCounters
+from tierline.scheduling.queueing.service_exchange import SharedService
 
 SERVICES = st.integers(0, 500).map(float)
 CHANGES = st.lists(st.one_of(SERVICES.map(lambda s: Change(s, s)), SERVICES.map(lambda s: Change(0.0, s))), max_size=6)

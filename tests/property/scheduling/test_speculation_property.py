@@ -8,14 +8,14 @@ from core_steps import DEFAULTS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierline.scheduling.acceptance import AcceptanceSnapshot
 from tierline.scheduling.counters import EngineCounters
-from tierline.scheduling.drafting import EXPLORED_SHARE, SAVED_ITERATIONS, Drafting
 from tierline.scheduling.latency import Coefficients, LatencyModel
-from tierline.scheduling.memory import MemoryManager
+from tierline.scheduling.memory.blocks import MemoryManager
 from tierline.scheduling.plans import EngineRequest
 from tierline.scheduling.slots import Phase, SlotTable
-from tierline.scheduling.speculation import draft_lengths, expected_tokens, within
+from tierline.scheduling.speculation.acceptance import AcceptanceSnapshot
+from tierline.scheduling.speculation.draft_length import draft_lengths, expected_tokens, within
+from tierline.scheduling.speculation.drafting import EXPLORED_SHARE, SAVED_ITERATIONS, Drafting
 
 RATES = st.floats(0.0, 0.98)
 LONGEST = st.integers(0, 4)

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tierline.scheduling.batching.shedding import CALM_ITERATIONS, TokenLimit
 from tierline.scheduling.plans import EngineLimits
-from tierline.scheduling.shedding import CALM_ITERATIONS, TokenLimit
 
 
 @st.composite

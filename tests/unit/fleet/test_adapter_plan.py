@@ -2,8 +2,8 @@
 
 import pytest
 
-from tierline.fleet.adapter_status import AdapterSight, adapter_verdicts, adapters_resolved
-from tierline.fleet.adapters import AdapterWorker, HeldAdapter, WantedAdapter, plan_adapters
+from tierline.fleet.adapters.planner import AdapterWorker, HeldAdapter, WantedAdapter, plan_adapters
+from tierline.fleet.adapters.status import AdapterSight, adapter_verdicts, adapters_resolved
 
 
 def adapter(name, **asked):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tierline.fleet.canary import CanaryFigures, Judgement, TierFigures, judge_canary, wilson_lower
+from tierline.fleet.rollout.canary import CanaryFigures, Judgement, TierFigures, judge_canary, wilson_lower
 
 GOLD = {"gold": 95}
 

@@ -3,7 +3,7 @@ import math
 import pytest
 from loads import H100_8B, SHAPE, worker
 
-from tierline.fleet.capacity import RequestShape, highest_rate, latencies_at, work_ms
+from tierline.fleet.scaling.capacity import RequestShape, highest_rate, latencies_at, work_ms
 from tierline.scheduling.latency import BatchFeatures
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from fleet_builders import FLEET, NOW
 
-from tierline.fleet.drill import Criteria, DrillAct, DrillRecord, DrillView, TierCounts, Victim, step_drill
-from tierline.fleet.drill_status import drill_status, drill_verdicts, read_drill
+from tierline.fleet.drills.status import drill_status, drill_verdicts, read_drill
+from tierline.fleet.drills.steps import Criteria, DrillAct, DrillRecord, DrillView, TierCounts, Victim, step_drill
 
 VICTIM = Victim("chat-main-1", "uid-1", "node-a")
 BEGUN = DrillRecord(target="chat-main-1", target_uid="uid-1", leader="operator-a", started_ms=NOW)

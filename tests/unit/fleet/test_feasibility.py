@@ -2,8 +2,8 @@ import math
 
 from loads import SHAPE, worker
 
-from tierline.fleet.capacity import RequestShape
-from tierline.fleet.feasibility import Promise, SizedPool, feasible, shortfalls
+from tierline.fleet.scaling.capacity import RequestShape
+from tierline.fleet.scaling.feasibility import Promise, SizedPool, feasible, shortfalls
 
 TTFT = Promise("chat", "TTFT", 0.95, 500.0)
 TPOT = Promise("chat", "TPOT", 0.95, 30.0)

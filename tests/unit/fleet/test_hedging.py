@@ -2,7 +2,7 @@
 
 import pytest
 
-from tierline.fleet.hedging import Hedge, Lanes, SpotSeen, lanes_of
+from tierline.fleet.placement.hedging import Hedge, Lanes, SpotSeen, lanes_of
 from tierline.fleet.wanted import Capacity
 
 PREFER = Hedge(Capacity.PREFER_SPOT, replicas=4, extra=1)

@@ -3,8 +3,8 @@ import json
 import pytest
 from placing import market
 
-from tierline.fleet.learned import MOST_MODELS, Learned, read_learned, write_learned
-from tierline.fleet.spot_history import SpotHistory
+from tierline.fleet.placement.spot_history import SpotHistory
+from tierline.fleet.scaling.learned import MOST_MODELS, Learned, read_learned, write_learned
 from tierline.scheduling.latency import Coefficients
 
 HOUR = 3_600_000

@@ -1,7 +1,7 @@
 from placing import ON_DEMAND, SPOT, market, pod
 
-from tierline.fleet.market_watch import SpotSight, watch_markets
-from tierline.fleet.spot_history import SpotHistory
+from tierline.fleet.placement.market_watch import SpotSight, watch_markets
+from tierline.fleet.placement.spot_history import SpotHistory
 
 HOUR = 3_600_000
 A, B, C = (market(zone) for zone in "abc")

@@ -1,9 +1,9 @@
 from placing import ON_DEMAND, SPOT, is_settled, launched, market, on_demand, pod, settled, spot, terms, view
 
-from tierline.fleet.hedging import Lanes
-from tierline.fleet.market import Market, Slot
-from tierline.fleet.placement import place
-from tierline.fleet.spot_history import SpotHistory
+from tierline.fleet.placement.hedging import Lanes
+from tierline.fleet.placement.market import Market, Slot
+from tierline.fleet.placement.planner import place
+from tierline.fleet.placement.spot_history import SpotHistory
 from tierline.fleet.wanted import Capacity, ZoneSpread
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tierline.fleet.market import Market, Supply
-from tierline.fleet.prices import UNKNOWN_CENTS, PriceTable, WrongPrices, read_prices
+from tierline.fleet.placement.market import Market, Supply
+from tierline.fleet.placement.prices import UNKNOWN_CENTS, PriceTable, WrongPrices, read_prices
 
 
 def table(*entries: tuple[str, str, str, int]) -> PriceTable:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from fleet_builders import NOW, pod
 
-from tierline.fleet.canary import CanaryFigures, TierFigures
-from tierline.fleet.rollout import RolloutPolicy, RolloutRecord, RolloutView, canary_count, step_rollout
-from tierline.fleet.rollout_record import read_record, record_status
+from tierline.fleet.rollout.canary import CanaryFigures, TierFigures
+from tierline.fleet.rollout.record import read_record, record_status
+from tierline.fleet.rollout.steps import RolloutPolicy, RolloutRecord, RolloutView, canary_count, step_rollout
 
 CAREFUL = RolloutPolicy(canary_percent=20, hold_ms=60_000, progress_deadline_ms=300_000, min_requests=10)
 OLD = tuple(pod(attempt, revision="old") for attempt in range(1, 6))

@@ -1,11 +1,11 @@
 import pytest
 from placing import terms
 
-from tierline.fleet.consolidation import CALM_MS, node_to_empty
-from tierline.fleet.market import Market, Supply
-from tierline.fleet.prices import Price, PriceTable
+from tierline.fleet.placement.consolidation import CALM_MS, node_to_empty
+from tierline.fleet.placement.market import Market, Supply
+from tierline.fleet.placement.prices import Price, PriceTable
+from tierline.fleet.placement.room import UNLIMITED, Need, NodeRoom, cents_per_hour, offers_of
 from tierline.fleet.quantities import amount
-from tierline.fleet.room import UNLIMITED, Need, NodeRoom, cents_per_hour, offers_of
 from tierline.fleet.wanted import Capacity
 
 GPU = Need(gpus=1, cpu_milli=4000)

@@ -1,9 +1,9 @@
 import pytest
 
-from tierline.fleet.market import Market, Slot, Supply
-from tierline.fleet.room import Need
-from tierline.fleet.room_reading import market_of, placed_pod, read_need, read_room, takes_pods
-from tierline.fleet.slot_pod import ANNOTATION_SLOT, written
+from tierline.fleet.placement.market import Market, Slot, Supply
+from tierline.fleet.placement.room import Need
+from tierline.fleet.placement.room_reading import market_of, placed_pod, read_need, read_room, takes_pods
+from tierline.fleet.placement.slot_pod import ANNOTATION_SLOT, written
 
 NOW_MS = 1_000_000_000_000
 

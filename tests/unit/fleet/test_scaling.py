@@ -3,10 +3,10 @@ from itertools import pairwise
 import pytest
 from loads import SHAPE, Following, pool, tier, worker
 
-from tierline.fleet.capacity import highest_rate
-from tierline.fleet.forecast import Trend
-from tierline.fleet.load import FleetLoad
-from tierline.fleet.scaling import ScalingMemory, ScalingPolicy, plan_scaling
+from tierline.fleet.scaling.capacity import highest_rate
+from tierline.fleet.scaling.forecast import Trend
+from tierline.fleet.scaling.load import FleetLoad
+from tierline.fleet.scaling.planner import ScalingMemory, ScalingPolicy, plan_scaling
 
 ONE = highest_rate(worker(), SHAPE, 50.0)
 """Requests a second that one worker carries at 50 ms a token."""

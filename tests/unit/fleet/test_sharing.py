@@ -1,6 +1,6 @@
 from sharing_claims import SHARES, claim, short_for
 
-from tierline.fleet.sharing import CALM_MS, SHORTAGE_MS, SharingMemory, allocate, plan_sharing
+from tierline.fleet.scaling.sharing import CALM_MS, SHORTAGE_MS, SharingMemory, allocate, plan_sharing
 
 BATCH = claim("batch", priority=10, low=1, wanted=6, held=6)
 

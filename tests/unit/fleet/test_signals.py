@@ -1,7 +1,7 @@
 import pytest
 
-from tierline.fleet.capacity import RequestShape
-from tierline.fleet.signals import Reading, Sample, traffic_between, typical
+from tierline.fleet.scaling.capacity import RequestShape
+from tierline.fleet.scaling.signals import Reading, Sample, traffic_between, typical
 from tierline.scheduling.latency import Coefficients
 
 TERMS = ("iteration", "prefill_token", "attention_pair", "decode", "kv_token")

@@ -1,8 +1,8 @@
 import pytest
 from fleet_builders import IMAGES, POOL, worker
 
-from tierline.fleet.market import Market, Slot, Supply
-from tierline.fleet.slot_pod import ANNOTATION_SLOT, SPOT_TAINTS, read_slot, slotted, written
+from tierline.fleet.placement.market import Market, Slot, Supply
+from tierline.fleet.placement.slot_pod import ANNOTATION_SLOT, SPOT_TAINTS, read_slot, slotted, written
 from tierline.fleet.wanted import Capacity
 from tierline.fleet.worker_pod import template_revision, worker_pod, worker_template
 

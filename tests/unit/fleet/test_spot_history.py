@@ -1,7 +1,7 @@
 import pytest
 from placing import market
 
-from tierline.fleet.spot_history import HALF_LIFE_MS, MAX_MARKETS, PRIOR_PER_HOUR, SpotHistory
+from tierline.fleet.placement.spot_history import HALF_LIFE_MS, MAX_MARKETS, PRIOR_PER_HOUR, SpotHistory
 
 HOUR = 3_600_000
 A, B, C = (market(zone) for zone in "abc")

@@ -1,7 +1,7 @@
 import pytest
 from fleet_builders import NOW, node
 
-from tierline.fleet.spot_notices import NODE_DELETION_LEAD_MS, SPOT_NOTICES, Sign, evacuation_deadline_ms
+from tierline.fleet.placement.spot_notices import NODE_DELETION_LEAD_MS, SPOT_NOTICES, Sign, evacuation_deadline_ms
 
 
 def test_a_node_without_a_notice_has_no_deadline():

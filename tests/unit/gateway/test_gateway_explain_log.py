@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from tierline.scheduling.route_account import Route
-from tierline.scheduling.routing import Need, WorkerView
+from tierline.scheduling.routing.choice import Need, WorkerView
+from tierline.scheduling.routing.route_account import Route
 from tierline_gateway.streams.decisions import Decisions
 from tierline_gateway.streams.explain_log import ExplainLog
 

@@ -4,7 +4,7 @@ from gateway_rig import tenant, tier
 
 from tierline.api.policy import TenantPolicy
 from tierline.api.token_prices import FREE
-from tierline.scheduling.quota import Ask
+from tierline.scheduling.admission.quota import Ask
 from tierline.wire.frames import Sampling
 from tierline_gateway.front.generation import Generation
 from tierline_gateway.streams.ledger import Ledger

@@ -4,7 +4,7 @@ import pytest
 from aiohttp import web
 
 from tierline.api.names import GATEWAY_ADMIN_PORT
-from tierline.fleet.canary import CanaryFigures, TierFigures
+from tierline.fleet.rollout.canary import CanaryFigures, TierFigures
 from tierline_gateway.instruments import Instruments
 from tierline_operator.canary_figures import Change, GatewayFigures, counts_in
 

@@ -8,7 +8,7 @@ import copy
 import pytest
 from crashing_operator import CrashWorld, Died
 
-from tierline.fleet.canary import CanaryFigures, TierFigures
+from tierline.fleet.rollout.canary import CanaryFigures, TierFigures
 
 FLEET = {
     "model": {"source": "/models/tiny"},

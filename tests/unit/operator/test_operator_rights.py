@@ -12,7 +12,7 @@ import yaml
 from api_server_in_memory import wired
 from crashing_operator import CrashWorld
 
-from tierline.fleet.canary import CanaryFigures, TierFigures
+from tierline.fleet.rollout.canary import CanaryFigures, TierFigures
 from tierline_operator.adapter_reconciling import AdapterSights
 from tierline_operator.cluster import APPLY
 from tierline_operator.drill_reconciling import DrillReconciler

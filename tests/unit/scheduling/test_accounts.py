@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from tierline.scheduling.latency import Coefficients
-from tierline.scheduling.queued import QueuedRequest
-from tierline.scheduling.queueing import QueueManager
-from tierline.scheduling.route_account import Route, candidates, rule
-from tierline.scheduling.routing import Need, WorkerView, choose_worker
-from tierline.scheduling.standing import Cause, Standing, Turn, why_before
+from tierline.scheduling.queueing.queue import QueueManager
+from tierline.scheduling.queueing.queued import QueuedRequest
+from tierline.scheduling.queueing.standing import Cause, Standing, Turn, why_before
+from tierline.scheduling.routing.choice import Need, WorkerView, choose_worker
+from tierline.scheduling.routing.route_account import Route, candidates, rule
 
 LATENCY = Coefficients(5.0, 0.1, 0.0, 1.0, 0.0)
 IDLE = WorkerView("idle", True, 8, 1000, 16, 8192, 1000, latency=LATENCY)

@@ -1,8 +1,8 @@
 import pytest
 
-from tierline.scheduling.admission import RUSH_MS, AdmissionController, Outlook, ServiceRate, Verdict
-from tierline.scheduling.quota import Ask, QuotaLimits, TenantUsage, TokenBucket
-from tierline.scheduling.routing import Obstacle
+from tierline.scheduling.admission.controller import RUSH_MS, AdmissionController, Outlook, ServiceRate, Verdict
+from tierline.scheduling.admission.quota import Ask, QuotaLimits, TenantUsage, TokenBucket
+from tierline.scheduling.routing.choice import Obstacle
 
 
 def usage(**limits: int) -> TenantUsage:

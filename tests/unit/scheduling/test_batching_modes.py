@@ -2,8 +2,8 @@
 
 from core_steps import core_of, phase, planned, request, rows, step
 
+from tierline.scheduling.memory.transfers import Direction, TransferResult
 from tierline.scheduling.slots import Phase
-from tierline.scheduling.transfers import Direction, TransferResult
 
 
 class TestContinuous:

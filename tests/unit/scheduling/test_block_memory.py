@@ -3,7 +3,7 @@
 import pytest
 
 from tierline.scheduling.counters import EngineCounters
-from tierline.scheduling.memory import BlockState, MemoryManager
+from tierline.scheduling.memory.blocks import BlockState, MemoryManager
 from tierline.scheduling.plans import EngineLimits
 
 A, B, C = 0, 1, 2

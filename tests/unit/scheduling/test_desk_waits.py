@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from tierline.scheduling.desk import RequestDesk
-from tierline.scheduling.queued import QueuedRequest
+from tierline.scheduling.queueing.queued import QueuedRequest
 
 BASE = QueuedRequest("", "a", "t", 1, 10, 20, 0.0, 1000.0, 1e9)
 

@@ -1,5 +1,5 @@
+from tierline.scheduling.batching.feeding import AHEAD_REQUESTS, Feed
 from tierline.scheduling.core import SchedulerCore
-from tierline.scheduling.feeding import AHEAD_REQUESTS, Feed
 from tierline.scheduling.latency import Coefficients, LatencyModel
 from tierline.scheduling.plans import EngineLimits, EngineRequest
 

@@ -1,8 +1,8 @@
 import pytest
 
-from tierline.scheduling.first_token import FirstTokenTime, alone_ms, patience_ms
+from tierline.scheduling.admission.first_token import FirstTokenTime, alone_ms, patience_ms
 from tierline.scheduling.latency import Coefficients, published
-from tierline.scheduling.routing import WorkerView, fastest_alone_ms
+from tierline.scheduling.routing.choice import WorkerView, fastest_alone_ms
 
 H100 = Coefficients(7.0, 0.02, 1e-6, 0.02, 5e-5)
 

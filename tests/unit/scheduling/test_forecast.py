@@ -3,11 +3,11 @@ from math import inf
 
 import pytest
 
-from tierline.scheduling.forecast import forecast
+from tierline.scheduling.admission.forecast import forecast
+from tierline.scheduling.admission.prompt_lengths import PromptLengths, room_ms
 from tierline.scheduling.latency import Coefficients
-from tierline.scheduling.prompt_lengths import PromptLengths, room_ms
-from tierline.scheduling.queued import Ahead
-from tierline.scheduling.routing import Need, WorkerView
+from tierline.scheduling.queueing.queued import Ahead
+from tierline.scheduling.routing.choice import Need, WorkerView
 
 # A prompt's token takes 0.1 ms, an iteration 10 ms and no more for those that decode.
 DEVICE = Coefficients(10.0, 0.1, 0.0, 0.0, 0.0)

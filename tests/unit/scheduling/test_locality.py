@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierline.scheduling.locality import CHUNK_TOKENS, PrefixMap, chunk_keys
+from tierline.scheduling.routing.locality import CHUNK_TOKENS, PrefixMap, chunk_keys
 
 SYSTEM = list(range(3 * CHUNK_TOKENS))
 PLENTY = 1_000_000

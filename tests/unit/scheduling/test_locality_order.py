@@ -1,8 +1,8 @@
 from dataclasses import replace
 
-from tierline.scheduling.locality import CHUNK_TOKENS, PrefixMap, chunk_keys
-from tierline.scheduling.queued import QueuedRequest
-from tierline.scheduling.queueing import QueueManager
+from tierline.scheduling.queueing.queue import QueueManager
+from tierline.scheduling.queueing.queued import QueuedRequest
+from tierline.scheduling.routing.locality import CHUNK_TOKENS, PrefixMap, chunk_keys
 
 BASE = QueuedRequest("", "a", "t", 1, 1000, 1100, 0.0, 1000.0, 1e9, quantum_tokens=1000)
 

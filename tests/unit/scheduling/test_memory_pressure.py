@@ -1,6 +1,6 @@
 from core_steps import core_of, phase, planned, request, rows, step
 
-from tierline.scheduling.batching import BYPASS_LIMIT
+from tierline.scheduling.batching.planner import BYPASS_LIMIT
 from tierline.scheduling.slots import Phase
 
 

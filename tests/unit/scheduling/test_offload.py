@@ -4,8 +4,8 @@ import pytest
 
 from tierline.api.decision_matrix import PreemptionSave
 from tierline.scheduling.latency import Coefficients
-from tierline.scheduling.offload import LARGEST_STEP, OffloadModel, TierState
-from tierline.scheduling.transfers import Direction, StorageTier
+from tierline.scheduling.memory.offload import LARGEST_STEP, OffloadModel, TierState
+from tierline.scheduling.memory.transfers import Direction, StorageTier
 
 PAGE_TOKENS = 16
 PAGES = 64

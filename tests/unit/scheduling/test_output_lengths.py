@@ -1,6 +1,6 @@
 import pytest
 
-from tierline.scheduling.lengths import OutputLengthPredictor
+from tierline.scheduling.admission.lengths import OutputLengthPredictor
 
 
 def taught(*lengths: int, tenant: str = "a", tier: str = "t", times: int = 1) -> OutputLengthPredictor:

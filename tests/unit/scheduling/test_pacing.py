@@ -2,8 +2,8 @@ import numpy as np
 from core_steps import core_of, request, step
 from numpy.typing import NDArray
 
+from tierline.scheduling.batching.pacing import paced
 from tierline.scheduling.latency import COLD_MARGIN, Coefficients, LatencyModel
-from tierline.scheduling.pacing import paced
 from tierline.scheduling.plans import EngineLimits
 from tierline.scheduling.slots import SlotTable
 

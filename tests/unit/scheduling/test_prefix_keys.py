@@ -1,6 +1,6 @@
 import pytest
 
-from tierline.scheduling.prefix_keys import KEY_BYTES, SECRET_BYTES, KeySpace
+from tierline.scheduling.memory.prefix_keys import KEY_BYTES, SECRET_BYTES, KeySpace
 
 
 def test_a_short_secret_is_refused() -> None:

@@ -3,7 +3,7 @@
 from core_steps import commit, core_of, phase, planned, request, rows, step
 
 from tierline.scheduling.invariants import CheckedSchedulerCore
-from tierline.scheduling.memory import BlockState
+from tierline.scheduling.memory.blocks import BlockState
 from tierline.scheduling.slots import Phase
 
 KEYS = tuple(b"k%d" % index for index in range(8))

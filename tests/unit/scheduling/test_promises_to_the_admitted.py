@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from tierline.scheduling.batching import INFEASIBLE_STRETCH
+from tierline.scheduling.batching.planner import INFEASIBLE_STRETCH
 from tierline.scheduling.latency import Coefficients
-from tierline.scheduling.reservations import Reservation, Reservations, Rivals
-from tierline.scheduling.routing import Need, Obstacle, WorkerView, choose_worker, common_obstacle, obstacle
+from tierline.scheduling.routing.choice import Need, Obstacle, WorkerView, choose_worker, common_obstacle, obstacle
+from tierline.scheduling.routing.reservations import Reservation, Reservations, Rivals
 
 H100 = Coefficients(7.0, 0.0, 0.0, 0.1, 0.0)
 WORKER = WorkerView(

@@ -1,8 +1,8 @@
 from dataclasses import replace
 
-from tierline.scheduling.queued import QueuedRequest
-from tierline.scheduling.queueing import TRIES, QueueManager
-from tierline.scheduling.service_counters import UNMOVED_EXCHANGES, PeerService
+from tierline.scheduling.queueing.queue import TRIES, QueueManager
+from tierline.scheduling.queueing.queued import QueuedRequest
+from tierline.scheduling.queueing.service_counters import UNMOVED_EXCHANGES, PeerService
 
 
 def queued(request_id: str, **changes: object) -> QueuedRequest:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from tierline.scheduling.latency import Coefficients
-from tierline.scheduling.routing import Need, WorkerView, choose_worker, first_token_ms, load_score
+from tierline.scheduling.routing.choice import Need, WorkerView, choose_worker, first_token_ms, load_score
 
 H100 = Coefficients(7.0, 0.02, 1e-6, 0.02, 5e-5)
 NEED = Need("r", context_tokens=10, total_tokens=20)

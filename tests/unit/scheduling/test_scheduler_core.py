@@ -1,10 +1,10 @@
 import pytest
 from core_steps import commit, core_of, planned, request, rows, step
 
+from tierline.scheduling.batching.request_check import InvalidEngineRequest
 from tierline.scheduling.invariants import InvariantBroken, check_invariants
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.plans import Committed, EngineRequest
-from tierline.scheduling.request_check import InvalidEngineRequest
 from tierline.wire.frames import NackReason
 
 

@@ -1,5 +1,5 @@
-from tierline.scheduling.service_counters import Change, PeerService, ServiceCounters
-from tierline.scheduling.service_exchange import LOST_AFTER_MS, SharedService
+from tierline.scheduling.queueing.service_counters import Change, PeerService, ServiceCounters
+from tierline.scheduling.queueing.service_exchange import LOST_AFTER_MS, SharedService
 
 
 def exchange(hub: SharedService, name: str, counters: ServiceCounters, now_ms: float = 0.0) -> None:

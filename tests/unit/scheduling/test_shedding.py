@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from tierline.scheduling.batching.shedding import CALM_ITERATIONS, TokenLimit
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import Coefficients, LatencyModel
 from tierline.scheduling.plans import BatchPlan, EngineLimits, EngineRequest, IterationResult
-from tierline.scheduling.shedding import CALM_ITERATIONS, TokenLimit
 from tierline.scheduling.snapshot import rebuild, take_snapshot
 
 LIMITS = EngineLimits(4, 512, 4096, 16, 512)

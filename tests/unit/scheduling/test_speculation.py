@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tierline.scheduling.acceptance import LONG_WINDOW, MAX_RATE, MIN_TRIALS, Acceptance
-from tierline.scheduling.speculation import draft_lengths, expected_tokens, within, within_budgets
+from tierline.scheduling.speculation.acceptance import LONG_WINDOW, MAX_RATE, MIN_TRIALS, Acceptance
+from tierline.scheduling.speculation.draft_length import draft_lengths, expected_tokens, within, within_budgets
 
 DECODE_MS, TOKEN_MS = 20.0, 2.0
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tierline.scheduling.speculation_switch import LEAST_GAIN, MIN_PAIRS, SpeculationSwitch, lower_bound
+from tierline.scheduling.speculation.switch import LEAST_GAIN, MIN_PAIRS, SpeculationSwitch, lower_bound
 
 ROWS, PLAIN_MS = 4, 10.0
 

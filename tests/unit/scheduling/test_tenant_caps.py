@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from tierline.api.token_prices import TokenPrice
-from tierline.scheduling.kv_share import KVShares
-from tierline.scheduling.queued import QueuedRequest
-from tierline.scheduling.queueing import QueueManager
-from tierline.scheduling.quota import Ask, QuotaLimits, TenantUsage
-from tierline.scheduling.reservations import Reservation, Reservations
-from tierline.scheduling.routing import WorkerView
-from tierline.scheduling.spending import HOUR_MS, HOURS
+from tierline.scheduling.admission.kv_share import KVShares
+from tierline.scheduling.admission.quota import Ask, QuotaLimits, TenantUsage
+from tierline.scheduling.admission.spending import HOUR_MS, HOURS
+from tierline.scheduling.queueing.queue import QueueManager
+from tierline.scheduling.queueing.queued import QueuedRequest
+from tierline.scheduling.routing.choice import WorkerView
+from tierline.scheduling.routing.reservations import Reservation, Reservations
 
 PRICE = TokenPrice(prompt_cents=100, output_cents=1000)
 """A prompt of 1,000 tokens and an answer of 100 cost a fifth of a cent."""

@@ -1,6 +1,6 @@
 import numpy as np
 
-from tierline.scheduling.tier_pages import PagePool
+from tierline.scheduling.memory.tier_pages import PagePool
 
 
 def test_pages_are_given_once_and_come_back() -> None:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from core_steps import commit, core_of, phase, planned, request, step
 
-from tierline.scheduling.acceptance import AcceptanceSnapshot
 from tierline.scheduling.invariants import CheckedSchedulerCore
 from tierline.scheduling.plans import BatchPlan, Committed, IterationResult
 from tierline.scheduling.slots import Phase
+from tierline.scheduling.speculation.acceptance import AcceptanceSnapshot
 
 SLOTS = 4
 

@@ -1,7 +1,7 @@
 import pytest
 
-from tierline.scheduling.group_order import Instance, RequestGroup, group_order, next_group
-from tierline.scheduling.waiting_time import SAFE, Moments, Throughput, WorkAhead, predicted_wait_ms
+from tierline.scheduling.queueing.group_order import Instance, RequestGroup, group_order, next_group
+from tierline.scheduling.queueing.waiting_time import SAFE, Moments, Throughput, WorkAhead, predicted_wait_ms
 
 INSTANCE = Instance("a", swap_ms=10_000)
 

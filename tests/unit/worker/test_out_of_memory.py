@@ -7,8 +7,8 @@ import pytest
 import torch
 from tiny_engine import TinyEngine
 
+from tierline.scheduling.batching.shedding import CALM_ITERATIONS
 from tierline.scheduling.plans import BatchPlan
-from tierline.scheduling.shedding import CALM_ITERATIONS
 from tierline_worker.assembly import Loaded, load, warm_up
 from tierline_worker.engine.isolation import is_out_of_memory
 from tierline_worker.errors import SettingsError

@@ -10,8 +10,8 @@ import torch
 from tierline.api.decision_matrix import PreemptionGranularity, PreemptionSave
 from tierline.scheduling.invariants import CheckedSchedulerCore
 from tierline.scheduling.latency import Coefficients, LatencyModel
+from tierline.scheduling.memory.transfers import StorageTier
 from tierline.scheduling.plans import EngineLimits, EngineRequest, IterationResult
-from tierline.scheduling.transfers import StorageTier
 from tierline.wire.frames import Sampling
 from tierline_worker.attention.cpu import CPUAttention
 from tierline_worker.executor import Executor

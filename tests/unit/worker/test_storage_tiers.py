@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tierline.scheduling.transfers import Direction, StorageTier, Transfer
+from tierline.scheduling.memory.transfers import Direction, StorageTier, Transfer
 from tierline_worker.errors import SettingsError
 from tierline_worker.tiers.disk_store import DiskStore
 from tierline_worker.tiers.host_store import HostStore

@@ -10,8 +10,8 @@ from prometheus_client.samples import Sample
 from tiny_engine import TinyEngine
 
 from tierline.scheduling.counters import EngineCounters
+from tierline.scheduling.memory.transfers import Direction, StorageTier, Transfer
 from tierline.scheduling.plans import EngineLimits
-from tierline.scheduling.transfers import Direction, StorageTier, Transfer
 from tierline.telemetry.worker_metrics import WORKER_METRICS
 from tierline.wire.frames import Signals
 from tierline_worker.engine.snapshot import Snapshot

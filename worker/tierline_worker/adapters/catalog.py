@@ -4,8 +4,8 @@ The scheduling core knows an adapter by a key of name and content. So one that i
 is another adapter: requests that began with the old one end with it, and KV cached with it is not the new one's.
 """
 
-from tierline.scheduling.adapters import adapter_key, adapter_name
 from tierline.scheduling.core import SchedulerCore
+from tierline.scheduling.memory.adapters import adapter_key, adapter_name
 from tierline.wire.frames import AdapterState
 from tierline_worker.adapters.pages import PagedAdapter
 from tierline_worker.errors import AdapterError

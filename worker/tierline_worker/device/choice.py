@@ -2,27 +2,16 @@
 
 import importlib
 import importlib.util
-from collections.abc import Callable
 
 import torch
 
-from tierline_worker.attention.backend import AttentionBackend
 from tierline_worker.attention.cpu import CPUAttention
+from tierline_worker.device.building import Builds, MakesAttention, MakesGeneral
 from tierline_worker.engine.flights import Executes
 from tierline_worker.errors import SettingsError
-from tierline_worker.executor import Executor
 from tierline_worker.kv_arena import KVArena
 from tierline_worker.model.decoder import Decoder
 from tierline_worker.slots import SlotTable
-
-MakesGeneral = Callable[[AttentionBackend], Executor]
-"""Makes the executor that can compute every plan, with the attention of its device."""
-
-Builds = Callable[[Decoder, KVArena, SlotTable, MakesGeneral], Executes]
-"""Makes the executor that the engine gets, around or instead of the general one."""
-
-
-MakesAttention = Callable[[Decoder, KVArena], AttentionBackend]
 
 
 def choose_device(setting: str, rank: int = 0) -> torch.device:

@@ -4,7 +4,7 @@ import torch
 
 from tierline_worker.attention.triton_backend import TritonAttention
 from tierline_worker.device.buckets import Decodes
-from tierline_worker.device.choice import MakesGeneral
+from tierline_worker.device.building import MakesGeneral
 from tierline_worker.device.cuda_graphs import CUDAGraphs
 from tierline_worker.device.cuda_transport import PinnedTransport
 from tierline_worker.device.executor import DeviceExecutor

@@ -6,7 +6,7 @@ follow as the tokens come, so an answer is found again as part of the next promp
 
 from collections.abc import Iterable, Sequence
 
-from tierline.scheduling.prefix_keys import KeyChain
+from tierline.scheduling.memory.prefix_keys import KeyChain
 
 
 class BlockNames:

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tierline.scheduling.batching.features import batch_features
 from tierline.scheduling.core import SchedulerCore
-from tierline.scheduling.features import batch_features
+from tierline.scheduling.memory.prefix_keys import KeySpace
 from tierline.scheduling.plans import BatchPlan, Committed
-from tierline.scheduling.prefix_keys import KeySpace
 from tierline.wire.frames import PROTOCOL_VERSION, Draining, Iteration, Refusal, TokenBatch, Welcome
 from tierline.wire.states import FinishReason
 from tierline_worker.adapters.catalog import AdapterCatalog

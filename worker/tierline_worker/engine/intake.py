@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tierline.scheduling.core import SchedulerCore
-from tierline.scheduling.prefix_keys import KeySpace
+from tierline.scheduling.memory.prefix_keys import KeySpace
 from tierline.wire.credits import submit_cost_blocks
 from tierline.wire.frames import Iteration, Nack, NackReason, Submit, TokenBatch
 from tierline.wire.states import FinishReason

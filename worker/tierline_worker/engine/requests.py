@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from tierline.scheduling.memory.prefix_keys import KeySpace
 from tierline.scheduling.plans import EngineRequest
-from tierline.scheduling.prefix_keys import KeySpace
 from tierline.wire.frames import Sampling, Submit
 from tierline_worker.engine.block_names import BlockNames
 from tierline_worker.sampling.ranges import problem_of_sampling

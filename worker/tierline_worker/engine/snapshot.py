@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tierline.scheduling.adapters import adapter_name
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.counters import EngineCounters
+from tierline.scheduling.memory.adapters import adapter_name
 from tierline.scheduling.plans import EngineLimits
 from tierline.scheduling.slots import Phase
 from tierline.wire.frames import Signals

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tierline.scheduling.counters import EngineCounters
 from tierline.scheduling.latency import Coefficients
-from tierline.scheduling.transfers import Direction, StorageTier
+from tierline.scheduling.memory.transfers import Direction, StorageTier
 from tierline.telemetry import worker_metrics as names
 from tierline_worker.engine.snapshot import Snapshot
 from tierline_worker.tiers.tiers import Moved

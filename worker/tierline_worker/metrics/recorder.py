@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tierline.scheduling.latency import BatchFeatures
-from tierline.scheduling.transfers import Direction, StorageTier
+from tierline.scheduling.memory.transfers import Direction, StorageTier
 from tierline.telemetry import worker_metrics as names
 from tierline_worker.metrics.device import DeviceFacts
 from tierline_worker.metrics.exposition import expose

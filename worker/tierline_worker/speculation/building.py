@@ -6,7 +6,7 @@ from tierline.artifacts import resolve
 from tierline.text.load import load_tokenizer
 from tierline.text.tokenizer import TokenizerError
 from tierline_worker.attention.cpu import CPUAttention
-from tierline_worker.device.choice import MakesAttention
+from tierline_worker.device.building import MakesAttention
 from tierline_worker.errors import SettingsError
 from tierline_worker.kv_arena import KVArena
 from tierline_worker.model.decoder import Decoder

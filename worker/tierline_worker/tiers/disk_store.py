@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tierline.scheduling.transfers import Direction, Transfer, TransferResult
+from tierline.scheduling.memory.transfers import Direction, Transfer, TransferResult
 from tierline_worker.errors import SettingsError
 
 _LOG = logging.getLogger(__name__)

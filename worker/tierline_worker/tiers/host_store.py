@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tierline.scheduling.transfers import Direction, Transfer, TransferResult
+from tierline.scheduling.memory.transfers import Direction, Transfer, TransferResult
 
 
 @dataclass(frozen=True, slots=True)

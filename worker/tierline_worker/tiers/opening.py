@@ -5,9 +5,9 @@ from typing import Final
 
 import torch
 
-from tierline.scheduling.offload import OffloadModel
+from tierline.scheduling.memory.offload import OffloadModel
+from tierline.scheduling.memory.transfers import Direction, StorageTier
 from tierline.scheduling.plans import EngineLimits
-from tierline.scheduling.transfers import Direction, StorageTier
 from tierline_worker.errors import SettingsError
 from tierline_worker.settings import WorkerSettings
 from tierline_worker.tiers.disk_store import DiskStore

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import torch
 
-from tierline.scheduling.transfers import Transfer, TransferResult
+from tierline.scheduling.memory.transfers import Transfer, TransferResult
 
 
 class Store(Protocol):

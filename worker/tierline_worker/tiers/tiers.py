@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from tierline.scheduling.transfers import Direction, StorageTier, Transfer, TransferResult
+from tierline.scheduling.memory.transfers import Direction, StorageTier, Transfer, TransferResult
 from tierline_worker.tiers.store import Store
 
 _POLL_S: Final = 0.0005

@@ -1,0 +1,1 @@
+"""How many workers there are, and whether promises can be kept at all."""

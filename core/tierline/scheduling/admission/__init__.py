@@ -1,0 +1,1 @@
+"""Whether a request is taken in: predictions, quotas, prices."""

@@ -1,0 +1,1 @@
+"""Blocks, what is shared between requests, and what becomes of those that yield."""

@@ -1,0 +1,1 @@
+"""How many tokens are drafted, and whether it pays."""
