@@ -17,6 +17,14 @@ PROMPT_TOKENS, ANSWER_TOKENS = 100, 50
 COST = PROMPT_TOKENS + OUTPUT_WEIGHT * ANSWER_TOKENS
 
 
+@dataclass(frozen=True)
+class Worker:
+    name: str = "worker"
+
+
+WORKER = Worker()
+
+
 @dataclass
 class Running:
     request: QueuedRequest
@@ -29,7 +37,7 @@ class ToyGateways:
     """`given` is what each tenant was really given, in weighted tokens."""
 
     def __init__(self, gateways: int = 1, slots: int = 16, difference: int = 2000, exchange_ms: float = 0.0) -> None:
-        self.desks = [RequestDesk() for _ in range(gateways)]
+        self.desks = [self._new_desk() for _ in range(gateways)]
         self.now_ms = 0.0
         self.given: Counter[str] = Counter()
         self.running: dict[str, Running] = {}
@@ -81,7 +89,7 @@ class ToyGateways:
             if running.gateway == gateway:
                 self.cancel(request_id)
         snapshot = self.desks[gateway].queue.counters.snapshot()
-        self.desks[gateway] = RequestDesk()
+        self.desks[gateway] = self._new_desk()
         self.desks[gateway].queue.counters.restore(snapshot)
 
     def tick(self) -> None:
@@ -99,9 +107,12 @@ class ToyGateways:
             self._grow(running)
         self.now_ms += TICK_MS
 
+    def _new_desk(self) -> RequestDesk:
+        return RequestDesk(lambda request_id: PROMPT_TOKENS + self.running[request_id].delivered)
+
     def _start_one(self, gateway: int) -> bool:
         desk = self.desks[gateway]
-        started = next(desk.dispatch(self.now_ms, lambda _: "worker"), None)
+        started = next(desk.dispatch(self.now_ms, lambda _: WORKER), None)
         if started is None:
             return False
         request = started[0]
