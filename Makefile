@@ -72,9 +72,10 @@ setup: $(STAMP) ## Create .venv with the pinned dependencies
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing dependencies into $(VENV) (log: $(VENV)/install.log)"
+	@echo "installing dependencies and compiling kernels into $(VENV) (log: $(VENV)/install.log)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'torch==2.13.0' > $(VENV)/install.log 2>&1 \
 	  && $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' >> $(VENV)/install.log 2>&1 \
+	  && $(BIN)/python -m tierline_worker.precompile >> $(VENV)/install.log 2>&1 \
 	  || { tail -n 20 $(VENV)/install.log; echo "installing failed; whole log: $(VENV)/install.log"; exit 1; }
 	@touch $@
 
