@@ -78,7 +78,7 @@ class Scaling(Block):
         default="Tierline", description="mode says who writes replicas: Tierline, or an external autoscaler."
     )
     target_utilization_percent: Annotated[int, Field(ge=10, le=95)] = Field(
-        default=80,
+        default=75,
         description="targetUtilizationPercent is the load of a replica that scaling aims at, in percent.",
     )
     stabilization_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(

@@ -52,7 +52,7 @@ TOLERANCE = 0.05
 class ScalingPolicy:
     """What the fleet declares."""
 
-    utilization: float = 0.8
+    utilization: float = 0.75
     stabilization_ms: int = 300_000
     idle_ms: int = 600_000
     forecasts: bool = True
