@@ -61,8 +61,12 @@ async def test_a_canary_that_keeps_its_budget_is_followed_by_all(world, start_op
     shown[world.name] = TierFigures(20, 0)
     await until_revisions(world.objects, new, new)
     await world.objects.until("LLMFleet", "chat", "Ready", "True")
-    pool = await world.objects.get("WorkerPool", "chat-main")
-    assert pool["status"]["rollout"] == {"stableRevision": new, "targetRevision": new}
+
+    async def settled():
+        pool = await world.objects.get("WorkerPool", "chat-main")
+        return pool["status"]["rollout"] == {"stableRevision": new, "targetRevision": new}
+
+    await eventually(settled, "the change is the stable revision")
 
     async def forgotten():
         kept = await world.objects.every("ControllerRevision")
