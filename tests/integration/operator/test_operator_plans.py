@@ -10,7 +10,7 @@ from fake_prometheus import FakePrometheus
 from operator_testing import eventually, fleet, is_ready, tier
 
 from tierline.api.names import TAINT_SPOT_NOTICE
-from tierline.fleet.sharing import SharingTimes
+from tierline.fleet.scaling.sharing import SharingTimes
 from tierline_operator.cluster import MERGE_PATCH, Call
 from tierline_operator.kinds import NODE, SLO_TIER
 from tierline_operator.settings import PlanningTimes
