@@ -9,13 +9,16 @@ STEP_SECONDS = 15
 
 async def test_kubectl_scale_adds_and_takes_workers(house: House) -> None:
     namespace, pool = house.namespace, f"{house.fleet}-{POOL}"
-    before = {pod["metadata"]["name"] for pod in await namespace.workers(house.fleet)}
+    await _set_mode(house, "External")
+    await namespace.kubectl("scale", "wp", pool, "--replicas=2")
+    before = {pod["metadata"]["name"] for pod in await namespace.until_ready_workers(house.fleet, 2, STEP_SECONDS)}
     await namespace.kubectl("scale", "wp", pool, "--replicas=3")
     grown = await namespace.until_ready_workers(house.fleet, 3, STEP_SECONDS)
     assert before < {pod["metadata"]["name"] for pod in grown}
     await namespace.kubectl("scale", "wp", pool, "--replicas=2")
     shrunk = await namespace.until_ready_workers(house.fleet, 2, STEP_SECONDS)
     assert {pod["metadata"]["name"] for pod in shrunk} == before
+    await _set_mode(house, "Tierline")
     await namespace.until_ready(house.fleet)
 
 
@@ -38,12 +41,12 @@ async def test_a_raised_minimum_starts_a_worker(house: House) -> None:
 
 async def test_external_scaling_is_respected(house: House) -> None:
     namespace, pool = house.namespace, f"{house.fleet}-{POOL}"
-    await namespace.patch("LLMFleet", house.fleet, {"spec": {"scaling": {"mode": "External"}}})
+    await _set_mode(house, "External")
     await namespace.until_ready(house.fleet)
     await namespace.kubectl("scale", "wp", pool, "--replicas=1")
     await namespace.until_ready_workers(house.fleet, 1, STEP_SECONDS)
     await consistently(lambda: _replicas_are(house, 1), 3, "replicas below the fleet's minimum, set by hand")
-    await namespace.patch("LLMFleet", house.fleet, {"spec": {"scaling": {"mode": "Tierline"}}})
+    await _set_mode(house, "Tierline")
     await namespace.until_ready_workers(house.fleet, 2, STEP_SECONDS)
     await namespace.until_ready(house.fleet)
 
@@ -51,6 +54,10 @@ async def test_external_scaling_is_respected(house: House) -> None:
 async def _replicas_are(house: House, count: int) -> bool:
     pool = await house.namespace.found("WorkerPool", f"{house.fleet}-{POOL}")
     return int(pool["spec"]["replicas"]) == count
+
+
+async def _set_mode(house: House, mode: str) -> None:
+    await house.namespace.patch("LLMFleet", house.fleet, {"spec": {"scaling": {"mode": mode}}})
 
 
 async def _set_bounds(house: House, least: int, most: int) -> None:
