@@ -15,6 +15,7 @@ from tierline_cli.bench.command import MODEL, SMALL, BenchOptions, parse_pythons
 from tierline_cli.bench.gateway.command import GatewayBenchOptions, run_gateway_bench
 from tierline_cli.bench.gateway.experiments import Sizes
 from tierline_cli.bench.grid import available_threads
+from tierline_cli.bench.operator.command import OperatorBenchOptions, OperatorSizes, run_operator_bench
 from tierline_cli.demo.command import default_sources, run_demo
 from tierline_cli.demo.options import DemoOptions
 from tierline_cli.errors import CommandFailed
@@ -212,6 +213,26 @@ def gateway(
         )
         code = run_gateway_bench(options, _console)
     except CommandFailed as error:
+        _errors.print(f"[red]tierline bench:[/red] {error}")
+        code = 1
+    raise typer.Exit(code)
+
+
+@bench.command()
+def operator(
+    json_file: Annotated[Path, typer.Option("--json", help="File for the figures.")] = Path("out/bench/operator.json"),
+    small: Annotated[bool, typer.Option("--small", help="A few fleets, to see that all works.")] = False,
+) -> None:
+    """Let the operator look after many fleets on a real API server, with nodes that only pretend."""
+    options = OperatorBenchOptions(
+        json_file=json_file,
+        sources=default_sources().absolute(),
+        cache_dir=default_cache_dir(os.environ).absolute(),
+        sizes=OperatorSizes.small() if small else OperatorSizes(),
+    )
+    try:
+        code = run_operator_bench(options, _console)
+    except (CommandFailed, DevclusterError) as error:
         _errors.print(f"[red]tierline bench:[/red] {error}")
         code = 1
     raise typer.Exit(code)
