@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tierline.api.names import OPERATOR_HTTP_PORT
 from tierline_cli.errors import CommandFailed
+from tierline_cli.live.asking import Question, find_account
 from tierline_cli.live.pods import Port, UrlPort, ports_of
 
 COMPONENT = "operator"
@@ -29,27 +30,15 @@ def operator_ports(url: str) -> list[Port]:
 
 def explain_fleet(part: Part, namespace: str, name: str, ports: list[Port], *, as_json: bool, console: Console) -> None:
     """Print one part of the account that the leading operator has; raises `CommandFailed` when none has."""
-    account = find_account(namespace, name, ports)
+    account = find_account(about_fleet(namespace, name), ports)
     if as_json:
         console.print_json(json.dumps(account if part == "fleet" else account[part]))
     else:
         console.print(planning_view(part, f"{namespace}/{name}", account))
 
 
-def find_account(namespace: str, name: str, ports: list[Port]) -> dict[str, Any]:
-    """Return the account; raises `CommandFailed` that says what each replica answered."""
-    failures = []
-    for port in ports:
-        try:
-            answer = port.get(f"/debug/planning/{namespace}/{name}")
-        except CommandFailed as error:
-            failures.append(str(error))
-            continue
-        if answer.status == 200:
-            account: dict[str, Any] = json.loads(answer.text)
-            return account
-        failures.append(f"{port.title}: {answer.text.strip()}")
-    raise CommandFailed(f"no operator has an account of fleet {namespace}/{name}: {'; '.join(failures)}")
+def about_fleet(namespace: str, name: str) -> Question:
+    return Question(COMPONENT, f"fleet {namespace}/{name}", f"/debug/planning/{namespace}/{name}")
 
 
 def planning_view(part: Part, title: str, account: dict[str, Any]) -> RenderableType:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tierline.wire.frames import Signals
 from tierline_cli.errors import CommandFailed
-from tierline_cli.live.explain import explain_request, find_account
+from tierline_cli.live.explain import explain_request
 from tierline_cli.live.pods import UrlPort
 from tierline_cli.live.top import FleetPorts, Watch
 from tierline_cli.live.top_view import top_view
@@ -143,9 +143,10 @@ async def test_the_command_prints_the_account(rig, make_worker) -> None:
     assert "within the difference of 8,192 tokens" in text
     assert "w1" in text
     with pytest.raises(
-        CommandFailed, match=r"no gateway has an account of nobody: http://127\.0\.0\.1:1 cannot be read"
+        CommandFailed,
+        match=r"no gateway has an account of nobody: http://127\.0\.0\.1:1 cannot be read.*: request nobody is unknown",
     ):
-        await asyncio.to_thread(find_account, "nobody", ports)
+        await asyncio.to_thread(explain_request, "nobody", ports, as_json=False, console=console)
 
 
 async def test_top_reads_a_gateway(rig, worker) -> None:
