@@ -1,5 +1,6 @@
 """Puts a worker's engine together: model, KV arena, executor, warm-up, scheduling core."""
 
+import contextlib
 import gc
 import logging
 import secrets
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from tierline.artifacts import resolve, resolve_adapter
+from tierline.artifacts import OpenedWeights, open_weights, resolve_adapter
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.latency import LatencyModel, Roofline
 from tierline.scheduling.memory.offload import OffloadModel
@@ -50,7 +51,10 @@ _GEMM_SHARE_OF_PEAK = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model ready to execute plans within `limits`; with tensor parallelism `model` is rank 0's part."""
+    """A model ready to execute plans within `limits`; with tensor parallelism `model` is rank 0's part.
+
+    `weights` are the files it was read from: nobody evicts them while they are held.
+    """
 
     model: Decoder
     executor: Executes
@@ -59,6 +63,7 @@ class Loaded:
     adapter_format: AdapterFormat
     grammars: Grammars
     tiers: KVTiers
+    weights: OpenedWeights
     draft: Decoder | None = None
 
 
@@ -73,7 +78,8 @@ def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
     if settings.tensor_parallel > 1:
         # Drafts are proposed and verified by one process.
         settings = replace(settings, max_draft_tokens=0)
-    path = resolve(settings.model_source, settings.cache_dir)
+    weights = open_weights(settings.model_source, settings.weights)
+    path = weights.path
     how = (settings.dtype, settings.max_model_tokens, settings.quantization)
     model = load_model(path, *how, device, sharding=sharding)
     _LOG.info("the weights take %.1f MB on %s", model.weight_bytes / 1e6, device)
@@ -94,7 +100,7 @@ def load(settings: WorkerSettings, sharding: Sharding | None = None) -> Loaded:
         return Executor(model, attention, slots, blocks, adapters=resident, speculation=speculation, tiers=tiers)
 
     executor = executor_builder(device, lock_step=sharding is not None)(model, arena, slots, general)
-    return Loaded(model, executor, limits, catalog, fits, grammars, tiers, draft)
+    return Loaded(model, executor, limits, catalog, fits, grammars, tiers, weights, draft)
 
 
 def _first_adapters(settings: WorkerSettings, fits: AdapterFormat, resident: ResidentAdapters) -> AdapterCatalog:
@@ -103,7 +109,8 @@ def _first_adapters(settings: WorkerSettings, fits: AdapterFormat, resident: Res
     for name, source in settings.adapters:
         if problem := name_problem(name, settings.model_name):
             raise AdapterError(name, f"in TIERLINE_ADAPTERS, {problem}", "correct it")
-        catalog.offer(name, fits.read(resolve_adapter(source, settings.cache_dir)))
+        with contextlib.closing(resolve_adapter(source, settings.weights)) as opened:
+            catalog.offer(name, fits.read(opened.path))
     return catalog
 
 

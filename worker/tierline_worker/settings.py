@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from tierline.api.names import WORKER_HTTP_PORT, WORKER_WIRE_PORT
-from tierline.artifacts import default_cache_dir
+from tierline.artifacts import WeightsStore, default_cache_dir
 from tierline_worker.errors import SettingsError
 
 QUANTIZATIONS = ("None", "Int8", "Int4")
@@ -52,6 +52,12 @@ class WorkerSettings:
     adapter_sources: tuple[str, ...] = ()
     tensor_parallel: int = 1
     device: str = "auto"
+    weights_limit_mebibytes: int = 0
+
+    @property
+    def weights(self) -> WeightsStore:
+        """Where models and adapters are kept once they were fetched."""
+        return WeightsStore(self.cache_dir, self.weights_limit_mebibytes << 20)
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> "WorkerSettings":
@@ -79,7 +85,7 @@ class WorkerSettings:
             wire_port=read.integer("TIERLINE_WIRE_PORT", WORKER_WIRE_PORT, 1, 65_535),
             http_port=read.integer("TIERLINE_HTTP_PORT", WORKER_HTTP_PORT, 1, 65_535),
             worker_id=read.text("POD_NAME", "worker"),
-            cache_dir=default_cache_dir(environ),
+            cache_dir=Path(read.text("TIERLINE_WEIGHTS_DIR", str(default_cache_dir(environ)))),
             termination_log=termination_log(environ),
             quantization=read.choice("TIERLINE_MODEL_QUANTIZATION", "None", QUANTIZATIONS),
             draft_source=read.text("TIERLINE_DRAFT_SOURCE", ""),
@@ -95,6 +101,7 @@ class WorkerSettings:
             adapter_sources=read.sources("TIERLINE_ADAPTER_SOURCES"),
             tensor_parallel=read.integer("TIERLINE_TENSOR_PARALLEL", 1, 1, 16),
             device=read.device("TIERLINE_DEVICE", "auto"),
+            weights_limit_mebibytes=read.integer("TIERLINE_WEIGHTS_LIMIT_MEBIBYTES", 0, 0, 1 << 30),
         )
         return _consistent(settings)
 

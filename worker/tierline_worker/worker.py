@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from aiohttp import web
 
+from tierline.artifacts import OpenedWeights
 from tierline_worker.adapters.loading import AdapterFormat, AdapterLoader
 from tierline_worker.assembly import build_engine
 from tierline_worker.engine.engine import Engine
@@ -25,6 +26,7 @@ from tierline_worker.parallel.group import RankLost
 from tierline_worker.parallel.loading import load_on_ranks
 from tierline_worker.parallel.ranks import Ranks
 from tierline_worker.settings import WorkerSettings
+from tierline_worker.weights_report import report_weights
 
 _LOG = logging.getLogger(__name__)
 _LOADING = Probe("the model is being loaded")
@@ -46,6 +48,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._drained = asyncio.Event()
         self._ranks: Ranks | None = None
+        self._weights: OpenedWeights | None = None
 
     async def run(self) -> None:
         """Serve until a signal, then drain; returns when the process may end.
@@ -58,6 +61,7 @@ class Worker:
             loop.add_signal_handler(number, self._stop.set)
         runner = await self._serve_probes()
         stopping = asyncio.create_task(self._stop.wait())
+        reporting = asyncio.create_task(report_weights(self._settings.weights, self._metrics.cached))
         lost: asyncio.Future[None] = loop.create_future()
         loading = _in_thread(lambda: self._load(lambda reason: _fail_soon(loop, lost, reason)))
         await _first_of(loading, stopping, lost)
@@ -68,18 +72,22 @@ class Worker:
             _LOG.info("ready after %.1f s", time.monotonic() - began_s)
             await self._serve_until_stopped(engine_loop, stopping, lost)
         stopping.cancel()
+        reporting.cancel()
         if self._ranks is not None:
             self._ranks.close()
         await runner.cleanup()
 
     def _load(self, on_lost: Callable[[str], None]) -> tuple[Engine, AdapterFormat]:
         loaded, self._ranks = load_on_ranks(self._settings, on_lost)
+        # Held until the process ends: what is in use is never evicted.
+        self._weights = loaded.weights
+        self._metrics.started(loaded.weights.warm)
         return build_engine(self._settings, loaded, self._metrics, self._progress), loaded.adapter_format
 
     def _adapter_loader(self, fits: AdapterFormat, engine_loop: EngineLoop) -> AdapterLoader:
         settings = self._settings
         return AdapterLoader(
-            fits, engine_loop.post, settings.cache_dir, settings.adapter_sources, taken=settings.model_name
+            fits, engine_loop.post, settings.weights, settings.adapter_sources, taken=settings.model_name
         )
 
     async def _serve_probes(self) -> web.AppRunner:

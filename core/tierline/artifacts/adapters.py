@@ -7,8 +7,9 @@ folders, and beginnings of hub sources. Paths are resolved first; neither `..` n
 from collections.abc import Sequence
 from pathlib import Path
 
-from tierline.artifacts.hub import fetch_repository
+from tierline.artifacts.hub import hub_fetching
 from tierline.artifacts.source import HubSource, LocalSource, ModelSourceError, parse_source
+from tierline.artifacts.weights_store import OpenedWeights, WeightsStore
 
 FORMS = "hf://ORG/NAME[?revision=REV], file:///PATH or /PATH"
 _FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -21,18 +22,19 @@ class AdapterSourceError(ValueError):
         super().__init__(f"lora_path {source!r}: {problem}")
 
 
-def resolve_adapter(source: str, cache_dir: Path, allowed: Sequence[str] | None = None) -> Path:
+def resolve_adapter(source: str, store: WeightsStore, allowed: Sequence[str] | None = None) -> OpenedWeights:
     """Return the folder that holds the adapter `source`, fetching it when needed; raises `AdapterSourceError`.
 
-    `allowed` are absolute folders and beginnings of hub sources, None allows all: for sources that the operator wrote.
+    Its files stay while what is returned is held. `allowed` are absolute folders and beginnings of hub sources, None
+    allows all: for sources that the operator wrote.
     Blocks (network, disk).
     """
     try:
         parsed = parse_source(source)
         if isinstance(parsed, LocalSource):
-            return _local(source, parsed.path, allowed)
+            return OpenedWeights(_local(source, parsed.path, allowed))
         if isinstance(parsed, HubSource):
-            return _hub(source, parsed, cache_dir, allowed)
+            return _hub(source, parsed, store, allowed)
     except ModelSourceError as error:
         raise AdapterSourceError(source, f"use one of {FORMS} ({error.problem})") from error
     except (OSError, ValueError, RuntimeError) as error:
@@ -54,13 +56,13 @@ def _local(source: str, path: Path, allowed: Sequence[str] | None) -> Path:
     return folder
 
 
-def _hub(source: str, parsed: HubSource, cache_dir: Path, allowed: Sequence[str] | None) -> Path:
+def _hub(source: str, parsed: HubSource, store: WeightsStore, allowed: Sequence[str] | None) -> OpenedWeights:
     named = f"hf://{parsed.repository}"
     if allowed is not None and not any(_covers(entry, named) for entry in allowed if entry.startswith("hf://")):
         raise AdapterSourceError(source, _not_allowed(allowed))
     if any(part in ("", ".", "..") for part in parsed.repository.split("/")) or ".." in parsed.revision:
         raise AdapterSourceError(source, "a hub source needs an organisation and a name, like hf://org/name")
-    return fetch_repository(source, parsed, cache_dir / "adapters")
+    return store.open(hub_fetching(source, parsed, "adapters"))
 
 
 def _covers(entry: str, named: str) -> bool:

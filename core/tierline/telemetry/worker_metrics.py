@@ -83,6 +83,8 @@ GATEWAYS_CONNECTED = "tierline_worker_gateways_connected"
 GATEWAYS_DROPPED = "tierline_worker_gateways_dropped"
 DRAINING = "tierline_worker_draining"
 STALLED_SECONDS = "tierline_worker_stalled_seconds"
+CACHED_WEIGHTS_BYTES = "tierline_worker_cached_weights_bytes"
+STARTED_WARM = "tierline_worker_started_warm"
 
 _TTFT = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0,
@@ -187,6 +189,8 @@ OWN_METRICS: Final = (
     WorkerMetric(GATEWAYS_DROPPED, "counter", "Connections closed because the gateway read too slowly."),
     WorkerMetric(DRAINING, "gauge", "1 while the worker drains."),
     WorkerMetric(STALLED_SECONDS, "gauge", "For how long work has given no result."),
+    WorkerMetric(CACHED_WEIGHTS_BYTES, "gauge", "Bytes of models that this node has fetched, by source.", ("source",)),
+    WorkerMetric(STARTED_WARM, "gauge", "1 when the node had the model before this worker started, else 0."),
 )
 
 WORKER_METRICS: Final = {metric.name: metric for metric in (*VLLM_METRICS, *OWN_METRICS)}

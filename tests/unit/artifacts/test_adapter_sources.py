@@ -1,11 +1,12 @@
 """Sources of adapters: what may be named at run time, and that no path leads out of the allowed folders."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tierline.artifacts import AdapterSourceError, resolve_adapter
-from tierline.artifacts import adapters as module
+from tierline.artifacts import AdapterSourceError, WeightsStore, resolve_adapter
+from tierline.artifacts import hub as module
 
 
 def adapter(folder: Path) -> Path:
@@ -17,7 +18,7 @@ def adapter(folder: Path) -> Path:
 
 def refusal(source: str, cache_dir: Path, allowed: tuple[str, ...] | None) -> str:
     with pytest.raises(AdapterSourceError) as caught:
-        resolve_adapter(source, cache_dir, allowed)
+        resolve_adapter(source, WeightsStore(cache_dir), allowed)
     return str(caught.value)
 
 
@@ -25,9 +26,10 @@ def refusal(source: str, cache_dir: Path, allowed: tuple[str, ...] | None) -> st
 def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     asked: list[str] = []
 
-    def fetch(text: str, source: object, models_dir: Path) -> Path:
+    def fetch(text: str, source: object, home: Path) -> Path:
         asked.append(text)
-        return models_dir
+        home.mkdir(parents=True, exist_ok=True)
+        return home
 
     monkeypatch.setattr(module, "fetch_repository", fetch)
     return asked
@@ -36,11 +38,11 @@ def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 def test_a_folder_inside_an_allowed_one(tmp_path: Path) -> None:
     wanted = adapter(tmp_path / "adapters" / "red")
     for source in (str(wanted), f"file://{wanted}", f"{tmp_path}/adapters/x/../red"):
-        assert resolve_adapter(source, tmp_path, (str(tmp_path / "adapters"),)) == wanted.resolve()
+        assert resolve_adapter(source, WeightsStore(tmp_path), (str(tmp_path / "adapters"),)).path == wanted.resolve()
 
 
 def test_the_operators_own_sources_are_not_limited(tmp_path: Path) -> None:
-    assert resolve_adapter(str(adapter(tmp_path / "red")), tmp_path) == (tmp_path / "red").resolve()
+    assert resolve_adapter(str(adapter(tmp_path / "red")), WeightsStore(tmp_path)).path == (tmp_path / "red").resolve()
 
 
 @pytest.mark.parametrize("source", ["{root}/adapters/../secret", "{root}/secret", "/etc", "{root}/adapters-too/red"])
@@ -84,7 +86,8 @@ def test_nothing_is_allowed_by_default_at_run_time(tmp_path: Path, fetched: list
 def test_repositories_by_organisation_or_name(tmp_path: Path, fetched: list[str]) -> None:
     allowed = ("hf://org/", "hf://other/one")
     for source in ("hf://org/any?revision=abc", "hf://other/one"):
-        assert resolve_adapter(source, tmp_path, allowed) == tmp_path / "adapters"
+        with closing(resolve_adapter(source, WeightsStore(tmp_path), allowed)) as opened:
+            assert opened.path.is_relative_to(tmp_path / "adapters" / "hf")
     for source in ("hf://other/one-more", "hf://organisation/x", "hf://org/.."):
         refusal(source, tmp_path, allowed)
     assert fetched == ["hf://org/any?revision=abc", "hf://other/one"]

@@ -10,6 +10,7 @@ import torch
 from engine_testing import Bench
 from tiny_adapter import MODULES, write_tiny_adapter
 
+from tierline.artifacts import WeightsStore
 from tierline.scheduling.invariants import CheckedSchedulerCore
 from tierline.wire.frames import Cancel, Iteration, Nack, NackReason, Sampling, Submit, TokenBatch, Welcome
 from tierline_worker.adapters.loading import AdapterLoader, AdapterRefused
@@ -236,7 +237,9 @@ class TestEndpoints:
     @pytest.fixture
     async def client(self, rig, paths, tiny_path):
         allowed = (str(paths["red"].parent),)
-        made = AdapterLoader(rig.loaded.adapter_format, rig.engine.handle, Path("/nowhere"), allowed, taken="tiny")
+        made = AdapterLoader(
+            rig.loaded.adapter_format, rig.engine.handle, WeightsStore(Path("/nowhere")), allowed, taken="tiny"
+        )
         self.loader: AdapterLoader | None = made
         probes = Probes(Probe, Probe, Probe, lambda: b"")
         runner = await serve_http(probes, lambda: self.loader, "127.0.0.1", 0)
@@ -303,7 +306,9 @@ class TestEndpoints:
 
     async def test_an_engine_that_does_not_answer(self, rig, paths, monkeypatch):
         monkeypatch.setattr("tierline_worker.adapters.loading.ENGINE_PATIENCE_S", 0.0)
-        loader = AdapterLoader(rig.loaded.adapter_format, lambda _: None, Path("/x"), ("/",), taken="tiny")
+        loader = AdapterLoader(
+            rig.loaded.adapter_format, lambda _: None, WeightsStore(Path("/x")), ("/",), taken="tiny"
+        )
         with pytest.raises(AdapterRefused) as caught:
             await loader.load("poems", str(paths["red"]), replace=False)
         assert caught.value.status == 503

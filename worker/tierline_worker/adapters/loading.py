@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from tierline.artifacts import AdapterSourceError, resolve_adapter
+from tierline.artifacts import AdapterSourceError, WeightsStore, resolve_adapter
 from tierline_worker.adapters.pages import PagedAdapter, paginate
 from tierline_worker.adapters.peft import read_peft
 from tierline_worker.engine.messages import AdapterOffered, AdaptersAsked, AdapterStanding, AdapterWithdrawn, Message
@@ -55,14 +55,14 @@ class AdapterLoader:
         self,
         fits: AdapterFormat,
         post: Callable[[Message], None],
-        cache_dir: Path,
+        store: WeightsStore,
         allowed: Sequence[str],
         *,
         taken: str,
     ) -> None:
         self._format = fits
         self._post = post
-        self._cache_dir = cache_dir
+        self._store = store
         self._allowed = allowed
         self._taken = taken
         self._reading = asyncio.Lock()
@@ -101,7 +101,8 @@ class AdapterLoader:
         return tuple((it, self._source_of.get(it.name, "")) for it in standings)
 
     def _read(self, source: str) -> PagedAdapter:
-        return self._format.read(resolve_adapter(source, self._cache_dir, self._allowed))
+        with contextlib.closing(resolve_adapter(source, self._store, self._allowed)) as opened:
+            return self._format.read(opened.path)
 
     async def _ask(self, message: Callable[[Callable[[A], None]], Message]) -> A:
         """Hand a message to the engine and return its answer."""

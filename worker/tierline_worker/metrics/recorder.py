@@ -101,6 +101,14 @@ class WorkerMetrics:
         """Tell what the engine runs on."""
         self._gauges |= device.readings()
 
+    def started(self, warm: bool) -> None:
+        """Tell whether the weights were on the node before."""
+        self._gauges[names.STARTED_WARM] = {(): float(warm)}
+
+    def cached(self, weights: Mapping[str, int]) -> None:
+        """Tell which models the node has, and their bytes."""
+        self._gauges[names.CACHED_WEIGHTS_BYTES] = {(source,): float(size) for source, size in weights.items()}
+
     def ran_out_of_memory(self, refused_requests: int) -> None:
         """Note an iteration that did not fit, and how many of its requests did not fit even alone."""
         self._shed_iterations.inc()

@@ -7,7 +7,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tierline.artifacts import resolve
+from tierline.artifacts import open_weights
 from tierline_worker.assembly import Loaded, load
 from tierline_worker.device.choice import choose_device
 from tierline_worker.executor import Executor
@@ -30,7 +30,8 @@ def load_on_ranks(settings: WorkerSettings, on_lost: Callable[[str], None]) -> t
         return load(settings), None
     # What cannot work is found out before any process starts, and a download happens once.
     choose_device(settings.device, settings.tensor_parallel - 1)
-    check_divides(open_checkpoint(resolve(settings.model_source, settings.cache_dir)).config, settings.tensor_parallel)
+    weights = open_weights(settings.model_source, settings.weights)
+    check_divides(open_checkpoint(weights.path).config, settings.tensor_parallel)
     ranks = Ranks(settings.tensor_parallel, partial(run_rank, settings), settings.stall_seconds, on_lost)
     try:
         loaded = _load_rank(settings, 0, ranks.meeting_place)
@@ -38,7 +39,8 @@ def load_on_ranks(settings: WorkerSettings, on_lost: Callable[[str], None]) -> t
         ranks.close()
         raise
     assert isinstance(loaded.executor, Executor)
-    return dataclasses.replace(loaded, executor=TensorParallelExecutor(loaded.executor, ranks)), ranks
+    executor = TensorParallelExecutor(loaded.executor, ranks)
+    return dataclasses.replace(loaded, executor=executor, weights=weights), ranks
 
 
 def run_rank(settings: WorkerSettings, rank: int, meeting_place: Path, pipe: Connection) -> None:

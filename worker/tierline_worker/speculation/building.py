@@ -1,8 +1,9 @@
 """Makes a worker's drafters from its settings."""
 
+import contextlib
 from pathlib import Path
 
-from tierline.artifacts import resolve
+from tierline.artifacts import open_weights
 from tierline.text.load import load_tokenizer
 from tierline.text.tokenizer import TokenizerError
 from tierline_worker.attention.cpu import CPUAttention
@@ -28,7 +29,11 @@ def load_draft_model(settings: WorkerSettings, model: Decoder, model_path: Path)
     """
     if not settings.draft_source or not settings.max_draft_tokens:
         return None
-    path = resolve(settings.draft_source, settings.cache_dir)
+    with contextlib.closing(open_weights(settings.draft_source, settings.weights)) as opened:
+        return _draft_at(opened.path, settings, model, model_path)
+
+
+def _draft_at(path: Path, settings: WorkerSettings, model: Decoder, model_path: Path) -> Decoder:
     draft = load_model(path, settings.dtype, settings.max_model_tokens, device=model.embedding.device)
     sizes = (draft.config.vocab_size, model.config.vocab_size)
     if sizes[0] != sizes[1]:
