@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tierline.scheduling.admission.controller import Decision
 from tierline.telemetry import gateway_metrics as names
@@ -83,10 +83,6 @@ class Instruments:
     def _count_for_revision(self, live: LiveRequest, outcome: str) -> None:
         if live.last_revision:
             self.revision_requests.labels(live.tier.name, live.last_pool, live.last_revision, outcome).inc()
-
-    def exposition(self) -> bytes:
-        """Return all series in Prometheus' text format."""
-        return generate_latest(self.registry)
 
     def _counter(self, metric: MetricName) -> Counter:
         return Counter(metric.name, metric.help, metric.labels, registry=self.registry)

@@ -6,21 +6,19 @@ import os
 import secrets
 import signal
 import sys
+from functools import partial
 
 import uvloop
 
-from tierline.api.policy import ModelPolicy
-from tierline.artifacts import ModelSourceError, resolve
-from tierline.text.load import load_tokenizer
-from tierline.text.tokenizer import Tokenizer, TokenizerError
 from tierline_gateway.deferred.later import Later
 from tierline_gateway.front.api_errors import unavailable
 from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.kube.access import KubeAccess, KubeAccessError
 from tierline_gateway.kube.client import KubeClient
-from tierline_gateway.kube.discovery import PodDiscovery
+from tierline_gateway.kube.fleet_workers import FleetWorkers
 from tierline_gateway.kube.policy import KubePolicySource
 from tierline_gateway.pod.supervisor import Supervisor
+from tierline_gateway.served.tokenizers import TokenizerLoader
 from tierline_gateway.service import GatewayService
 from tierline_gateway.settings import Settings, SettingsError, read_settings
 from tierline_gateway.shared.redis_store import RedisStore
@@ -29,7 +27,6 @@ from tierline_gateway.shared.store import SharedStore
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 5.0
 ENDPOINTS_LAG_S = 1.0
 """Time in which load balancers learn that we are not ready, before the port closes."""
 
@@ -63,11 +60,12 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
     stop = _told_to_stop()
     client = KubeClient(access)
     policy = KubePolicySource(client, settings.namespace, settings.fleet)
-    discovery = PodDiscovery(client, settings.namespace, settings.fleet)
-    service = GatewayService.over(policy, discovery, settings.gateway_id)
-    store = _store(settings)
-    if store is not None:
-        service.share(store, f"{settings.gateway_id}/{secrets.token_hex(8)}")
+    workers = FleetWorkers(client, settings.namespace)
+    service = GatewayService(
+        policy, workers.open(settings.fleet), settings.gateway_id, fleet=settings.fleet, source=workers
+    )
+    if settings.state_store_url or settings.pod_process is not None:
+        service.share(partial(_store, settings), f"{settings.gateway_id}/{secrets.token_hex(8)}")
     process = settings.pod_process
     later = Later.kept_in(service, settings.state_dir) if settings.state_dir and process is None else None
     servers = GatewayServers(service, later.endpoints if later else None)
@@ -76,8 +74,8 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
     service.start()
     jobs = [
         policy.run(),
-        load_tokenizer_of(service, settings),
-        *(feed.run() for feed in (*policy.feeds, discovery.feed)),
+        TokenizerLoader(service, settings.cache_dir).run(),
+        *(feed.run() for feed in policy.feeds),
     ]
     if later is not None:
         jobs.append(later.run())
@@ -90,45 +88,16 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     if later is not None:
         await later.close()
+    workers.close_all()
     await client.close()
 
 
-def _store(settings: Settings) -> SharedStore | None:
-    """Return what gateways share by: the fleet's store, or what the processes of this pod have between them."""
-    if settings.state_store_url:
-        fleet = f"{settings.namespace}/{settings.fleet}"
-        return RedisStore(settings.state_store_url, fleet, settings.state_store_password or None)
-    return SocketStore(settings.pod_process.state_socket) if settings.pod_process is not None else None
-
-
-async def load_tokenizer_of(service: GatewayService, settings: Settings) -> None:
-    """Load the tokenizer of the fleet's model as soon as it is known, and again when the model's source changes."""
-    loaded = ""
-    while True:
-        model = _model(service, settings)
-        if model is not None and model.source != loaded:
-            tokenizer = await _load(model, settings)
-            if tokenizer is not None:
-                service.tokenizer, loaded = tokenizer, model.source
-        await asyncio.sleep(RETRY_S if model is not None else 0.1)
-
-
-def _model(service: GatewayService, settings: Settings) -> ModelPolicy | None:
-    snapshot = service.policy_source.current
-    models = snapshot.policy.models.values() if snapshot else ()
-    return next((model for model in models if model.fleet == settings.fleet), None)
-
-
-async def _load(model: ModelPolicy, settings: Settings) -> Tokenizer | None:
-    try:
-        path = await asyncio.to_thread(resolve, model.source, settings.cache_dir)
-        return await asyncio.to_thread(load_tokenizer, path)
-    except (ModelSourceError, TokenizerError, OSError) as error:
-        log.error("the tokenizer cannot be loaded, trying again in %g s: %s", RETRY_S, error)
-    except Exception:
-        # A model's files are foreign: what they break in a loader must not end a gateway with open streams.
-        log.exception("the tokenizer cannot be loaded, trying again in %g s", RETRY_S)
-    return None
+def _store(settings: Settings, fleet: str) -> SharedStore:
+    """Return what gateways share of a fleet by: their store, or what the processes of this pod have between them."""
+    if settings.state_store_url or settings.pod_process is None:
+        named = f"{settings.namespace}/{fleet}"
+        return RedisStore(settings.state_store_url, named, settings.state_store_password or None)
+    return SocketStore(settings.pod_process.state_socket, "" if fleet == settings.fleet else fleet)
 
 
 async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -145,9 +114,7 @@ async def _shut_down(service: GatewayService, servers: GatewayServers, settings:
     await servers.stop_accepting()
     if not await service.drained(settings.drain_seconds):
         log.warning("streams were still open after %d s", settings.drain_seconds)
-        service.dispatcher.abandon(
-            unavailable("The gateway had to shut down; send the request again.", "ShuttingDown", 1)
-        )
+        service.abandon(unavailable("The gateway had to shut down; send the request again.", "ShuttingDown", 1))
     await servers.stop()
     await service.stop()
 

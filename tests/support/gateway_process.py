@@ -42,10 +42,13 @@ async def serve(name: str, store_url: str, worker_port: int, tenants: list[str])
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     process = os.environ.get("TIERLINE_GATEWAY_PROCESS", "")
-    service = GatewayService.over(source, discovery, name + process)
-    service.tokenizer = letter_tokenizer()
-    store = SocketStore(Path(os.environ["TIERLINE_STATE_SOCKET"])) if process else RedisStore(store_url, "demo/fleet")
-    service.share(store, f"{name}{process}/{os.getpid()}")
+    service = GatewayService(source, discovery, name + process)
+    service.own.tokenizer = letter_tokenizer()
+    socket = Path(os.environ["TIERLINE_STATE_SOCKET"]) if process else None
+    service.share(
+        lambda _: SocketStore(socket) if socket else RedisStore(store_url, "demo/fleet"),
+        f"{name}{process}/{os.getpid()}",
+    )
     servers = GatewayServers(service)
     if process:
         await servers.start("127.0.0.1", int(store_url), Path(os.environ["TIERLINE_ADMIN_SOCKET"]))

@@ -78,7 +78,7 @@ class Rig:
         self.workers[worker.name] = worker
         self.discovery.workers.append(await worker.start())
         self.service.tick()
-        await self.until(lambda: (link := self.service.links.get(worker.name)) is not None and link.up)
+        await self.until(lambda: (link := self.service.own.links.get(worker.name)) is not None and link.up)
         return worker
 
     async def until(self, condition: Callable[[], bool]) -> None:

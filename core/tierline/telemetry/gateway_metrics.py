@@ -7,6 +7,8 @@ TOKEN_SECONDS_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15,
 
 MAX_TENANT_LABELS = 200
 OTHER_TENANTS = "_other"
+MODEL = "model"
+"""The label that every series of a fleet gets besides its own: the name by which clients ask for its model."""
 
 
 @dataclass(frozen=True, slots=True)

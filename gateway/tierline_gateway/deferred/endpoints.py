@@ -38,7 +38,7 @@ class DeferredEndpoints:
 
     async def accept(self, live: LiveRequest, endpoint: Endpoint, body: bytes) -> web.Response:
         """Store a request and answer 202; raises `ApiError` when its tier or its tenant's quota refuses it now."""
-        eta_ms = self._service.dispatcher.judge(live, self._service.degraded)
+        eta_ms = self._service.fleet_of(live).dispatcher.judge(live, self._service.degraded)
         tier = live.tier.name
         ticket = await self._tickets.give(live.tenant.tenant, endpoint, tier, body, eta_ms / 1000)
         told = {"Location": PATH + ticket.id, "Preference-Applied": RESPOND_ASYNC}

@@ -23,7 +23,7 @@ class Later:
 
     def __init__(self, service: GatewayService, store: RecordStore) -> None:
         self._store = store
-        self.tickets = Tickets(store, PatientClient(Intake(service)), service.instruments)
+        self.tickets = Tickets(store, PatientClient(Intake(service)), service.own.instruments)
         self.endpoints = DeferredEndpoints(service, self.tickets)
 
     @classmethod

@@ -4,8 +4,8 @@ from itertools import islice
 
 from aiohttp import web
 
-from tierline.wire.states import RequestState
 from tierline_gateway.front.explanation import explanation
+from tierline_gateway.front.exposition import exposition
 from tierline_gateway.keys import HEADER_AUTHORIZATION, bearer_token
 from tierline_gateway.service import GatewayService
 from tierline_gateway.streams.request_log import details, summary, without_content
@@ -42,30 +42,32 @@ class AdminEndpoints:
         return web.Response(status=503 if problem else 200, text=problem or fine)
 
     async def metrics(self, _: web.Request) -> web.Response:
-        self._observe()
-        body = self._service.instruments.exposition()
+        body = exposition(self._service.fleets_by_model())
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def requests(self, _: web.Request) -> web.Response:
-        return web.json_response([summary(live) for live in self._service.dispatcher.live])
+        return web.json_response([summary(live) for live in self._service.live])
 
     async def request(self, request: web.Request) -> web.Response:
         request_id = request.match_info["request_id"]
-        live = self._service.dispatcher.find(request_id)
+        live = self._service.find(request_id)
         found = details(live) if live is not None else self._service.requests.get(request_id)
         if found is None:
-            return web.json_response({"error": f"request {request_id} is unknown or long done"}, status=404)
+            return _unknown(request_id)
         return web.json_response(found if self._may_read(request, found["tenant"]) else without_content(found))
 
     async def explain(self, request: web.Request) -> web.Response:
         """Why a request waited, was refused, or ran where it did. It holds no content, so it needs no key."""
-        request_id, dispatcher = request.match_info["request_id"], self._service.dispatcher
-        live = dispatcher.find(request_id)
+        request_id = request.match_info["request_id"]
+        live = self._service.find(request_id)
         found = details(live) if live is not None else self._service.requests.get(request_id)
-        decisions = live.decisions if live is not None else dispatcher.explained.get(request_id)
-        if found is None or decisions is None:
-            return web.json_response({"error": f"request {request_id} is unknown or long done"}, status=404)
-        return web.json_response(explanation(found, decisions, dispatcher.explained.starts))
+        fleet = self._service.fleets.find(found["fleet"]) if found is not None else None
+        if found is None or fleet is None:
+            return _unknown(request_id)
+        decisions = live.decisions if live is not None else fleet.dispatcher.explained.get(request_id)
+        if decisions is None:
+            return _unknown(request_id)
+        return web.json_response(explanation(found, decisions, fleet.dispatcher.explained.starts))
 
     async def trace(self, request: web.Request) -> web.StreamResponse:
         """The last requests, a JSON object a line; `?since=` epoch seconds leaves out what arrived before."""
@@ -86,19 +88,6 @@ class AdminEndpoints:
         key, snapshot = bearer_token(request.headers.get(HEADER_AUTHORIZATION)), self._service.policy_source.current
         return key is not None and snapshot is not None and snapshot.keys.tenant_of(key) == tenant
 
-    def _observe(self) -> None:
-        """Set the gauges to what is true now."""
-        instruments, dispatcher = self._service.instruments, self._service.dispatcher
-        instruments.queue.clear()
-        instruments.workers.clear()
-        for queued in dispatcher.queue.waiting():
-            instruments.queue.labels(queued.tier).inc()
-        for link in dispatcher.links:
-            instruments.workers.labels(link.state).inc()
-        sharing = self._service.sharing
-        if sharing is not None:
-            instruments.sharing.set(0 if sharing.problem else sharing.gateways)
-        waiting = RequestState.WAITING
-        instruments.running.set(sum(live.life.state is not waiting and not live.life.done for live in dispatcher.live))
-        for tenant in {live.tenant.tenant for live in dispatcher.live}:
-            instruments.service.labels(instruments.tenant_label(tenant)).set(dispatcher.queue.counter(tenant))
+
+def _unknown(request_id: str) -> web.Response:
+    return web.json_response({"error": f"request {request_id} is unknown or long done"}, status=404)

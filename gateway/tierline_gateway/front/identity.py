@@ -2,7 +2,8 @@
 
 import re
 import secrets
-from collections.abc import Mapping, Set
+from collections import Counter
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 from tierline.api.names import HEADER_REQUEST_ID, HEADER_TIER
@@ -33,19 +34,22 @@ class Served:
     adapter: str = ""
 
 
-def served_as(policy: CompiledPolicy, tenant: TenantPolicy, name: str, adapters: Set[str] | None) -> Served:
+Adapters = Callable[[ModelPolicy], Set[str] | None]
+"""The adapters that a model's workers serve, None while none is connected."""
+
+
+def served_as(policy: CompiledPolicy, tenant: TenantPolicy, name: str, adapters: Adapters) -> Served:
     """Return what `name` stands for: a model, `model:adapter`, or, as in vLLM, an adapter's name alone.
 
-    `adapters` are those that workers serve, None while no worker is connected; then what the tenant may use counts as
-    served. Raises `ApiError`: 404 that lists what there is, 403 for an adapter that the tenant may not use.
+    An adapter alone stands for the one model whose workers serve it. While no worker of a model is connected, what the
+    tenant may use counts as served. Raises `ApiError`: 404 that lists what there is, 403 for an adapter that the tenant
+    may not use.
     """
     if name in policy.models:
         return Served(policy.models[name])
     base, _, adapter = name.rpartition(":")
-    # A gateway serves one fleet; with several models an adapter's name alone would be ambiguous.
-    model = policy.models.get(base) if base else _only(policy.models)
-    known = set(tenant.adapters) if adapters is None else adapters
-    if model is None or adapter not in known:
+    model = policy.models.get(base) if base else _only_with(policy, tenant, adapter, adapters)
+    if model is None or adapter not in _known(tenant, adapters(model)):
         raise model_not_found(name, [*policy.models, *usable_adapters(policy, tenant, adapters)])
     if adapter not in tenant.adapters:
         allowed = ", ".join(tenant.adapters) or "none"
@@ -54,14 +58,24 @@ def served_as(policy: CompiledPolicy, tenant: TenantPolicy, name: str, adapters:
     return Served(model, adapter)
 
 
-def usable_adapters(policy: CompiledPolicy, tenant: TenantPolicy, adapters: Set[str] | None) -> list[str]:
-    """Return the adapters that the tenant may name alone and that workers serve, in order."""
-    alone = set(tenant.adapters) - set(policy.models) if _only(policy.models) else set[str]()
-    return sorted(alone & (adapters or set()))
+def usable_adapters(policy: CompiledPolicy, tenant: TenantPolicy, adapters: Adapters) -> list[str]:
+    """Return the adapters that workers serve and the tenant may use, in order, as it may name them: alone, with their
+    model where several serve one of that name."""
+    allowed = set(tenant.adapters)
+    found = [(each, model) for model in policy.models.values() for each in allowed & set(adapters(model) or ())]
+    served_by = Counter(adapter for adapter, _ in found)
+    alone = {adapter for adapter, times in served_by.items() if times == 1} - set(policy.models)
+    return sorted(each if each in alone else f"{model.served_name}:{each}" for each, model in found)
 
 
-def _only(models: Mapping[str, ModelPolicy]) -> ModelPolicy | None:
-    return next(iter(models.values())) if len(models) == 1 else None
+def _only_with(policy: CompiledPolicy, tenant: TenantPolicy, adapter: str, adapters: Adapters) -> ModelPolicy | None:
+    """Return the only model that serves an adapter, None when none does or several do."""
+    serving = [model for model in policy.models.values() if adapter in _known(tenant, adapters(model))]
+    return serving[0] if len(serving) == 1 else None
+
+
+def _known(tenant: TenantPolicy, served: Set[str] | None) -> Set[str]:
+    return set(tenant.adapters) if served is None else served
 
 
 def tier_of(policy: CompiledPolicy, tenant: TenantPolicy, model: ModelPolicy, headers: Mapping[str, str]) -> TierPolicy:

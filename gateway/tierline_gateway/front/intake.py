@@ -54,11 +54,12 @@ class Intake:
         arrival_ms = self.service.clock_ms()
         snapshot = self.service.snapshot()
         decoded = decode_request(endpoint.body, body)
-        served = served_as(snapshot.policy, tenant, decoded.model, self.service.links.adapters)
+        served = served_as(snapshot.policy, tenant, decoded.model, self.service.adapters)
         tier = tier_of(snapshot.policy, tenant, served.model, headers)
         # Long prompts take long to tokenise, grammars to check; both free the interpreter meanwhile.
         long = len(body) > LONG_BODY_BYTES or is_structured(decoded)
-        reader, read = self.service.prompt_reader(served.model), endpoint.read_prompt
+        fleet = self.service.fleets.of(served.model)
+        reader, read = fleet.prompt_reader(served.model), endpoint.read_prompt
         generation = await asyncio.to_thread(read, reader, decoded) if long else read(reader, decoded)
         return LiveRequest.begin(
             request_id=self._unused_id(request_id),
@@ -69,6 +70,7 @@ class Intake:
             text_of=reader.tokenizer.texts.of,
             now_ms=arrival_ms,
             adapter=served.adapter,
+            fleet=fleet.name,
             price=served.model.prices.get(tenant.billing_tier, FREE),
         )
 
@@ -78,28 +80,29 @@ class Intake:
 
         Whatever still runs when the block is left is cancelled.
         """
-        generation, tokenizer = live.generation, self.service.prompt_reader().tokenizer
+        generation, fleet = live.generation, self.service.fleet_of(live)
+        tokenizer = fleet.prompt_reader().tokenizer
         created_s = int(time.time())
         shape = ResponseShape(
             live.request_id, generation, TokenBytes(tokenizer), created_s=created_s, chat=endpoint.chat
         )
         choices = [live]
         try:
-            self.service.dispatcher.admit(live, self.service.degraded)
+            fleet.dispatcher.admit(live, self.service.degraded)
             # Only now it has its tier, which admission may lower.
             headers = {HEADER_REQUEST_ID: live.request_id, HEADER_TIER: live.tier.name}
             choices += (
                 live.fork(choice, tokenizer.decode, tokenizer.texts.of) for choice in range(1, generation.choices)
             )
             if len(choices) > 1:
-                self.service.dispatcher.join(live, tuple(choices[1:]))
+                fleet.dispatcher.join(live, tuple(choices[1:]))
             yield AnswerWriter(Answer(tuple(choices), live.news), shape, headers, self.service.delivered)
         finally:
             for choice in reversed(choices):
-                self.service.conclude(choice)
+                self.service.conclude(choice, fleet)
 
     def _unused_id(self, request_id: str) -> str:
         """Keep a client's id unless it is in use: on the wire and in the log an id stands for one request."""
-        if self.service.dispatcher.find(request_id) is None and request_id not in self.service.requests:
+        if self.service.find(request_id) is None and request_id not in self.service.requests:
             return request_id
         return f"{request_id[:100]}-{secrets.token_hex(6)}"

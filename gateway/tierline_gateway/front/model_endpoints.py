@@ -30,7 +30,7 @@ class ModelEndpoints:
         router.add_post("/detokenize", self.detokenize)
 
     async def models(self, request: web.Request) -> web.Response:
-        snapshot, adapters = self._service.snapshot(), self._service.links.adapters
+        snapshot, adapters = self._service.snapshot(), self._service.adapters
         tenant = tenant_of(snapshot, request.headers)
         names = [*sorted(snapshot.policy.models), *usable_adapters(snapshot.policy, tenant, adapters)]
         listed = [self._described(name, served_as(snapshot.policy, tenant, name, adapters)) for name in names]
@@ -56,19 +56,18 @@ class ModelEndpoints:
         tenant_of(self._service.snapshot(), request.headers)
         body = await read_body(request)
         decoded = decode_request(kind, body)
-        self._served(request, decoded.model)
-        reader = self._service.prompt_reader()
+        reader = self._service.fleets.of(self._served(request, decoded.model).model).prompt_reader()
         long = len(body) > LONG_BODY_BYTES
         return _json(await asyncio.to_thread(compute, reader, decoded) if long else compute(reader, decoded))
 
     def _served(self, request: web.Request, name: str) -> Served:
         snapshot = self._service.snapshot()
-        return served_as(snapshot.policy, tenant_of(snapshot, request.headers), name, self._service.links.adapters)
+        return served_as(snapshot.policy, tenant_of(snapshot, request.headers), name, self._service.adapters)
 
     def _described(self, name: str, served: Served) -> dict[str, Any]:
         """Return OpenAI's object with vLLM's additions; an adapter names its model as `parent`."""
         parent = served.model.served_name if served.adapter else None
-        window_tokens = self._service.prompt_reader().window_tokens
+        window_tokens = self._service.fleets.of(served.model).window_tokens
         described = {"id": name, "object": "model", "created": 0, "owned_by": "tierline"}
         return described | {"root": name, "parent": parent, "max_model_len": window_tokens}
 

@@ -39,7 +39,7 @@ class Supervisor:
     async def run(self, host: str, admin_port: int, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then let every process finish its streams."""
         loop = asyncio.get_running_loop()
-        store = await serve_store(LocalStore(secrets.token_hex(8), loop.time), self._state_socket)
+        store = await serve_store(lambda: LocalStore(secrets.token_hex(8), loop.time), self._state_socket)
         admin = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
         await admin.setup()
         await web.TCPSite(admin, host, admin_port).start()

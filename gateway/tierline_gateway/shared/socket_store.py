@@ -1,6 +1,8 @@
 """The shared store of one pod, over a socket in its file system: a length and a msgpack body each way."""
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -16,10 +18,11 @@ _MOST_BYTES: Final = 16 * 1024 * 1024
 
 
 class SocketStore:
-    """A process's side; connects when it needs to."""
+    """A process's side, for one fleet (empty: the gateway's own); connects when it needs to."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fleet: str = "") -> None:
         self._path = path
+        self._fleet = fleet
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def exchange(self, exchange: Exchange) -> Shared:
@@ -29,7 +32,7 @@ class SocketStore:
                 if self._streams is None:
                     self._streams = await asyncio.open_unix_connection(str(self._path))
                 reader, writer = self._streams
-                _send(writer, msgspec.msgpack.encode(exchange))
+                _send(writer, msgspec.msgpack.encode(msgspec.structs.replace(exchange, fleet=self._fleet)))
                 return msgspec.msgpack.decode(await _received(reader), type=Shared)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, msgspec.MsgspecError) as error:
             # A late answer must not be taken for the next one's.
@@ -42,14 +45,15 @@ class SocketStore:
             self._streams = None
 
 
-async def serve_store(store: LocalStore, path: Path) -> asyncio.Server:
-    """Serve `store` at `path` until the server is closed."""
+async def serve_store(make_store: Callable[[], LocalStore], path: Path) -> asyncio.Server:
+    """Serve at `path` until the server is closed, with a store for each fleet."""
+    stores: defaultdict[str, LocalStore] = defaultdict(make_store)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError, msgspec.MsgspecError, asyncio.CancelledError):
             while True:
                 exchange = msgspec.msgpack.decode(await _received(reader), type=Exchange)
-                _send(writer, msgspec.msgpack.encode(store.merge(exchange)))
+                _send(writer, msgspec.msgpack.encode(stores[exchange.fleet].merge(exchange)))
         writer.close()
 
     return await asyncio.start_unix_server(answer, str(path))

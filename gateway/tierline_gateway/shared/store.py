@@ -28,7 +28,8 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
 class Exchange(msgspec.Struct, frozen=True):
     """One gateway's side. `changes` are rows (tenant, added, floor) as in `service_counters.Change`.
 
-    `born` is the store's as known here, empty when none is; a store with another one takes no changes.
+    `born` is the store's as known here, empty when none is; a store with another one takes no changes. `fleet` is whose
+    counters these are, empty for those of the gateway's own fleet.
     """
 
     gateway: str
@@ -36,6 +37,7 @@ class Exchange(msgspec.Struct, frozen=True):
     born: str
     changes: tuple[tuple[str, float, float], ...]
     note: Note
+    fleet: str = ""
 
 
 class Shared(msgspec.Struct, frozen=True):

@@ -46,7 +46,8 @@ class LiveRequest:
     `worker` is where it runs, None while it waits; `last_worker` is where it ran last, and `last_pool` and
     `last_revision` what that one was made from. `prefix_keys` name the chunks of its prompt, by which a worker that
     computed a beginning of it before is found. `fork_of` is the id of the first choice of the same answer, empty for
-    that one itself. `adapter` is the LoRA adapter that it is computed with, empty for the model alone.
+    that one itself. `adapter` is the LoRA adapter that it is computed with, empty for the model alone; `fleet` is
+    whose workers compute it.
     """
 
     generation: Generation
@@ -58,6 +59,7 @@ class LiveRequest:
     arrival_ms: float
     prefix_keys: tuple[bytes, ...] = ()
     adapter: str = ""
+    fleet: str = ""
     price: TokenPrice = FREE
     delivery: DeliveryTimes = field(default_factory=DeliveryTimes)
     decisions: Decisions = field(default_factory=Decisions)
@@ -86,6 +88,7 @@ class LiveRequest:
         text_of: Callable[[int], str | None] = depends_on_its_place,
         now_ms: float,
         adapter: str = "",
+        fleet: str = "",
         price: TokenPrice = FREE,
     ) -> "LiveRequest":
         """Return a request that just arrived."""
@@ -100,6 +103,7 @@ class LiveRequest:
             decisions=Decisions(tier.name),
             prefix_keys=chunk_keys(generation.prompt_ids, tenant.cache_namespace, adapter),
             adapter=adapter,
+            fleet=fleet,
             price=price,
         )
 
@@ -121,6 +125,7 @@ class LiveRequest:
             arrival_ms=self.arrival_ms,
             prefix_keys=self.prefix_keys,
             adapter=self.adapter,
+            fleet=self.fleet,
             fork_of=self.request_id,
             news=self.news,
         )

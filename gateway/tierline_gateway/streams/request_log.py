@@ -61,6 +61,8 @@ def summary(live: LiveRequest) -> dict[str, Any]:
         "tenant": live.tenant.tenant,
         "billing_tier": live.tenant.billing_tier,
         "tier": live.tier.name,
+        "model": live.generation.model,
+        "fleet": live.fleet,
         "state": str(live.life.state),
         "worker": live.worker or "",
         "epoch": live.life.epoch,

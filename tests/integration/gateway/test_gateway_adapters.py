@@ -67,7 +67,7 @@ async def test_models_lists_what_the_tenant_may_use_and_workers_serve(rig, make_
     with pytest.raises(openai.NotFoundError):
         await rig.client().models.retrieve("code")
     await worker.serves(POEMS, CODE)
-    await rig.until(lambda: rig.service.links.adapters == {"poems", "code"})
+    await rig.until(lambda: rig.service.own.links.adapters == {"poems", "code"})
     assert {model.id for model in (await rig.client().models.list()).data} == {"m", "poems", "code"}
 
 
@@ -98,7 +98,7 @@ async def test_when_the_last_worker_lost_it_the_client_hears_which(rig, make_wor
 async def test_a_request_that_waits_while_its_adapter_is_unloaded(rig, make_worker):
     worker = await make_worker("a", adapters=(POEMS,), requests=0)
     asking = asyncio.create_task(ask(rig.client(), "poems"))
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 1)
     await worker.serves()
     with pytest.raises(openai.NotFoundError):
         await asking
@@ -106,7 +106,7 @@ async def test_a_request_that_waits_while_its_adapter_is_unloaded(rig, make_work
 
 async def test_before_any_worker_is_connected_the_quota_says_what_may_come(rig, make_worker):
     asking = asyncio.create_task(ask(rig.client(), "poems"))
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 1)
     await make_worker("a", adapters=(POEMS,))
     assert (await asking).choices[0].message.content == answer_text(3)
 

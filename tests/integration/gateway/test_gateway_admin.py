@@ -17,12 +17,12 @@ async def get(rig, path, key=""):
 
 async def test_readiness_says_what_is_missing(rig) -> None:
     assert await get(rig, "/readyz") == (200, "ok")
-    snapshot, tokenizer = rig.source.current, rig.service.tokenizer
+    snapshot, tokenizer = rig.source.current, rig.service.own.tokenizer
     rig.source.current = None
     assert await get(rig, "/readyz") == (503, "the resources are not compiled yet")
-    rig.source.current, rig.service.tokenizer = snapshot, None
+    rig.source.current, rig.service.own.tokenizer = snapshot, None
     assert await get(rig, "/readyz") == (503, "the tokenizer is not loaded yet")
-    rig.service.tokenizer, rig.service.draining = tokenizer, True
+    rig.service.own.tokenizer, rig.service.draining = tokenizer, True
     assert await get(rig, "/readyz") == (503, "draining")
     assert await get(rig, "/livez") == (200, "ok")
 
@@ -62,12 +62,12 @@ async def test_metrics_count_what_happened(rig, worker) -> None:
     await rig.client("key-zeta").completions.create(model="m", prompt="hi", max_tokens=2)
     status, text = await get(rig, "/metrics")
     assert status == 200
-    assert 'tierline_gateway_requests_total{outcome="length",tenant="acme",tier="interactive"} 1.0' in text
-    assert 'tierline_billed_output_tokens_total{billing_tier="paid",tenant="acme"} 7.0' in text
-    assert 'tierline_billed_prompt_tokens_total{billing_tier="paid",tenant="zeta"} 2.0' in text
-    assert 'tierline_ttft_seconds_count{tenant="acme",tier="interactive"} 1.0' in text
-    assert 'tierline_tpot_seconds_count{tenant="zeta",tier="interactive"} 1.0' in text
-    assert 'tierline_gateway_workers{state="serving"} 1.0' in text
+    assert 'tierline_gateway_requests_total{model="m",outcome="length",tenant="acme",tier="interactive"} 1.0' in text
+    assert 'tierline_billed_output_tokens_total{billing_tier="paid",model="m",tenant="acme"} 7.0' in text
+    assert 'tierline_billed_prompt_tokens_total{billing_tier="paid",model="m",tenant="zeta"} 2.0' in text
+    assert 'tierline_ttft_seconds_count{model="m",tenant="acme",tier="interactive"} 1.0' in text
+    assert 'tierline_tpot_seconds_count{model="m",tenant="zeta",tier="interactive"} 1.0' in text
+    assert 'tierline_gateway_workers{model="m",state="serving"} 1.0' in text
 
 
 async def test_higher_tiers_and_the_request_fields_reach_the_worker(rig, make_worker) -> None:
@@ -76,9 +76,9 @@ async def test_higher_tiers_and_the_request_fields_reach_the_worker(rig, make_wo
     low = asyncio.create_task(
         client.completions.create(model="m", prompt="lo", max_tokens=2, extra_headers={"x-tierline-tier": "batch"})
     )
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 1)
     high = asyncio.create_task(client.completions.create(model="m", prompt="hi", max_tokens=2))
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 2)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 2)
     worker.requests = 1
     await asyncio.gather(low, high)
     first, second = worker.submits
@@ -89,25 +89,24 @@ async def test_higher_tiers_and_the_request_fields_reach_the_worker(rig, make_wo
 
 
 async def test_liveness_notices_a_clockwork_that_stands_still(rig) -> None:
-    for task in rig.service._tasks:
-        task.cancel()
+    rig.service._tick_task.cancel()
     now_ms = rig.service.clock_ms()
     rig.service.clock_ms = lambda: now_ms + 11_000
     assert await get(rig, "/livez") == (503, "stalled")
 
 
 async def test_a_tick_that_fails_is_logged_and_the_next_ones_follow(rig, worker, monkeypatch, caplog) -> None:
-    sync, failures = rig.service.links.sync, iter([RuntimeError("odd"), RuntimeError("odd")])
+    sync, failures = rig.service.own.links.sync, iter([RuntimeError("odd"), RuntimeError("odd")])
 
     def failing(events) -> None:
         if (failure := next(failures, None)) is not None:
             raise failure
         sync(events)
 
-    monkeypatch.setattr(rig.service.links, "sync", failing)
+    monkeypatch.setattr(rig.service.own.links, "sync", failing)
     ticked_ms = rig.service._ticked_ms
     await rig.until(lambda: rig.service._ticked_ms > ticked_ms)
-    assert caplog.text.count("a tick failed") == 2
+    assert caplog.text.count("a tick of fleet fleet failed") == 2
     assert await get(rig, "/livez") == (200, "ok")
 
 
@@ -115,7 +114,7 @@ async def test_ticks_that_fail_all_the_time_are_a_standstill(rig, monkeypatch) -
     def failing(_) -> None:
         raise RuntimeError("odd")
 
-    monkeypatch.setattr(rig.service.links, "sync", failing)
+    monkeypatch.setattr(rig.service.own.links, "sync", failing)
     now_ms = rig.service.clock_ms()
     rig.service.clock_ms = lambda: now_ms + 11_000
     assert await get(rig, "/livez") == (503, "stalled")
@@ -126,4 +125,4 @@ async def test_refusals_are_counted(rig, worker) -> None:
     with pytest.raises(openai.RateLimitError):
         await rig.client().completions.create(model="m", prompt="hi", max_tokens=1)
     _, text = await get(rig, "/metrics")
-    assert 'tierline_gateway_requests_total{outcome="refused",tenant="acme",tier="interactive"} 1.0' in text
+    assert 'tierline_gateway_requests_total{model="m",outcome="refused",tenant="acme",tier="interactive"} 1.0' in text

@@ -72,7 +72,7 @@ async def test_one_choice_that_fails_fails_the_answer_and_frees_the_others(rig, 
     with pytest.raises(Exception, match="out of luck"):
         await rig.client().completions.create(model="m", prompt=PROMPT, max_tokens=50, n=3)
     await worker.wait_for(lambda: not worker.held)
-    assert not list(rig.service.dispatcher.live)
+    assert not list(rig.service.own.dispatcher.live)
 
 
 async def test_a_tenant_pays_the_prompt_once_and_each_output(rig, worker) -> None:
@@ -91,5 +91,5 @@ async def test_a_refused_answer_leaves_nothing(rig, worker) -> None:
     with pytest.raises(Exception, match="maxConcurrentRequests"):
         await rig.client().completions.create(model="m", prompt=PROMPT, max_tokens=6, n=4)
     assert not worker.submits
-    assert not list(rig.service.dispatcher.live)
-    assert not len(rig.service.dispatcher.queue)
+    assert not list(rig.service.own.dispatcher.live)
+    assert not len(rig.service.own.dispatcher.queue)

@@ -75,7 +75,7 @@ async def test_the_second_worker_gets_journal_and_a_new_epoch(rig, make_worker) 
 
 async def test_a_stream_waits_for_a_worker_that_comes_later(rig, make_worker) -> None:
     running = asyncio.create_task(stream_text(rig))
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 1)
     await make_worker("w0")
     assert await running == answer_text(TOKENS)
 
@@ -181,15 +181,15 @@ async def test_a_disconnect_cancels_upstream(rig, worker) -> None:
     await anext(aiter(stream))
     await stream.close()
     await worker.wait_for(lambda: bool(worker.cancels))
-    await rig.until(lambda: not list(rig.service.dispatcher.live))
+    await rig.until(lambda: not list(rig.service.own.dispatcher.live))
     assert not worker.held
 
 
 async def test_a_disconnect_while_waiting_leaves_the_queue(rig) -> None:
     waiting = asyncio.create_task(rig.client().completions.create(model="m", prompt="hi", max_tokens=4))
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 1)
     waiting.cancel()
-    await rig.until(lambda: not len(rig.service.dispatcher.queue))
+    await rig.until(lambda: not len(rig.service.own.dispatcher.queue))
 
 
 async def test_shutdown_lets_streams_finish(rig, worker) -> None:
@@ -216,7 +216,7 @@ async def test_many_streams_over_a_dying_fleet(rig, make_worker) -> None:
 
 async def test_an_answer_is_cut_at_the_window_of_workers_that_came_later(rig, make_worker) -> None:
     running = asyncio.create_task(rig.client().completions.create(model="m", prompt="hi", max_tokens=500))
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 1)
     await make_worker("w0", max_model_tokens=40)
     answer = await running
     assert (answer.choices[0].text, answer.choices[0].finish_reason) == (answer_text(38), "length")
@@ -224,7 +224,7 @@ async def test_an_answer_is_cut_at_the_window_of_workers_that_came_later(rig, ma
 
 async def test_a_prompt_too_long_for_workers_that_came_later_is_refused(rig, make_worker) -> None:
     running = asyncio.create_task(rig.client().completions.create(model="m", prompt="a" * 50, max_tokens=5))
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 1)
     await make_worker("w0", max_model_tokens=40)
     with pytest.raises(openai.BadRequestError, match="context is 40 tokens"):
         await running

@@ -70,7 +70,7 @@ async def test_what_went_before_and_why(rig, make_worker) -> None:
     await rig.until(lambda: len(worker.submits) == 1)
     for request_id, key, named in (("low", "key-acme", "batch"), ("high", "key-zeta", "interactive")):
         asked.append(asyncio.create_task(complete(rig, request_id, key=key, x_tierline_tier=named)))
-        await rig.until(lambda: len(rig.service.dispatcher.queue) == len(asked) - 1)
+        await rig.until(lambda: len(rig.service.own.dispatcher.queue) == len(asked) - 1)
     waiting = await explain(rig, "low")
     assert waiting["dispatches"] == []
     assert waiting["waits_for"]["rule"] == "no worker could take it"
@@ -85,9 +85,9 @@ async def test_what_went_before_and_why(rig, make_worker) -> None:
 async def test_a_refusal_keeps_its_figures(rig, make_worker) -> None:
     rig.source.current = policy([tier("interactive", 1, max_queue_ms=2000)], [tenant("acme", tiers=("interactive",))])
     worker = await make_worker("w0", requests=0)
-    rig.service.dispatcher.desk.rate.interval_ms = 9000.0
+    rig.service.own.dispatcher.desk.rate.interval_ms = 9000.0
     first = asyncio.create_task(complete(rig, "first"))
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 1)
     with pytest.raises(openai.RateLimitError):
         await complete(rig, "refused")
     admission = (await explain(rig, "refused"))["admission"]
@@ -117,8 +117,8 @@ async def test_a_moved_stream_has_a_dispatch_for_each_worker(rig, make_worker) -
 
 async def test_candidates_with_figures(rig, make_worker) -> None:
     workers = [await make_worker(name) for name in ("w0", "w1")]
-    await rig.until(lambda: all(link.up for link in rig.service.links))
-    for link, backlog in zip(rig.service.links, (0, 50_000), strict=True):
+    await rig.until(lambda: all(link.up for link in rig.service.own.links))
+    for link, backlog in zip(rig.service.own.links, (0, 50_000), strict=True):
         link._latency = None
         link.signals = Signals(total_blocks=4096, backlog_tokens=backlog)
     assert len(workers) == 2

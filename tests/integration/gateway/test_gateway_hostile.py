@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from prometheus_client import generate_latest
 
 from tierline_gateway.front import silence
 
@@ -184,9 +185,9 @@ async def test_strangers_leave_nothing(rig, session) -> None:
 
     for at in range(100):
         await stranger(at)
-    before, series = rss_bytes(), len(rig.service.instruments.exposition().splitlines())
+    before, series = rss_bytes(), len(generate_latest(rig.service.own.instruments.registry).splitlines())
     for at in range(100, 500):
         await stranger(at)
     assert rss_bytes() - before < 8 * MIB
-    assert len(rig.service.instruments.exposition().splitlines()) == series
-    assert not list(rig.service.dispatcher.live)
+    assert len(generate_latest(rig.service.own.instruments.registry).splitlines()) == series
+    assert not list(rig.service.own.dispatcher.live)

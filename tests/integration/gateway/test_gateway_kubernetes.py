@@ -176,7 +176,7 @@ async def test_the_gateway_follows_the_cluster(cluster: Cluster, model_folder: P
         serve_pod(cluster, "w-2", "127.93.0.3")
 
         async def both_serve() -> bool:
-            return 'workers{state="serving"} 2.0' in (await probe("/metrics"))[1]
+            return 'workers{model="letters",state="serving"} 2.0' in (await probe("/metrics"))[1]
 
         await eventually(both_serve, "two workers")
         first.period_s = second.period_s = 0.02

@@ -25,7 +25,7 @@ async def moved_because(rig, make_worker, harm) -> str:
     await make_worker("w1")
     running = asyncio.create_task(text_of(rig, 60))
     await rig.until(lambda: any(worker.held for worker in rig.workers.values()))
-    [live] = rig.service.dispatcher.live
+    [live] = rig.service.own.dispatcher.live
     await harm(rig.workers[live.worker])
     assert await running == answer_text(60)
     return live.moves[0].cause
@@ -67,7 +67,7 @@ async def test_a_worker_that_comes_back_is_used_again(rig, make_worker) -> None:
     worker = await make_worker("w0")
     port = rig.discovery.workers[0].port
     await worker.kill()
-    await rig.until(lambda: not rig.service.links.get("w0").up)
+    await rig.until(lambda: not rig.service.own.links.get("w0").up)
     await worker.start("127.0.0.1", port)
     assert await text_of(rig, 3) == "abc"
 
@@ -100,7 +100,7 @@ async def test_a_client_that_reads_nothing_is_given_up(rig, worker, monkeypatch)
             async with session.post(f"{rig.url}/v1/completions", json=body, headers=headers) as answer:
                 await answer.read()
     await worker.wait_for(lambda: bool(worker.cancels))
-    assert not list(rig.service.dispatcher.live)
+    assert not list(rig.service.own.dispatcher.live)
 
 
 async def test_a_defect_in_one_request_ends_that_request_alone(rig, make_worker, monkeypatch) -> None:

@@ -70,15 +70,15 @@ async def test_a_users_priority_orders_a_tenants_own_requests(rig, make_worker) 
     await rig.until(lambda: len(worker.submits) == 1)
     for prompt, priority in (("b", 2), ("c", 0), ("d", -2)):
         asked.append(asyncio.create_task(complete(prompt, priority)))
-        await rig.until(lambda: len(rig.service.dispatcher.queue) == len(asked) - 1)
+        await rig.until(lambda: len(rig.service.own.dispatcher.queue) == len(asked) - 1)
     worker.gate.set()
     await asyncio.gather(*asked)
-    assert [rig.service.tokenizer.decode(submit.prompt_ids) for submit in worker.submits] == ["a", "d", "c", "b"]
+    assert [rig.service.own.tokenizer.decode(submit.prompt_ids) for submit in worker.submits] == ["a", "d", "c", "b"]
 
 
 async def test_template_variables(rig, make_worker) -> None:
     template = "{% if enable_thinking is false %}<no>{% endif %}{{ reasoning_effort }}{{ messages[0].content }}"
-    rig.service.tokenizer = character_tokenizer(template)
+    rig.service.own.tokenizer = character_tokenizer(template)
     worker = await make_worker("w0")
     await rig.client().chat.completions.create(
         model="m",
@@ -87,7 +87,7 @@ async def test_template_variables(rig, make_worker) -> None:
         reasoning_effort="low",
         extra_body={"chat_template_kwargs": {"enable_thinking": False}},
     )
-    assert rig.service.tokenizer.decode(worker.submits[0].prompt_ids) == "<no>lowhello"
+    assert rig.service.own.tokenizer.decode(worker.submits[0].prompt_ids) == "<no>lowhello"
 
 
 @pytest.mark.parametrize("step", ["chunks", "last_chunks"])

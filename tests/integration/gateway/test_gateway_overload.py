@@ -21,9 +21,9 @@ async def overloaded(rig, make_worker, **changes):
     interactive = {"max_queue_ms": 5000, "ttft_deadline_ms": 30_000, **changes}
     tiers = [tier("interactive", 100, **interactive), tier("batch", 10, max_queue_ms=60_000, ttft_deadline_ms=60_000)]
     rig.source.current = policy(tiers, [tenant("acme")])
-    rig.service.dispatcher.desk.rate.interval_ms = SLOW_SERVICE_MS
+    rig.service.own.dispatcher.desk.rate.interval_ms = SLOW_SERVICE_MS
     first = asyncio.create_task(ask(rig, "interactive"))
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 1)
     return worker, first
 
 
@@ -48,7 +48,7 @@ async def test_the_target_of_the_first_token_bounds_the_wait(rig, make_worker) -
 async def test_defer_waits(rig, make_worker) -> None:
     worker, first = await overloaded(rig, make_worker, overload="Defer")
     second = asyncio.create_task(ask(rig, "interactive"))
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 2)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 2)
     worker.requests = 4
     await asyncio.gather(first, second)
 
@@ -56,7 +56,7 @@ async def test_defer_waits(rig, make_worker) -> None:
 async def test_degrade_takes_the_named_tier(rig, make_worker) -> None:
     worker, first = await overloaded(rig, make_worker, overload="Degrade", degrade_to="batch")
     second = asyncio.create_task(ask(rig, "interactive"))
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 2)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 2)
     worker.requests = 4
     answers = await asyncio.gather(first, second)
     assert [submit.tier for submit in worker.submits] == ["interactive", "batch"]

@@ -76,9 +76,9 @@ async def pod() -> AsyncIterator[Pod]:
 async def test_processes_of_a_pod_serve_as_one(pod: Pod) -> None:
     await pod.until("metrics", "tierline_gateway_sharing_gateways 2.0")
     assert await pod.admin("readyz") == (200, "ok")
-    await pod.until("metrics", 'tierline_gateway_workers{state="serving"} 1.0')
+    await pod.until("metrics", 'tierline_gateway_workers{model="m",state="serving"} 1.0')
     assert set(await asyncio.gather(*(pod.ask() for _ in range(20)))) == {200}
-    counted = 'tierline_gateway_requests_total{outcome="length",tenant="acme",tier="interactive"} 20.0'
+    counted = 'tierline_gateway_requests_total{model="m",outcome="length",tenant="acme",tier="interactive"} 20.0'
     assert counted in (await pod.admin("metrics"))[1]
     assert await pod.admin("debug/requests") == (200, "[]")
 

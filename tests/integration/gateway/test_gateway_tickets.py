@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 from fake_wire_worker import FakeWorker, answer_text, letter_tokenizer
 from gateway_rig import Rig, policy, tenant, tier
+from prometheus_client import generate_latest
 
 from tierline_gateway.deferred import tickets as limits
 from tierline_gateway.deferred.later import Later
@@ -48,8 +49,8 @@ class LaterRig(Rig):
 
 async def opened(directory) -> LaterRig:
     source, discovery = StaticPolicySource(policy()), StaticDiscovery()
-    service = GatewayService.over(source, discovery, "demo/gw-0")
-    service.tokenizer = letter_tokenizer()
+    service = GatewayService(source, discovery, "demo/gw-0", fleet="fleet")
+    service.own.tokenizer = letter_tokenizer()
     later = Later.kept_in(service, directory)
     servers = GatewayServers(service, later.endpoints)
     await servers.start("127.0.0.1", 0, 0)
@@ -80,7 +81,7 @@ async def test_a_client_that_prefers_it_gets_a_ticket_and_later_the_very_answer(
     assert (done["status"], done["http_status"]) == ("done", 200)
     assert done["response"]["object"] == "text_completion"
     assert done["response"]["choices"][0]["text"] == answer_text(5)
-    exposed = rig.service.instruments.exposition().decode()
+    exposed = generate_latest(rig.service.own.instruments.registry).decode()
     assert "tierline_gateway_eta_relative_error_count 1.0" in exposed
 
 
@@ -146,9 +147,9 @@ async def test_under_overload_the_tier_decides(rig) -> None:
         [tier("interactive", 100, overload="Reject", **late), tier("batch", 10, overload="Defer", **late)],
         [tenant("acme")],
     )
-    rig.service.dispatcher.desk.rate.interval_ms = 10_000.0
+    rig.service.own.dispatcher.desk.rate.interval_ms = 10_000.0
     assert (await rig.ask())[0] == 202
-    await rig.until(lambda: len(rig.service.dispatcher.queue) == 1)
+    await rig.until(lambda: len(rig.service.own.dispatcher.queue) == 1)
     status, headers, _ = await rig.ask()
     assert (status, headers["x-tierline-reason"]) == (429, "Saturated")
     _, headers, ticket = await rig.ask(**{"x-tierline-tier": "batch"})

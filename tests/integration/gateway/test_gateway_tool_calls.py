@@ -25,8 +25,8 @@ def answering(rig, make_worker):
     """Make a worker that writes an answer, a character a token."""
 
     async def make(answer: str, template: str = QWEN_LIKE, name: str = "w0", **options: object):
-        rig.service.tokenizer = character_tokenizer(template)
-        ids = rig.service.tokenizer.encode(answer)
+        rig.service.own.tokenizer = character_tokenizer(template)
+        ids = rig.service.own.tokenizer.encode(answer)
         return await make_worker(name, answer=ids, max_model_tokens=WINDOW_TOKENS, **options)
 
     return make
@@ -46,7 +46,7 @@ async def test_a_whole_answer_with_calls(rig, answering) -> None:
     ids = {call.id for call in choice.message.tool_calls}
     assert len(ids) == 2
     assert all(re.fullmatch("call_[0-9a-f]{24}", one) for one in ids)
-    prompt = rig.service.tokenizer.decode(worker.submits[0].prompt_ids)
+    prompt = rig.service.own.tokenizer.decode(worker.submits[0].prompt_ids)
     assert '"name": "weather"' in prompt
     assert worker.submits[0].sampling.grammar is None
 
@@ -125,14 +125,14 @@ async def test_a_named_function_is_the_only_one(rig, answering) -> None:
     other = {"type": "function", "function": {"name": "time"}}
     await ask(rig, tools=[TOOL, other], tool_choice={"type": "function", "function": {"name": "weather"}})
     assert '"name\\": \\"time' not in worker.submits[0].sampling.grammar.text
-    assert '"name": "time"' in rig.service.tokenizer.decode(worker.submits[0].prompt_ids)
+    assert '"name": "time"' in rig.service.own.tokenizer.decode(worker.submits[0].prompt_ids)
 
 
 async def test_none_hides_the_tools_and_reads_no_calls(rig, answering) -> None:
     worker = await answering(ROME)
     choice = (await ask(rig, tool_choice="none")).choices[0]
     assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == (ROME, None, "stop")
-    assert "weather" not in rig.service.tokenizer.decode(worker.submits[0].prompt_ids)
+    assert "weather" not in rig.service.own.tokenizer.decode(worker.submits[0].prompt_ids)
 
 
 async def test_calls_and_results_go_back_into_the_prompt(rig, answering) -> None:
@@ -145,7 +145,7 @@ async def test_calls_and_results_go_back_into_the_prompt(rig, answering) -> None
     ]
     choice = (await ask(rig, messages=history)).choices[0]
     assert (choice.message.content, choice.finish_reason) == ("It is warm.", "stop")
-    prompt = rig.service.tokenizer.decode(worker.submits[0].prompt_ids)
+    prompt = rig.service.own.tokenizer.decode(worker.submits[0].prompt_ids)
     assert '{"name": "weather", "arguments": {"city": "Rome"}}' in prompt
     assert "<tool_response>\n21 C\n</tool_response>" in prompt
 

@@ -54,15 +54,15 @@ async def workers(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Asyn
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def rig(model: Path, workers: list[WorkerProcess]) -> AsyncIterator[Rig]:
     source, discovery = StaticPolicySource(policy()), StaticDiscovery()
-    service = GatewayService.over(source, discovery, "demo/gw-0")
-    service.tokenizer = load_tokenizer(model)
+    service = GatewayService(source, discovery, "demo/gw-0", fleet="fleet")
+    service.own.tokenizer = load_tokenizer(model)
     servers = GatewayServers(service)
     await servers.start("127.0.0.1", 0, 0)
     service.start()
     made = Rig(source, discovery, service, servers)
     discovery.workers.append(WorkerEndpoint("w0", HOST, workers[0].wire_port))
     service.tick()
-    await made.until(lambda: any(link.up for link in service.links))
+    await made.until(lambda: any(link.up for link in service.own.links))
     yield made
     await made.close()
 
@@ -96,7 +96,7 @@ async def test_a_regular_expression_and_choices_of_words(client):
 async def test_a_required_call_follows_its_parameters(rig, client, named, monkeypatch):
     # The tiny model's window is too small for what models are told of functions.
     template = ChatTemplate("{% for tool in tools %}<tool_call>{% endfor %}{{ messages[0].content }}")
-    monkeypatch.setattr(rig.service, "tokenizer", replace(rig.service.tokenizer, chat_template=template))
+    monkeypatch.setattr(rig.service, "tokenizer", replace(rig.service.own.tokenizer, chat_template=template))
     function = {"name": "thing", "parameters": SCHEMA}
     choice = {"type": "function", "function": {"name": "thing"}} if named else "required"
     tools = [{"type": "function", "function": function}]
@@ -150,7 +150,7 @@ async def test_shaped_choices_survive_the_loss_of_their_worker(rig, client, work
     fields = {"response_format": FORMAT, "temperature": 1.2, "seed": 5, "n": 4, "logprobs": True, "max_tokens": 300}
     undisturbed = await _chat(client, **fields)
     asking = asyncio.create_task(_chat(client, **fields))
-    dispatcher = rig.service.dispatcher
+    dispatcher = rig.service.own.dispatcher
     await rig.until(lambda: sum(len(live.journal.emitted_ids) > 2 for live in dispatcher.live) >= 2)
     workers[0].process.kill()
     rig.discovery.workers[:] = [WorkerEndpoint("w1", HOST, workers[1].wire_port)]

@@ -70,8 +70,8 @@ class Running:
 
     async def _start(self) -> Rig:
         source, discovery = StaticPolicySource(policy()), StaticDiscovery()
-        service = GatewayService.over(source, discovery, "demo/gw-0")
-        service.tokenizer = letter_tokenizer()
+        service = GatewayService(source, discovery, "demo/gw-0", fleet="fleet")
+        service.own.tokenizer = letter_tokenizer()
         servers = GatewayServers(service)
         await servers.start("127.0.0.1", 0, 0)
         service.start()

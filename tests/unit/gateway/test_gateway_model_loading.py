@@ -11,13 +11,12 @@ from gateway_rig import policy
 
 from tierline.artifacts import ModelSourceError
 from tierline.text.tokenizer import Tokenizer, TokenizerError
-from tierline_gateway import main
 from tierline_gateway.front.api_errors import ApiError
 from tierline_gateway.front.openai_requests import ChatMessage, ChatRequest, CompletionRequest
 from tierline_gateway.front.prompts import PromptReader
 from tierline_gateway.policy_source import StaticPolicySource
+from tierline_gateway.served import tokenizers
 from tierline_gateway.service import GatewayService
-from tierline_gateway.settings import Settings
 from tierline_gateway.workers.discovery import StaticDiscovery
 
 FAILURES = [
@@ -37,15 +36,16 @@ async def test_every_failure_of_a_loader_is_tried_again(monkeypatch: pytest.Monk
             raise failure
         return letter_tokenizer()
 
-    monkeypatch.setattr(main, "RETRY_S", 0.001)
-    monkeypatch.setattr(main, "resolve", lambda *_: tmp_path)
-    monkeypatch.setattr(main, "load_tokenizer", load)
-    service = GatewayService.over(StaticPolicySource(policy()), StaticDiscovery(), "g")
-    job = asyncio.create_task(main.load_tokenizer_of(service, Settings("fleet", "demo", "g", tmp_path)))
+    monkeypatch.setattr(tokenizers, "RETRY_S", 0.001)
+    monkeypatch.setattr(tokenizers, "LOOK_S", 0.001)
+    monkeypatch.setattr(tokenizers, "resolve", lambda *_: tmp_path)
+    monkeypatch.setattr(tokenizers, "load_tokenizer", load)
+    service = GatewayService(StaticPolicySource(policy()), StaticDiscovery(), "g")
+    job = asyncio.create_task(tokenizers.TokenizerLoader(service, tmp_path).run())
     async with asyncio.timeout(10):
-        while service.tokenizer is None and not job.done():  # noqa: ASYNC110 - the loader tells nobody
+        while service.own.tokenizer is None and not job.done():  # noqa: ASYNC110 - the loader tells nobody
             await asyncio.sleep(0.002)
-    assert service.tokenizer is not None
+    assert service.own.tokenizer is not None
     job.cancel()
 
 

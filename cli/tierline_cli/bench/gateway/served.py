@@ -57,12 +57,12 @@ def fixed_policy() -> PolicySnapshot:
 
 async def serve(model_path: Path, ports: Sequence[int]) -> None:
     workers = [WorkerEndpoint(f"mock-{port}", "127.0.0.1", port) for port in ports]
-    service = GatewayService.over(StaticPolicySource(fixed_policy()), StaticDiscovery(workers), "bench/gateway")
-    service.tokenizer = load_tokenizer(model_path)
+    service = GatewayService(StaticPolicySource(fixed_policy()), StaticDiscovery(workers), "bench/gateway")
+    service.own.tokenizer = load_tokenizer(model_path)
     servers = GatewayServers(service)
     await servers.start("127.0.0.1", 0, 0)
     service.start()
-    while not all(link.up for link in service.links):  # noqa: ASYNC110 - the gateway tells nobody
+    while not all(link.up for link in service.own.links):  # noqa: ASYNC110 - the gateway tells nobody
         await asyncio.sleep(0.01)
     gc.collect()
     print(json.dumps({"port": servers.http_port, "admin_port": servers.admin_port}), flush=True)  # noqa: T201 - as above

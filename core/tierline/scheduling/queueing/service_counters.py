@@ -21,6 +21,10 @@ that time, which widens the bound on the difference between tenants by that much
 sums, so two gateways that lift one tenant do not lift it twice. `adopt` replaces who waits elsewhere: call it with
 nothing when nothing has been heard of the others for long, since who is gone must hold nobody back.
 
+**Several fleets** behind one gateway have counters of their own, since lifting is each one's own matter: an idle hour
+at one model earns nothing there, whatever the tenant got elsewhere. But what a tenant is given at one counts at all
+that it has asked (`stand_beside`), so nobody has a share of each. A token counts the same on every model.
+
 Bounds: at most twice `REMEMBERED` tenants, or twice as many as wait, run, or have not been reported. Nobody gains by
 being forgotten: the lowest counters go first, and the highest forgotten one is what unknown tenants start with. While
 idle tenants fit, those are below the lowest waiting counter, to which a newcomer is lifted anyway. When they do not, as
@@ -111,6 +115,7 @@ class ServiceCounters:
         self._running: Counter[str] = Counter()
         self._last_left = ""
         self._shares = False
+        self._beside: tuple[ServiceCounters, ...] = ()
 
     def __len__(self) -> int:
         return len(self._shared)
@@ -168,6 +173,12 @@ class ServiceCounters:
     def charge(self, tenant: str, service: float) -> None:
         """Raise the tenant's counter; a negative `service` gives back."""
         self._change(tenant, Change(service, service))
+        for other in self._beside:
+            other._charged_beside(tenant, service)
+
+    def stand_beside(self, others: Iterable["ServiceCounters"]) -> None:
+        """Charge from now on what is charged here to these, too; it is theirs to do the same."""
+        self._beside = tuple(others)
 
     def prepay(self, request_id: str, tenant: str, service: float, advance: float) -> None:
         """Charge a request that starts; `advance` is the part of `service` that its answer will use up."""
@@ -241,6 +252,11 @@ class ServiceCounters:
         for tenant, counter in snapshot.counters.items():
             self._change(tenant, Change(0.0, counter))
         self._unknown = max(self._unknown, snapshot.unknown)
+
+    def _charged_beside(self, tenant: str, service: float) -> None:
+        """Count what a tenant that is known here got elsewhere; others are lifted when they come."""
+        if tenant in self._shared:
+            self._change(tenant, Change(service))
 
     def _exchanges_unmoved(self, tenant: str, counter: float) -> int:
         return 0 if counter > self._shared.get(tenant, -1.0) else self._unmoved.get(tenant, 0) + 1

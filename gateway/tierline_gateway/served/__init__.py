@@ -1,0 +1,1 @@
+"""The fleets that one gateway serves: its own, and those whose `spec.gateway.fleetRef` names that."""
