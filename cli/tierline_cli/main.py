@@ -16,13 +16,14 @@ from tierline_cli.bench.gateway.command import GatewayBenchOptions, run_gateway_
 from tierline_cli.bench.gateway.experiments import Sizes
 from tierline_cli.bench.grid import available_threads
 from tierline_cli.bench.operator.command import OperatorBenchOptions, OperatorSizes, run_operator_bench
+from tierline_cli.bench.scenario.command import ScenarioBenchOptions, run_scenario_bench
 from tierline_cli.demo.command import default_sources, run_demo
 from tierline_cli.demo.options import DemoOptions
 from tierline_cli.errors import CommandFailed
 from tierline_cli.live.explain import explain_request, gateway_ports
 from tierline_cli.live.planning import Part, explain_fleet, operator_ports
 from tierline_cli.live.top import Watch, fleets_of, run_top
-from tierline_cli.simulate import run_simulation, simulate_options
+from tierline_cli.simulate import parse_loads, run_simulation, simulate_options
 from tierline_devcluster.errors import DevclusterError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
@@ -233,6 +234,38 @@ def operator(
     try:
         code = run_operator_bench(options, _console)
     except (CommandFailed, DevclusterError) as error:
+        _errors.print(f"[red]tierline bench:[/red] {error}")
+        code = 1
+    raise typer.Exit(code)
+
+
+@bench.command()
+def scenario(  # noqa: PLR0917 typer makes options of them
+    scenario_file: Annotated[
+        Path, typer.Argument(metavar="SCENARIO", help="As for simulate; see examples/scenarios/real.", exists=True)
+    ],
+    json_file: Annotated[Path, typer.Option("--json", help="File for the figures.")] = Path("out/bench/scenario.json"),
+    load: Annotated[str, typer.Option(help="Percents of the scenario's load, like 80,100,150.")] = "100",
+    alone: Annotated[str, typer.Option(help="Play this tenant's requests without the others', too.")] = "",
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the workload; default the scenario's.")] = None,
+    model: Annotated[str, typer.Option(help="A model.source.")] = MODEL,
+    dtype: Annotated[str, typer.Option(help="Float32, BFloat16 or Float16.")] = "BFloat16",
+) -> None:
+    """Play a simulator's scenario on real workers behind a real gateway."""
+    try:
+        options = ScenarioBenchOptions(
+            scenario_file=scenario_file,
+            json_file=json_file,
+            loads=parse_loads(load) or (100.0,),
+            alone=alone,
+            seed=seed,
+            model=model,
+            dtype=dtype,
+            sources=default_sources().absolute(),
+            cache_dir=default_cache_dir(os.environ).absolute(),
+        )
+        code = run_scenario_bench(options, _console)
+    except CommandFailed as error:
         _errors.print(f"[red]tierline bench:[/red] {error}")
         code = 1
     raise typer.Exit(code)

@@ -45,7 +45,7 @@ def simulate_options(  # noqa: PLR0917 one for each option of the command
     if not several and (load or html is not None):
         raise CommandFailed("--load and --html compare policies: name several with --policy, or use --compare")
     page = Path("out/simulate") / f"{scenario.stem}.html" if several and html is None else html
-    return SimulateOptions(scenario, policies, _loads(load), seed, json_file, page)
+    return SimulateOptions(scenario, policies, parse_loads(load), seed, json_file, page)
 
 
 def run_simulation(options: SimulateOptions, console: Console) -> None:
@@ -84,7 +84,8 @@ def _several(scenario: Scenario, options: SimulateOptions, seed: int, console: C
     return comparison.document()
 
 
-def _loads(text: str) -> tuple[float, ...]:
+def parse_loads(text: str) -> tuple[float, ...]:
+    """Return percents from a list with commas; raises `CommandFailed`."""
     try:
         loads = tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:

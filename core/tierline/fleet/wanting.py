@@ -65,7 +65,7 @@ def wanted_worker(pool: WorkerPool) -> WantedWorker:
             "TIERLINE_MODEL_DTYPE": spec.model.dtype,
             "TIERLINE_MODEL_QUANTIZATION": spec.model.quantization,
             "TIERLINE_DRAFT_SOURCE": spec.model.draft_source or "",
-            **_engine_environment(spec.engine),
+            **engine_environment(spec.engine),
         },
         role=spec.role,
         cpu=spec.resources.cpu,
@@ -152,7 +152,8 @@ def _placement(declared: Placement, uses: set[SpotUse]) -> Placement:
     return declared.model_copy(update={"spot": SpotPlacement(policy=policy)}) if policy else declared
 
 
-def _engine_environment(engine: Engine) -> dict[str, str]:
+def engine_environment(engine: Engine) -> dict[str, str]:
+    """Return the environment that tells a worker its sizes."""
     return {
         "TIERLINE_KV_CACHE_BLOCKS": str(engine.kv_cache_blocks),
         "TIERLINE_BLOCK_TOKENS": str(engine.block_tokens),

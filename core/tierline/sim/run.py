@@ -66,11 +66,11 @@ def simulate(scenario: Scenario, policy: Policy, seed: int, folder: Path) -> Sim
 
     Raises `InvalidScenario` or `InvalidRecording`.
     """
-    compiled = _compiled(scenario)
-    workload = _workload(scenario, seed, folder)
+    compiled = compiled_tiers(scenario)
+    workload = planned_requests(scenario, seed, folder)
     setup = _setup(scenario, compiled)
     if policy.clairvoyant:
-        targets = {target.name: target for target in _targets(compiled)}
+        targets = {target.name: target for target in tier_targets(compiled)}
         run = best_in_hindsight(setup, workload, lambda each: _late(each, targets))
     else:
         run = FleetSimulation(setup, policy, workload).run()
@@ -78,7 +78,8 @@ def simulate(scenario: Scenario, policy: Policy, seed: int, folder: Path) -> Sim
     return SimulationResult(scenario, policy, seed, run, records, _facts(scenario, compiled, run))
 
 
-def _compiled(scenario: Scenario) -> CompiledPolicy:
+def compiled_tiers(scenario: Scenario) -> CompiledPolicy:
+    """Compile the scenario's tiers as the gateway does; raises `InvalidScenario`."""
     tiers = [SLOTier(metadata=ObjectMeta(name=tier.name), spec=tier.spec) for tier in scenario.tiers]
     compiled = compile_policy(tiers, (), ())
     if compiled.problems:
@@ -86,7 +87,8 @@ def _compiled(scenario: Scenario) -> CompiledPolicy:
     return compiled
 
 
-def _workload(scenario: Scenario, seed: int, folder: Path) -> tuple[PlannedRequest, ...]:
+def planned_requests(scenario: Scenario, seed: int, folder: Path) -> tuple[PlannedRequest, ...]:
+    """Return all requests in the order of their arrival; raises `InvalidScenario` or `InvalidRecording`."""
     generated = [_tenant_traffic(source) for source in scenario.traffic if source.preset is not None]
     planned = list(plan_workload(generated, scenario.seconds, seed))
     for source in scenario.traffic:
@@ -129,7 +131,7 @@ def _setup(scenario: Scenario, compiled: CompiledPolicy) -> FleetSetup:
     engine, latency = scenario.workers.engine, scenario.workers.latency
     return FleetSetup(
         tiers=compiled.tiers,
-        tenants={tenant.name: _tenant_policy(tenant, tuple(compiled.tiers)) for tenant in scenario.tenants},
+        tenants={tenant.name: tenant_policy(tenant, tuple(compiled.tiers)) for tenant in scenario.tenants},
         limits=EngineLimits(
             max_running_requests=engine.max_running_requests,
             max_batched_tokens=engine.max_batched_tokens,
@@ -164,7 +166,8 @@ def _faults(scenario: Scenario) -> Faults:
     return Faults(losses, slowdowns, silences)
 
 
-def _tenant_policy(tenant: TenantSection, tiers: tuple[str, ...]) -> TenantPolicy:
+def tenant_policy(tenant: TenantSection, tiers: tuple[str, ...]) -> TenantPolicy:
+    """Return what a gateway knows of the tenant, who may use all `tiers`."""
     return TenantPolicy(
         namespace="",
         tenant=tenant.name,
@@ -182,7 +185,8 @@ def _tenant_policy(tenant: TenantSection, tiers: tuple[str, ...]) -> TenantPolic
     )
 
 
-def _targets(compiled: CompiledPolicy) -> tuple[TierTarget, ...]:
+def tier_targets(compiled: CompiledPolicy) -> tuple[TierTarget, ...]:
+    """Return what each tier promises, for the scorecard."""
     return tuple(
         TierTarget(
             tier.name,
@@ -206,7 +210,7 @@ def _facts(scenario: Scenario, compiled: CompiledPolicy, run: FleetRun) -> Clust
     lost_ms = {f"worker-{loss.worker}": loss.at_ms for loss in _faults(scenario).losses}
     return ClusterFacts(
         duration_ms=run.duration_ms,
-        tiers=_targets(compiled),
+        tiers=tier_targets(compiled),
         tenants=tuple(TenantShare(tenant.name, tenant.weight) for tenant in scenario.tenants),
         nodes=tuple(
             NodeUse(

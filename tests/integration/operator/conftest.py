@@ -58,7 +58,7 @@ async def world(crds: str) -> AsyncIterator[World]:
         http_host="127.0.0.1",
         http_port=0,
         elects_leader=False,
-        lease_seconds=2.0,
+        lease_seconds=4.0,
     )
     try:
         yield World(name, crds, cluster, objects, kubelet, settings)
