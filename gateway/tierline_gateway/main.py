@@ -64,11 +64,13 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
     service = GatewayService(
         policy, workers.open(settings.fleet), settings.gateway_id, fleet=settings.fleet, source=workers
     )
+    # What is known under the name of this life is not taken over by a later process.
+    life = f"{settings.gateway_id}/{secrets.token_hex(8)}"
     if settings.state_store_url or settings.pod_process is not None:
-        service.share(partial(_store, settings), f"{settings.gateway_id}/{secrets.token_hex(8)}")
+        service.share(partial(_store, settings), life)
     process = settings.pod_process
-    later = Later.kept_in(service, settings.state_dir) if settings.state_dir and process is None else None
-    servers = GatewayServers(service, later.endpoints if later else None)
+    later = Later.kept_in(service, settings.state_dir, life) if settings.state_dir else None
+    servers = GatewayServers(service, later)
     admin = process.admin_socket if process is not None else settings.admin_port
     await servers.start(settings.bind_host, settings.http_port, admin)
     service.start()
@@ -82,7 +84,7 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
     tasks = [asyncio.create_task(job) for job in jobs]
     log.info("gateway of fleet %s/%s listens on port %d", settings.namespace, settings.fleet, servers.http_port)
     await _until(stop, tasks)
-    await _shut_down(service, servers, settings)
+    await _shut_down(service, servers, settings, later)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -108,8 +110,11 @@ async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
         log.error("a job of the gateway ended: %r", task.exception())
 
 
-async def _shut_down(service: GatewayService, servers: GatewayServers, settings: Settings) -> None:
+async def _shut_down(service: GatewayService, servers: GatewayServers, settings: Settings, later: Later | None) -> None:
     service.draining = True
+    if later is not None:
+        # Nobody waits for these, and another process can go on at once.
+        await later.stop()
     await asyncio.sleep(ENDPOINTS_LAG_S)
     await servers.stop_accepting()
     if not await service.drained(settings.drain_seconds):

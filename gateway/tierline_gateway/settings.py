@@ -29,7 +29,7 @@ class Settings:
 
     `state_store_url` is where gateways share counters and quotas, empty where each is alone; its password is empty
     where the URL is enough. With more than one of `processes` this is their supervisor; `pod_process` is set in each.
-    `state_dir` is where answers to be given later are kept; without it, and with several processes, there are none.
+    `state_dir` is where answers to be given later are kept; without it there are none.
     """
 
     fleet: str

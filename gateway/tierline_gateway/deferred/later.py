@@ -1,43 +1,71 @@
 """Everything that answers later, put together over one store."""
 
 import asyncio
-import logging
-import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from aiohttp import web
+
+from tierline_gateway.batches.batch_endpoints import BatchEndpoints
+from tierline_gateway.batches.batches import Batches
+from tierline_gateway.batches.file_endpoints import FileEndpoints
+from tierline_gateway.batches.storage_limits import StorageLimits
+from tierline_gateway.batches.uploads import Uploads
 from tierline_gateway.deferred.endpoints import DeferredEndpoints
 from tierline_gateway.deferred.patient import PatientClient
 from tierline_gateway.deferred.sqlite_store import SQLiteStore
 from tierline_gateway.deferred.store import RecordStore
+from tierline_gateway.deferred.sweeping import sweep_for_ever
 from tierline_gateway.deferred.tickets import Tickets
-from tierline_gateway.front.intake import Intake
+from tierline_gateway.front.intake import Endpoint, Intake
 from tierline_gateway.service import GatewayService
-
-log = logging.getLogger(__name__)
-
-PURGE_S = 600.0
+from tierline_gateway.streams.live import LiveRequest
 
 
 class Later:
-    """Stored requests of one gateway; `run` is its job."""
+    """Stored requests, files and batches of one gateway; `run` is its job. `holder` is this process's alone."""
 
-    def __init__(self, service: GatewayService, store: RecordStore) -> None:
+    def __init__(
+        self, service: GatewayService, store: RecordStore, holder: str, limits: StorageLimits | None = None
+    ) -> None:
+        client = PatientClient(Intake(service))
         self._store = store
-        self.tickets = Tickets(store, PatientClient(Intake(service)), service.own.instruments)
-        self.endpoints = DeferredEndpoints(service, self.tickets)
+        self.tickets = Tickets(store, holder, client, service.own.instruments)
+        self.batches = Batches(store, holder, client, limits or StorageLimits())
+        self._requests = DeferredEndpoints(service, self.tickets)
+        uploads = Uploads(store, self.batches.files)
+        self._routes = (
+            self._requests,
+            FileEndpoints(service, self.batches, uploads),
+            BatchEndpoints(service, self.batches),
+        )
 
     @classmethod
-    def kept_in(cls, service: GatewayService, directory: Path) -> "Later":
-        return cls(service, SQLiteStore(directory))
+    def kept_in(cls, service: GatewayService, directory: Path, holder: str = "alone") -> "Later":
+        return cls(service, SQLiteStore(directory), holder)
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        for routes in self._routes:
+            routes.add_routes(router)
+
+    def wanted(self, headers: Mapping[str, str], live: LiveRequest) -> bool:
+        return self._requests.wanted(headers, live)
+
+    async def accept(self, live: LiveRequest, endpoint: Endpoint, body: bytes) -> web.Response:
+        return await self._requests.accept(live, endpoint, body)
 
     async def run(self) -> None:
-        """Take up what is stored and forget what expired, until cancelled."""
-        await self.tickets.start()
-        while True:
-            await self._store.purge(time.time())
-            await asyncio.sleep(PURGE_S)
+        """Work on what is stored and forget what expired, until cancelled."""
+        async with asyncio.TaskGroup() as jobs:
+            jobs.create_task(self.tickets.holding.run())
+            jobs.create_task(self.batches.holding.run())
+            jobs.create_task(sweep_for_ever(self._store, self.batches.files))
+
+    async def stop(self) -> None:
+        """Stop answering; what is not answered stays stored, and others may go on with it at once."""
+        await self.tickets.holding.stop()
+        await self.batches.holding.stop()
 
     async def close(self) -> None:
-        """Stop answering and close the store; what is not answered stays in it."""
-        await self.tickets.stop()
+        await self.stop()
         await self._store.close()

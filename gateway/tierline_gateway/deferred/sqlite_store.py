@@ -1,26 +1,51 @@
 """Records in an SQLite file: write-ahead log, synchronous FULL, so that what was put survives a crash and a power cut.
 
-Calls run in one thread of their own, one after the other: a sync takes milliseconds that the event loop does not have,
-and a caller that is cancelled must not leave its call beside the next one.
+The processes of one pod may share the file; those of several pods may not, since the log needs their memory. Calls run
+in one thread of their own, one after the other: a sync takes milliseconds that the event loop does not have, and a
+caller that is cancelled must not leave its call beside the next one.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tierline_gateway.deferred.store import Record, Usage
+from tierline_gateway.deferred.store import NEVER, Record, StoreUnavailable, Usage
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
-    kind TEXT NOT NULL, id TEXT NOT NULL, tenant TEXT NOT NULL, document BLOB NOT NULL, blob BLOB NOT NULL,
-    expires_s REAL NOT NULL, PRIMARY KEY (kind, id)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS by_tenant ON records (kind, tenant);
+    kind TEXT NOT NULL, id TEXT NOT NULL, tenant TEXT NOT NULL, document BLOB NOT NULL, expires_s REAL NOT NULL,
+    due_s REAL NOT NULL, holder TEXT NOT NULL, bytes INTEGER NOT NULL, blob BLOB NOT NULL, UNIQUE (kind, id)
+);
+CREATE INDEX IF NOT EXISTS by_tenant ON records (tenant, kind, bytes);
+CREATE INDEX IF NOT EXISTS by_due ON records (kind, due_s);
+CREATE INDEX IF NOT EXISTS by_expiry ON records (expires_s);
 """
 _LAST = "\U0010ffff"
+_GET = "SELECT kind, id, tenant, document, blob, expires_s, due_s FROM records WHERE kind = ? AND id = ?"
+_FIND = """
+SELECT kind, id, tenant, document, x'', expires_s, due_s FROM records
+WHERE kind = ? AND id >= ? AND id < ? AND tenant = COALESCE(?, tenant) ORDER BY id
+"""
+_READ = """
+SELECT kind, id, tenant, document, blob, expires_s, due_s FROM records
+WHERE kind = ? AND id >= ? AND id > ? AND id < ? ORDER BY id LIMIT ?
+"""
+_USAGE = """
+SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM records WHERE tenant = COALESCE(?, tenant) AND kind = COALESCE(?, kind)
+"""
+_TAKE = """
+UPDATE records SET holder = :holder, due_s = :until_s WHERE rowid IN (
+    SELECT rowid FROM records WHERE kind = :kind AND due_s <= :now_s ORDER BY due_s LIMIT :most
+) RETURNING kind, id, tenant, document, x'', expires_s, due_s
+"""
+_REPLACE = """
+UPDATE records SET document = ?, expires_s = ?, due_s = ?, bytes = bytes + ?
+WHERE kind = ? AND id = ? AND document = ?
+"""
+_RENEW = "UPDATE records SET due_s = ? WHERE kind = ? AND id = ? AND holder = ? AND due_s < ?"
 
 T = TypeVar("T")
 
@@ -29,55 +54,83 @@ class SQLiteStore:
     """A `RecordStore` in one file of `directory`, which is made if it is not there."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="deferred-store")
         self._database = sqlite3.connect(
-            directory / "deferred.sqlite", isolation_level=None, check_same_thread=False, timeout=30
+            directory / "answers.sqlite", isolation_level=None, check_same_thread=False, timeout=30
         )
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=FULL")
+        self._database.executescript("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
         self._database.executescript(_SCHEMA)
 
-    async def put(self, record: Record) -> None:
-        row = (record.kind, record.id, record.tenant, record.document, record.blob, record.expires_s)
-        await self._run(lambda: self._database.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)", row))
+    async def put(self, record: Record, holder: str = "") -> None:
+        await self._insert("REPLACE", record, holder)
 
-    async def update(self, kind: str, record_id: str, document: bytes, expires_s: float) -> None:
-        change = "UPDATE records SET document = ?, expires_s = ? WHERE kind = ? AND id = ?"
-        await self._run(lambda: self._database.execute(change, (document, expires_s, kind, record_id)))
+    async def add(self, record: Record) -> bool:
+        return await self._insert("IGNORE", record, "")
+
+    async def replace(self, record: Record, before: bytes) -> bool:
+        grown = len(record.document) - len(before)
+        values = (record.document, record.expires_s, record.due_s, grown, record.kind, record.id, before)
+        return await self._run(lambda: self._database.execute(_REPLACE, values).rowcount == 1)
 
     async def get(self, kind: str, record_id: str) -> Record | None:
-        query = "SELECT tenant, document, blob, expires_s FROM records WHERE kind = ? AND id = ?"
-        rows = await self._rows(query, (kind, record_id))
-        return Record(kind, record_id, *rows[0]) if rows else None
+        found = await self._records(_GET, (kind, record_id))
+        return found[0] if found else None
 
     async def find(self, kind: str, prefix: str = "", tenant: str | None = None) -> list[Record]:
-        query = "SELECT id, tenant, document, expires_s FROM records WHERE kind = ? AND id >= ? AND id < ? ORDER BY id"
-        rows = await self._rows(query, (kind, prefix, prefix + _LAST))
-        return [
-            Record(kind, record_id, owner, document, b"", expires_s)
-            for record_id, owner, document, expires_s in rows
-            if tenant in (None, owner)
-        ]
+        return await self._records(_FIND, (kind, prefix, prefix + _LAST, tenant))
+
+    async def read(self, kind: str, prefix: str, after: str, most: int) -> list[Record]:
+        return await self._records(_READ, (kind, prefix, after, prefix + _LAST, most))
 
     async def delete(self, kind: str, prefix: str) -> None:
-        query = "DELETE FROM records WHERE kind = ? AND id >= ? AND id < ?"
-        await self._run(lambda: self._database.execute(query, (kind, prefix, prefix + _LAST)))
+        await self._change("DELETE FROM records WHERE kind = ? AND id >= ? AND id < ?", (kind, prefix, prefix + _LAST))
 
-    async def usage(self, kind: str, tenant: str) -> Usage:
-        size = "COALESCE(SUM(LENGTH(document) + LENGTH(blob)), 0)"
-        query = f"SELECT COUNT(*), {size} FROM records WHERE kind = ? AND tenant = ?"  # noqa: S608 - no input in it
-        return Usage(*(await self._rows(query, (kind, tenant)))[0])
+    async def usage(self, tenant: str | None = None, kind: str | None = None) -> Usage:
+        return Usage(*(await self._rows(_USAGE, (tenant, kind)))[0])
+
+    async def take(self, kind: str, holder: str, now_s: float, until_s: float, most: int) -> list[Record]:
+        values = {"kind": kind, "holder": holder, "now_s": now_s, "until_s": until_s, "most": most}
+        taken = await self._records(_TAKE, values)
+        return sorted(taken, key=lambda record: record.id)
+
+    async def renew(self, kind: str, holder: str, ids: Collection[str], until_s: float) -> frozenset[str]:
+        def each() -> frozenset[str]:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                rows = ((one, self._database.execute(_RENEW, (until_s, kind, one, holder, NEVER))) for one in ids)
+                return frozenset(one for one, changed in rows if changed.rowcount)
+            finally:
+                self._database.execute("COMMIT")
+
+        return await self._run(each) if ids else frozenset()
 
     async def purge(self, now_s: float) -> None:
-        await self._run(lambda: self._database.execute("DELETE FROM records WHERE expires_s <= ?", (now_s,)))
+        await self._change("DELETE FROM records WHERE expires_s <= ?", (now_s,))
+        await self._rows("PRAGMA incremental_vacuum", ())
 
     async def close(self) -> None:
         await self._run(self._database.close)
         self._thread.shutdown()
 
-    async def _rows(self, query: str, values: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    async def _insert(self, otherwise: str, record: Record, holder: str) -> bool:
+        size = len(record.document) + len(record.blob)
+        times = (record.expires_s, record.due_s, holder, size)
+        row = (record.kind, record.id, record.tenant, record.document, *times, record.blob)
+        change = f"INSERT OR {otherwise} INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - no input in it
+        return await self._change(change, row) == 1
+
+    async def _change(self, change: str, values: tuple[Any, ...]) -> int:
+        return await self._run(lambda: self._database.execute(change, values).rowcount)
+
+    async def _records(self, query: str, values: Any) -> list[Record]:
+        return [Record(*row) for row in await self._rows(query, values)]
+
+    async def _rows(self, query: str, values: Any) -> list[tuple[Any, ...]]:
         return await self._run(lambda: self._database.execute(query, values).fetchall())
 
     async def _run(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(f"the store of answers: {error}") from error

@@ -1,30 +1,42 @@
 """OpenAI's endpoints."""
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from tierline.api.names import HEADER_REASON, HEADER_REQUEST_ID
-from tierline_gateway.deferred.endpoints import DeferredEndpoints
 from tierline_gateway.front.api_errors import ApiError, failed
 from tierline_gateway.front.bodies import MAX_BODY_BYTES, read_body
 from tierline_gateway.front.identity import request_id_of, tenant_of
 from tierline_gateway.front.intake import CHAT, COMPLETIONS, Endpoint, Intake
 from tierline_gateway.front.model_endpoints import ModelEndpoints
 from tierline_gateway.service import GatewayService
+from tierline_gateway.streams.live import LiveRequest
 
 log = logging.getLogger(__name__)
 
+_KEPT_PATHS = ("/v1/requests", "/v1/files", "/v1/batches")
+
+
+class AnswersLater(Protocol):
+    """What takes requests whose clients do not wait, with routes of its own."""
+
+    def add_routes(self, router: web.UrlDispatcher) -> None: ...
+
+    def wanted(self, headers: Mapping[str, str], live: LiveRequest) -> bool: ...
+
+    async def accept(self, live: LiveRequest, endpoint: Endpoint, body: bytes) -> web.Response: ...
+
 
 class OpenAIEndpoints:
-    """The handlers of the client-facing port; without `deferred` nothing is answered later."""
+    """The handlers of the client-facing port; without `later` nothing is answered later."""
 
-    def __init__(self, service: GatewayService, deferred: DeferredEndpoints | None = None) -> None:
+    def __init__(self, service: GatewayService, later: AnswersLater | None = None) -> None:
         self._service = service
         self._intake = Intake(service)
-        self._deferred = deferred
+        self._later = later
 
     def application(self) -> web.Application:
         """Return the application with all routes; errors leave it as OpenAI error objects."""
@@ -32,8 +44,8 @@ class OpenAIEndpoints:
         app.router.add_post(CHAT.path, self.chat_completions)
         app.router.add_post(COMPLETIONS.path, self.completions)
         ModelEndpoints(self._service).add_routes(app.router)
-        if self._deferred is not None:
-            self._deferred.add_routes(app.router)
+        if self._later is not None:
+            self._later.add_routes(app.router)
         return app
 
     async def chat_completions(self, request: web.Request) -> web.StreamResponse:
@@ -48,8 +60,8 @@ class OpenAIEndpoints:
         body = await read_body(request)
         tenant = tenant_of(self._service.snapshot(), request.headers)
         live = await self._intake.read(endpoint, body, tenant, request.headers, request_id_of(request.headers))
-        if self._deferred is not None and self._deferred.wanted(request.headers, live):
-            return await self._deferred.accept(live, endpoint, body)
+        if self._later is not None and self._later.wanted(request.headers, live):
+            return await self._later.accept(live, endpoint, body)
         with self._intake.admitted(live, endpoint) as writer:
             return await (writer.write_stream(request) if live.generation.stream else writer.write_whole())
 
@@ -77,6 +89,8 @@ def _from_http(request: web.Request, error: web.HTTPException) -> ApiError:
         return ApiError(413, f"The body is over {limit} MiB; shorten it.", "BodyTooLarge", code="body_too_large")
     if error.status == web.HTTPNotFound.status_code:
         message = f"{request.path} is not served; use /v1/chat/completions, /v1/completions or /v1/models."
+        if request.path.startswith(_KEPT_PATHS):
+            message = f"{request.path} is not served: this fleet keeps no answers; see spec.gateway.storedAnswers."
         return ApiError(404, message, "NotFound", code="not_found")
     return ApiError(error.status, f"{request.method} {request.path}: {error.reason}.", "InvalidRequest")
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tierline_gateway.deferred.endpoints import DeferredEndpoints
 from tierline_gateway.front.admin import AdminEndpoints
-from tierline_gateway.front.endpoints import OpenAIEndpoints
+from tierline_gateway.front.endpoints import AnswersLater, OpenAIEndpoints
 from tierline_gateway.front.silence import KEEPALIVE_S, SilentConnections
 from tierline_gateway.service import GatewayService
 
@@ -17,10 +16,10 @@ BACKLOG = 4096
 class GatewayServers:
     """Client-facing and admin server of one gateway."""
 
-    def __init__(self, service: GatewayService, deferred: DeferredEndpoints | None = None) -> None:
+    def __init__(self, service: GatewayService, later: AnswersLater | None = None) -> None:
         self._silent = SilentConnections()
         self._sweep: asyncio.Task[None] | None = None
-        application = OpenAIEndpoints(service, deferred).application()
+        application = OpenAIEndpoints(service, later).application()
         application.middlewares.insert(0, self._silent.middleware())
         # A handler is cancelled when its client leaves, which cancels the request on its worker at once.
         self._clients = web.AppRunner(
