@@ -1,13 +1,14 @@
 """`/v1/batches`, as OpenAI's SDKs call it."""
 
 import re
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from tierline.api.policy import TenantPolicy
 from tierline_gateway.batches.batch import Batch
+from tierline_gateway.batches.batch_request import BatchRequest
 from tierline_gateway.batches.batch_tier import batch_tier
 from tierline_gateway.batches.batches import Asked, Batches
 from tierline_gateway.batches.pages import page_of
@@ -22,18 +23,6 @@ from tierline_gateway.service import GatewayService
 PATH = "/v1/batches"
 LONGEST_WINDOW_HOURS = 168
 _WINDOW = re.compile(r"([1-9]\d{0,2})h")
-_Key = Annotated[str, msgspec.Meta(max_length=64)]
-_Value = Annotated[str, msgspec.Meta(max_length=512)]
-
-
-class BatchRequest(msgspec.Struct, frozen=True):
-    """Body of `POST /v1/batches`."""
-
-    input_file_id: str
-    endpoint: str
-    completion_window: str
-    metadata: Annotated[dict[_Key, _Value], msgspec.Meta(max_length=16)] | None = None
-    output_expires_after: dict[str, str | int] | None = None
 
 
 class BatchEndpoints:
