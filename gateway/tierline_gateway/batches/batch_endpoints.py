@@ -13,7 +13,7 @@ from tierline_gateway.batches.batch_tier import batch_tier
 from tierline_gateway.batches.batches import Asked, Batches
 from tierline_gateway.batches.pages import page_of
 from tierline_gateway.batches.stored_file import kept_seconds
-from tierline_gateway.front.api_errors import ApiError, invalid, unavailable
+from tierline_gateway.front.api_errors import ApiError, invalid
 from tierline_gateway.front.bodies import read_body
 from tierline_gateway.front.identity import tenant_of
 from tierline_gateway.front.intake import ENDPOINTS
@@ -64,13 +64,10 @@ class BatchEndpoints:
         if decoded.endpoint not in ENDPOINTS:
             raise invalid("endpoint", f"'endpoint' is {decoded.endpoint!r}; use one of: {', '.join(ENDPOINTS)}.")
         policy = self._service.snapshot().policy
-        model = next(iter(policy.models.values()), None)
-        if model is None:
-            raise unavailable("The gateway serves no model now; try again.", "NotReady", 5)
         return Asked(
             endpoint=decoded.endpoint,
             input_file_id=decoded.input_file_id,
-            tier=batch_tier(policy, tenant, model, request.headers, decoded.metadata or {}),
+            tier=batch_tier(policy, tenant, request.headers, decoded.metadata or {}),
             window=decoded.completion_window,
             window_s=_window_s(decoded.completion_window),
             kept_seconds=_kept_seconds(decoded),
