@@ -194,7 +194,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             },
             "rollout": ROLLOUT,
             "drainSeconds": 20,
-            "gateway": {"replicas": 1, "processes": 1, "stateStore": STATE_STORE},
+            "gateway": {"replicas": 1, "processes": 1, "fleetRefs": ["code"], "stateStore": STATE_STORE},
         },
         "status": {
             **STATUS,

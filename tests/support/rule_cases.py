@@ -133,6 +133,10 @@ CASES: dict[str, tuple[list[Patch], list[Patch]]] = {
         [{"metadata": {"name": "a" * 40}}, {"metadata": {"name": "smol-lm2"}}],
         [{"metadata": {"name": name}} for name in ("a" * 41, "2smol", "smol.lm")],
     ),
+    "spec.gateway.fleetRefs must not name the fleet itself: its own gateway serves it in any case.": (
+        [{}, {"spec": {"gateway": None}}, {"spec": {"gateway": {"fleetRefs": None}}}],
+        [{"spec": {"gateway": {"fleetRefs": ["code", "smollm2"]}}}],
+    ),
 }
 
 TRANSITIONS: dict[str, tuple[list[tuple[Patch, Patch]], list[tuple[Patch, Patch]]]] = {

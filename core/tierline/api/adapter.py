@@ -6,8 +6,7 @@ from pydantic import Field
 
 from tierline.api.block import Block, Rule
 from tierline.api.crd_shape import AGE, READY, REASON, Column, Shape
-from tierline.api.fields import Counter, ListOf, ObjectName
-from tierline.api.fleet import FleetName
+from tierline.api.fields import Counter, FleetName, ListOf, ObjectName
 from tierline.api.meta import Resource, Status
 
 Pinning = Literal["EveryWorker", "ByUse"]

@@ -6,8 +6,7 @@ from pydantic import Field
 
 from tierline.api.block import Block, Transition
 from tierline.api.crd_shape import AGE, READY, REASON, Column, Shape
-from tierline.api.fields import Counter, ListOf, ObjectName, Percent
-from tierline.api.fleet import FleetName
+from tierline.api.fields import Counter, FleetName, ListOf, ObjectName, Percent
 from tierline.api.meta import Moment, Resource, Status
 
 DrillKind = Literal["SpotReclaim", "WorkerKill", "MetricsBlackout", "OperatorDown"]

@@ -66,6 +66,11 @@ def _quantity_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+FLEET_NAME_LIMIT = 40
+"""So that `<fleet>-<pool>` and `<fleet>-gateway` are legal names of pods and Services (63 characters)."""
+FLEET_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+FleetName = Annotated[str, Field(min_length=1, max_length=FLEET_NAME_LIMIT, pattern=FLEET_NAME)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
 ShortName = Annotated[str, Field(min_length=1, max_length=20, pattern=DNS_LABEL)]
 Identifier = Annotated[str, Field(min_length=1, max_length=63, pattern=IDENTIFIER)]

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from tierline.api.block import Block, Rule, Transition
 from tierline.api.crd_shape import AGE, READY, REASON, Column, Shape
-from tierline.api.fields import Counter, Identifier, ListOf, ObjectName, ShortName
+from tierline.api.fields import FLEET_NAME, FLEET_NAME_LIMIT, Counter, Identifier, ListOf, ObjectName, ShortName
 from tierline.api.gateway import Gateway
 from tierline.api.meta import ReplicaCount, Resource, Status
 from tierline.api.rollout import Rollout
@@ -30,11 +30,6 @@ from tierline.api.token_prices import TokenPriceSpec
 DisaggregationMode = Literal["Auto", "Always", "Never"]
 ScalingMode = Literal["Tierline", "External"]
 Forecast = Literal["Trend", "Never"]
-
-FLEET_NAME_LIMIT = 40
-"""So that `<fleet>-<pool>` and `<fleet>-gateway` are legal names of pods and Services (63 characters)."""
-FLEET_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
-FleetName = Annotated[str, Field(min_length=1, max_length=FLEET_NAME_LIMIT, pattern=FLEET_NAME)]
 
 
 class Pool(Block):
@@ -201,6 +196,15 @@ class LLMFleet(Resource):
             ),
             cel=f"size(self.metadata.name) <= {FLEET_NAME_LIMIT} && self.metadata.name.matches('{FLEET_NAME}')",
             holds=lambda it: is_fleet_name(it.metadata.name),
+        ),
+        Rule(
+            field="spec.gateway.fleetRefs",
+            message="must not name the fleet itself: its own gateway serves it in any case.",
+            cel=(
+                "!has(self.spec.gateway) || !has(self.spec.gateway.fleetRefs)"
+                " || !self.spec.gateway.fleetRefs.exists(name, name == self.metadata.name)"
+            ),
+            holds=lambda it: it.metadata.name not in it.spec.gateway.fleet_refs,
         ),
     )
 

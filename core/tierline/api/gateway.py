@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from tierline.api.block import Block
-from tierline.api.fields import SECRET_KEY, ObjectName
+from tierline.api.fields import SECRET_KEY, FleetName, ListOf, ObjectName
 
 STORE_URL = r"^rediss?://[^\s]+$"
 
@@ -33,12 +33,17 @@ class StateStore(Block):
 class Gateway(Block):
     """The front door of the fleet."""
 
-    replicas: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=1, description="replicas is the number of gateway pods; 1 by default."
+    replicas: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=1,
+        description="replicas is the number of gateway pods; 0 where only other fleets' gateways serve this one.",
     )
     processes: Annotated[int, Field(ge=1, le=32)] = Field(
         default=1,
         description="processes is the number of gateway processes in each pod, each with a core; 1 by default.",
+    )
+    fleet_refs: Annotated[tuple[FleetName, ...], Field(max_length=16), ListOf()] = Field(
+        default=(),
+        description="fleetRefs are other LLMFleets of the namespace that this gateway serves, too, each by its model.",
     )
     state_store: StateStore | None = Field(
         default=None,

@@ -129,9 +129,12 @@ class CompiledPolicy:
 
 
 def compile_policy(
-    tiers: Iterable[SLOTier], quotas: Iterable[TenantQuota], fleets: Iterable[LLMFleet]
+    tiers: Iterable[SLOTier], quotas: Iterable[TenantQuota], fleets: Iterable[LLMFleet], own: str = ""
 ) -> CompiledPolicy:
-    """Compile everything declared; references that lead nowhere and names taken twice become `problems`."""
+    """Compile everything declared; references that lead nowhere and names taken twice become `problems`.
+
+    `own` is the fleet whose gateway asks: no other one takes its model's name.
+    """
     ordered = sorted(tiers, key=_identity)
     known = frozenset(tier.metadata.name for tier in ordered)
     problems: list[FieldProblem] = []
@@ -140,7 +143,7 @@ def compile_policy(
     for quota in (quotas := sorted(quotas, key=_identity)):
         _add_tenant(tenants, quota, known, problems)
     models: dict[str, ModelPolicy] = {}
-    for fleet in sorted(fleets, key=_identity):
+    for fleet in sorted(fleets, key=lambda each: (each.metadata.name != own, _identity(each))):
         _add_model(models, fleet, known, problems)
     problems += unpriced_budgets(quotas, models.values()) if models else ()
     return CompiledPolicy(

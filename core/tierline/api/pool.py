@@ -6,8 +6,7 @@ from pydantic import Field
 
 from tierline.api.block import Block, Rule, Transition
 from tierline.api.crd_shape import AGE, READY, REASON, Column, Scale, Shape
-from tierline.api.fields import Counter, Identifier
-from tierline.api.fleet import FleetName
+from tierline.api.fields import Counter, FleetName, Identifier
 from tierline.api.meta import ReplicaCount, Resource, Status
 from tierline.api.rollout import Rollout, RolloutStatus
 from tierline.api.serving import (

@@ -26,7 +26,8 @@ R = TypeVar("R", bound=Resource)
 
 
 class KubePolicySource:
-    """Watches tiers, quotas and the fleet; `run` keeps `current` up to date until cancelled.
+    """Watches tiers, quotas, the fleet and those that its gateway serves, too; `run` keeps `current` up to date until
+    cancelled.
 
     Secrets are read by GET, since a gateway may not list them, and from time to time again, so a rotated key is
     honoured soon. A key stays known while its Secret only cannot be read, and an object that turned invalid counts as
@@ -83,16 +84,23 @@ class KubePolicySource:
         self._report([*invalid, *map(str, policy.problems), *problems])
 
     def _compile(self) -> CompiledPolicy:
-        fleets = [obj for obj in self._fleets.store.all() if obj["metadata"]["name"] == self._fleet]
+        fleets = {obj["metadata"]["name"]: obj for obj in self._fleets.store.all()}
+        own = self._parsed(LLMFleet, [fleets[self._fleet]] if self._fleet in fleets else [])
+        guests = [fleets[name] for fleet in own for name in fleet.spec.gateway.fleet_refs if name in fleets]
         return compile_policy(
             self._parsed(SLOTier, self._tiers.store.all()),
             self._parsed(TenantQuota, self._quotas.store.all()),
-            self._parsed(LLMFleet, fleets),
+            (*own, *self._parsed(LLMFleet, guests, "guests")),
+            self._fleet,
         )
 
-    def _parsed(self, kind: type[R], objects: Iterable[Json]) -> list[R]:
-        """Return the objects as they are, or as they last were valid; of objects that are gone nothing is kept."""
-        former, valid, invalid = self._valid.get(kind.kind_name, {}), dict[str, Resource](), list[str]()
+    def _parsed(self, kind: type[R], objects: Iterable[Json], which: str = "") -> list[R]:
+        """Return the objects as they are, or as they last were valid; of objects that are gone nothing is kept.
+
+        `which` tells apart what is read of one kind.
+        """
+        slot = f"{kind.kind_name} {which}"
+        former, valid, invalid = self._valid.get(slot, {}), dict[str, Resource](), list[str]()
         for obj in objects:
             uid = str(obj["metadata"]["uid"])
             try:
@@ -101,7 +109,7 @@ class KubePolicySource:
                 invalid.append(str(error))
                 if uid in former:
                     valid[uid] = former[uid]
-        self._valid[kind.kind_name], self._invalid[kind.kind_name] = valid, invalid
+        self._valid[slot], self._invalid[slot] = valid, invalid
         return [resource for resource in valid.values() if isinstance(resource, kind)]
 
     def _report(self, problems: list[str]) -> None:

@@ -74,7 +74,7 @@ class Dispatcher:
     def _decide(
         self, live: LiveRequest, degraded: Callable[[LiveRequest], TierPolicy | None]
     ) -> tuple[QueuedRequest, float]:
-        usage, now_ms = self._ledger.usage(live.tenant, live.price), self._clock_ms()
+        usage, now_ms = self._ledger.usage(live.tenant), self._clock_ms()
         request = arriving(live, usage, self._queued, degraded)
         decision = self.desk.decide(request, self.links.views(), now_ms)
         live.decisions.admitted(decision, live.tier.name, len(self.queue), usage.levels(now_ms), now_ms)

@@ -3,7 +3,6 @@
 from collections import Counter
 
 from tierline.api.policy import TenantPolicy
-from tierline.api.token_prices import TokenPrice
 from tierline.scheduling.admission.quota import QuotaLimits, TenantUsage
 from tierline_gateway.shared.quota_demand import QuotaDemand
 from tierline_gateway.streams.live import LiveRequest
@@ -18,7 +17,7 @@ class Ledger:
         self.billed_prompt_tokens: Counter[str] = Counter()
         self.billed_output_tokens: Counter[str] = Counter()
 
-    def usage(self, tenant: TenantPolicy, price: TokenPrice) -> TenantUsage:
+    def usage(self, tenant: TenantPolicy) -> TenantUsage:
         """Return the usage of a tenant that asks for admission, measured from now on against the limits in `tenant`.
 
         Only admission may set limits: a stream carries the tenant as it was when the stream began.
@@ -29,7 +28,6 @@ class Ledger:
             tenant.max_concurrent_requests,
             tenant.max_kv_cache_percent,
             tenant.cents_per_day,
-            price,
         )
         limits = self.demand.ask(tenant.tenant, limits)
         usage = self._usage.setdefault(tenant.tenant, TenantUsage(limits))
@@ -49,7 +47,7 @@ class Ledger:
     def end(self, live: LiveRequest, now_ms: float) -> None:
         """Book what an answer cost; what was set aside for its choices goes with the first one, which ends last."""
         prompt_tokens = len(live.journal.prompt_ids) if live.delivery.tokens and not live.fork_of else 0
-        self.usage_of(live).billed(prompt_tokens, live.delivery.tokens, now_ms)
+        self.usage_of(live).billed(live.price.microcents(prompt_tokens, live.delivery.tokens), now_ms)
         if not live.fork_of:
             self.demand.end(live.tenant.tenant)
             self.usage_of(live).end(live.ask, now_ms)

@@ -126,6 +126,7 @@ class LiveRequest:
             prefix_keys=self.prefix_keys,
             adapter=self.adapter,
             fleet=self.fleet,
+            price=self.price,
             fork_of=self.request_id,
             news=self.news,
         )
@@ -137,7 +138,8 @@ class LiveRequest:
     @property
     def ask(self) -> Ask:
         """What the tenant's quota counts: the prompt, and the longest answer in every choice."""
-        return Ask(len(self.journal.prompt_ids), self.journal.sampling.max_tokens * self.generation.choices)
+        most_output_tokens = self.journal.sampling.max_tokens * self.generation.choices
+        return Ask(len(self.journal.prompt_ids), most_output_tokens, self.price)
 
     @property
     def has_news(self) -> bool:

@@ -5,8 +5,6 @@ import asyncio
 import pytest
 from gateway_rig import policy, tenant, tier
 
-from tierline.api.token_prices import FREE
-
 PROMPT = "hello"
 
 
@@ -83,7 +81,7 @@ async def test_a_tenant_pays_the_prompt_once_and_each_output(rig, worker) -> Non
     ledger = rig.service.ledger
     assert ledger.billed_prompt_tokens["acme"] == 2 * len(PROMPT)
     assert ledger.billed_output_tokens["acme"] == 2 * 4 * 6
-    assert ledger.usage(tenant("acme"), FREE).concurrent == 0
+    assert ledger.usage(tenant("acme")).concurrent == 0
 
 
 async def test_a_refused_answer_leaves_nothing(rig, worker) -> None:

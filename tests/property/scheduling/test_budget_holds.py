@@ -21,19 +21,19 @@ steps = st.tuples(
 
 @given(st.lists(steps, max_size=40))
 def test_a_day_costs_at_most_the_budget(taken: list[tuple[float, int, int, float, bool]]) -> None:
-    tenant = TenantUsage(QuotaLimits(cents_per_day=CENTS, price=PRICE))
+    tenant = TenantUsage(QuotaLimits(cents_per_day=CENTS))
     running: list[tuple[Ask, int]] = []
     booked: list[tuple[float, int]] = []
     now_ms = 0.0
     for passed_ms, prompt, longest, share, ends in taken:
         now_ms += passed_ms
-        ask = Ask(prompt, longest)
+        ask = Ask(prompt, longest, PRICE)
         if tenant.breach(ask, now_ms) is None:
             tenant.begin(ask, now_ms)
             running.append((ask, int(longest * share)))
         if ends and running:
             ended, tokens = running.pop(0)
-            tenant.billed(ended.prompt_tokens, tokens, now_ms)
+            tenant.billed(PRICE.microcents(ended.prompt_tokens, tokens), now_ms)
             tenant.end(ended, now_ms)
             booked.append((now_ms, PRICE.microcents(ended.prompt_tokens, tokens)))
     for at_ms, _ in booked:

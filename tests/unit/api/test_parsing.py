@@ -61,7 +61,7 @@ def test_a_bare_number_is_a_quantity():
         (LLMFleet, ("spec", "pools"), [], "spec.pools must have at least 1 entries, not 0"),
         (LLMFleet, ("spec", "pools"), "main", "spec.pools must be a list, not 'main'"),
         (LLMFleet, ("spec", "model"), "smollm2", "spec.model must be an object, not 'smollm2'"),
-        (LLMFleet, ("spec", "gateway", "replicas"), -1, "spec.gateway.replicas must be at least 1, not -1"),
+        (LLMFleet, ("spec", "gateway", "replicas"), -1, "spec.gateway.replicas must be at least 0, not -1"),
         (LLMFleet, ("spec", "gateway", "replicas"), True, "spec.gateway.replicas must be an integer, not True"),
         (LLMFleet, ("metadata", "name"), "Smol.LM", "metadata.name must be at most 40 lower-case letters"),
         (SLOTier, ("spec",), MISSING, "SLOTier interactive is invalid: spec is required."),

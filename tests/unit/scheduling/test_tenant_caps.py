@@ -15,37 +15,40 @@ from tierline.scheduling.routing.reservations import Reservation, Reservations
 
 PRICE = TokenPrice(prompt_cents=100, output_cents=1000)
 """A prompt of 1,000 tokens and an answer of 100 cost a fifth of a cent."""
-ASK = Ask(1000, 100)
+ASK = Ask(1000, 100, PRICE)
 
 
 def test_the_longest_answer_is_set_aside_and_what_was_delivered_is_booked() -> None:
-    tenant = TenantUsage(QuotaLimits(cents_per_day=1, price=PRICE))
+    tenant = TenantUsage(QuotaLimits(cents_per_day=1))
     for _ in range(5):
         assert tenant.breach(ASK, 0.0) is None
         tenant.begin(ASK, 0.0)
     breach = tenant.breach(ASK, 0.0)
     assert breach is not None
     assert (breach.limit, breach.allowed) == ("budget.centsPerDay", 1)
-    tenant.billed(1000, 0, 10.0)
+    tenant.billed(PRICE.microcents(1000, 0), 10.0)
     tenant.end(ASK, 10.0)
     assert tenant.spent_microcents(10.0) == 900_000
-    assert tenant.breach(Ask(1000), 10.0) is None
+    assert tenant.breach(Ask(1000, 0, PRICE), 10.0) is None
 
 
 def test_the_retry_is_when_old_spending_leaves_the_day() -> None:
-    tenant = TenantUsage(QuotaLimits(cents_per_day=1, price=PRICE))
-    tenant.billed(10_000, 0, 0.5 * HOUR_MS)
+    tenant = TenantUsage(QuotaLimits(cents_per_day=1))
+    tenant.billed(PRICE.microcents(10_000, 0), 0.5 * HOUR_MS)
     breach = tenant.breach(ASK, HOUR_MS)
     assert breach is not None
     assert breach.retry_after_ms == HOURS * HOUR_MS
     assert tenant.breach(ASK, HOUR_MS + breach.retry_after_ms) is None
 
 
-def test_nothing_stays_set_aside_when_the_price_changed_meanwhile() -> None:
-    tenant = TenantUsage(QuotaLimits(cents_per_day=1, price=PRICE))
+def test_models_of_different_prices_count_in_one_budget() -> None:
+    tenant, cheap = TenantUsage(QuotaLimits(cents_per_day=1)), Ask(1000, 100, TokenPrice(1, 10))
     tenant.begin(ASK, 0.0)
-    tenant.adopt(QuotaLimits(cents_per_day=1, price=TokenPrice(1, 1)))
+    tenant.begin(cheap, 0.0)
+    assert tenant.spent_microcents(0.0) == 200_000 + 2_000
     tenant.end(ASK, 1.0)
+    assert tenant.spent_microcents(1.0) == 2_000
+    tenant.end(cheap, 1.0)
     assert tenant.spent_microcents(1.0) == 0
 
 

@@ -61,22 +61,27 @@ class TokenBucket:
 
 @dataclass(frozen=True, slots=True)
 class QuotaLimits:
-    """A tenant's limits, and what its tokens cost; None means no limit."""
+    """A tenant's limits; None means no limit."""
 
     tokens_per_minute: int | None = None
     requests_per_minute: int | None = None
     max_concurrent_requests: int | None = None
     max_kv_cache_percent: int | None = None
     cents_per_day: int | None = None
-    price: TokenPrice = FREE
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a request asks for: its prompt, and at the most so many tokens in all its answers."""
+    """What a request asks for: its prompt, and at the most so many tokens in all its answers, at its model's price."""
 
     prompt_tokens: int
     most_output_tokens: int = 0
+    price: TokenPrice = FREE
+
+    @property
+    def most_microcents(self) -> int:
+        """What it costs at the most."""
+        return self.price.microcents(self.prompt_tokens, self.most_output_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +154,7 @@ class TenantUsage:
     def begin(self, ask: Ask, now_ms: float) -> None:
         """Count an admitted request."""
         self.concurrent += 1
-        self._set_aside += self._most(ask)
+        self._set_aside += ask.most_microcents
         if self._requests:
             self._requests.spend(1, now_ms)
         self.generated(ask.prompt_tokens, now_ms)
@@ -159,28 +164,24 @@ class TenantUsage:
         if self._tokens:
             self._tokens.spend(tokens, now_ms)
 
-    def billed(self, prompt_tokens: int, output_tokens: int, now_ms: float) -> None:
-        """Book what was delivered of an answer that ended."""
-        cost = self._limits.price.microcents(prompt_tokens, output_tokens)
-        if cost:
-            self._spending.spend(cost, now_ms)
+    def billed(self, microcents: int, now_ms: float) -> None:
+        """Book what an answer that ended cost."""
+        if microcents:
+            self._spending.spend(microcents, now_ms)
 
     def end(self, ask: Ask, now_ms: float) -> None:
-        """Count a request that ended, however it did; a changed price must not leave anything set aside for ever."""
+        """Count a request that ended, however it did."""
         self.concurrent -= 1
-        self._set_aside = max(self._set_aside - self._most(ask), 0) if self.concurrent else 0
+        self._set_aside -= ask.most_microcents
         if self._ended_ms is not None:
             self.end_interval_ms += _SMOOTHING * (now_ms - self._ended_ms - self.end_interval_ms)
         self._ended_ms = now_ms if self.concurrent else None
-
-    def _most(self, ask: Ask) -> int:
-        return self._limits.price.microcents(ask.prompt_tokens, ask.most_output_tokens)
 
     def _over_budget(self, ask: Ask, now_ms: float) -> QuotaBreach | None:
         cents = self._limits.cents_per_day
         if cents is None:
             return None
-        over = self.spent_microcents(now_ms) + self._most(ask) - cents * MICROCENTS
+        over = self.spent_microcents(now_ms) + ask.most_microcents - cents * MICROCENTS
         if over <= 0:
             return None
         return QuotaBreach("budget.centsPerDay", cents, max(self._spending.wait_ms(over, now_ms), self.end_interval_ms))
