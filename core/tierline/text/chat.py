@@ -43,6 +43,8 @@ class ChatTemplate:
         self._special = {"bos_token": bos_token, "eos_token": eos_token}
         try:
             self._template = _environment().from_string(source)
+            # Jinja would gather them anew for each prompt, which costs more than most templates do.
+            self._globals = dict(self._template.globals)
         except (jinja2.TemplateError, RecursionError, ValueError) as error:
             raise ChatTemplateError(f"the model's chat template is not valid Jinja: {error}") from error
 
@@ -59,15 +61,18 @@ class ChatTemplate:
         """
         told = list(messages) if self._takes_tools else as_plain_text(messages, tools)
         try:
-            return self._template.render(
+            context = self._template.new_context(
                 {
+                    **self._globals,
                     **variables,
                     **self._special,
                     "messages": told,
                     "tools": list(tools) or None,
                     "add_generation_prompt": add_generation_prompt,
-                }
+                },
+                shared=True,
             )
+            return "".join(self._template.root_render_func(context))
         except Exception as error:
             # Foreign code on foreign data: it may run into anything, deep nesting and huge numbers for instance.
             raise ChatTemplateError(f"the model's chat template refuses these messages: {error}") from error

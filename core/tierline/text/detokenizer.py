@@ -49,6 +49,8 @@ class Detokenizer:
 
     def flush(self) -> str:
         """Return what is left at the end of the answer; an unfinished character comes as U+FFFD."""
+        if self._read == len(self._ids):
+            return ""
         return self._give_out(len(self._ids), self._fresh(len(self._ids)))
 
     def _fresh(self, end: int) -> str:

@@ -39,9 +39,12 @@ class CreditAccount:
 
     def update(self, newer: Credits) -> None:
         """Take over newer totals; older ones that arrive late change nothing."""
+        old = self.granted
+        if newer.requests_total >= old.requests_total and newer.blocks_total >= old.blocks_total:
+            self.granted = newer
+            return
         self.granted = Credits(
-            max(self.granted.requests_total, newer.requests_total),
-            max(self.granted.blocks_total, newer.blocks_total),
+            max(old.requests_total, newer.requests_total), max(old.blocks_total, newer.blocks_total)
         )
 
     @property

@@ -56,9 +56,12 @@ class OpenAIEndpoints:
 
     async def _generate(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
         # Nothing is read from who has no key; and while a body comes, its tenant's limits may change.
-        tenant_of(self._service.snapshot(), request.headers)
+        before = self._service.snapshot()
+        tenant = tenant_of(before, request.headers)
         body = await read_body(request)
-        tenant = tenant_of(self._service.snapshot(), request.headers)
+        snapshot = self._service.snapshot()
+        if snapshot is not before:
+            tenant = tenant_of(snapshot, request.headers)
         live = await self._intake.read(endpoint, body, tenant, request.headers, request_id_of(request.headers))
         if self._later is not None and self._later.wanted(request.headers, live):
             return await self._later.accept(live, endpoint, body)

@@ -292,5 +292,5 @@ class Dispatcher:
         if link is not None:
             if cancel:
                 link.cancel(live.request_id, live.life.epoch)
-            link.outstanding.discard(live.request_id)
+            link.left(live.request_id)
         live.worker = None

@@ -13,6 +13,11 @@ class FrameBuffer:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield every body that `data` completes; raises `FrameError` for one over the limit."""
+        if not self._bytes and len(data) == LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "big"):
+            # Nearly always one frame comes whole and alone; it needs no collecting.
+            body_length(data[:LENGTH_BYTES])
+            yield data[LENGTH_BYTES:]
+            return
         self._bytes += data
         start = 0
         try:

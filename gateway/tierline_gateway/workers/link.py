@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from tierline.scheduling.latency import Coefficients, published
@@ -16,7 +16,6 @@ from tierline.wire.frames import (
     Cancel,
     Demand,
     Draining,
-    FrameError,
     Hello,
     Iteration,
     Nack,
@@ -29,7 +28,7 @@ from tierline.wire.frames import (
     encode,
 )
 from tierline_gateway.workers.discovery import WorkerEndpoint
-from tierline_gateway.workers.frame_buffer import FrameBuffer
+from tierline_gateway.workers.session import WorkerSession
 
 log = logging.getLogger(__name__)
 
@@ -57,38 +56,6 @@ class LinkEvents(Protocol):
     def nack(self, link: "WorkerLink", frame: Nack) -> None: ...
 
 
-class _Session(asyncio.Protocol):
-    """Bytes of one connection. `last_heard` is kept here, where data comes in: a stalled event loop must not look
-    like a silent worker."""
-
-    def __init__(self, on_body: Callable[[bytes], None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._buffer = FrameBuffer()
-        self._on_body = on_body
-        self.closed: asyncio.Future[str] = self._loop.create_future()
-        self.last_heard = self._loop.time()
-
-    def data_received(self, data: bytes) -> None:
-        self.last_heard = self._loop.time()
-        try:
-            for body in self._buffer.feed(data):
-                self._on_body(body)
-        except FrameError as error:
-            log.error("worker broke the protocol: %s", error)
-            self.end("ProtocolError")
-
-    @property
-    def silent_s(self) -> float:
-        return self._loop.time() - self.last_heard
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.end("ConnectionLost")
-
-    def end(self, cause: str) -> None:
-        if not self.closed.done():
-            self.closed.set_result(cause)
-
-
 class WorkerLink:
     """One worker as this gateway knows it. `outstanding` are the ids of requests it holds for us."""
 
@@ -107,7 +74,8 @@ class WorkerLink:
         self._gateway_id = gateway_id
         self._events = events
         self._transport: asyncio.Transport | None = None
-        self._session: _Session | None = None
+        self._session: WorkerSession | None = None
+        self._view: WorkerView | None = None
 
     @property
     def name(self) -> str:
@@ -130,23 +98,32 @@ class WorkerLink:
         return self.drain_deadline is not None or self.endpoint.evacuate_by_epoch_ms is not None
 
     def view(self) -> WorkerView | None:
-        """Return what routing must know; None while there is no connection."""
+        """Return what routing must know; None while there is no connection.
+
+        It is kept until something of it changes: every request looks at all workers, few of which it changes.
+        """
         if self.welcome is None:
             return None
+        view, stale = self._view, self.silent_s > STALE_SECONDS
+        if view is None or view.stale != stale:
+            view = self._view = self._seen(self.welcome, stale)
+        return view
+
+    def _seen(self, welcome: Welcome, stale: bool) -> WorkerView:
         return WorkerView(
             name=self.name,
             accepting=self.endpoint.serving and not self.leaving,
             credit_requests=self.account.requests,
             credit_blocks=self.account.blocks,
-            block_tokens=self.welcome.block_tokens,
-            max_model_tokens=self.welcome.max_model_tokens,
+            block_tokens=welcome.block_tokens,
+            max_model_tokens=welcome.max_model_tokens,
             outstanding_requests=len(self.outstanding),
             reported_requests=self.signals.running_requests + self.signals.waiting_requests,
             used_blocks=self.signals.used_blocks,
-            total_blocks=self.welcome.total_blocks,
+            total_blocks=welcome.total_blocks,
             backlog_tokens=self.signals.backlog_tokens + self._sent_tokens,
             latency=self._latency,
-            stale=self.silent_s > STALE_SECONDS,
+            stale=stale,
             rooms=self.signals.rooms,
             adapters=self.adapters,
             resident_adapters=self._resident_adapters,
@@ -173,14 +150,21 @@ class WorkerLink:
         self.account.spend(submit_cost_blocks(context, self.welcome.block_tokens))
         self.outstanding.add(frame.request_id)
         self._sent_tokens += context
+        self._view = None
         self._transport.write(message)
 
     def lacks(self, adapter: str) -> None:
         """Note that the worker refused an adapter; it will say so by itself, but later."""
         self.adapters -= {adapter}
+        self._view = None
+
+    def left(self, request_id: str) -> None:
+        """Note that the worker does not hold a request any more."""
+        self.outstanding.discard(request_id)
+        self._view = None
 
     def cancel(self, request_id: str, epoch: int) -> None:
-        self.outstanding.discard(request_id)
+        self.left(request_id)
         self._send(Cancel(request_id, epoch))
 
     def hold(self, holding: bool, repeat: bool) -> None:
@@ -193,6 +177,7 @@ class WorkerLink:
         # What was granted to a gateway that holds back, nobody else has taken: it is there to be used.
         returned = self.account.hand_back() if not self._holding else (0, 0)
         self._holding = holding
+        self._view = None
         self._send(Demand(holding, *returned))
 
     def close(self, cause: str) -> None:
@@ -216,7 +201,7 @@ class WorkerLink:
     async def _connect_once(self) -> bool:
         """Serve one connection to its end; returns whether the worker welcomed us."""
         loop = asyncio.get_running_loop()
-        session = _Session(self._on_body)
+        session = WorkerSession(self._on_body)
         try:
             async with asyncio.timeout(DIAL_TIMEOUT_S):
                 transport, _ = await loop.create_connection(lambda: session, self.endpoint.host, self.endpoint.port)
@@ -232,7 +217,7 @@ class WorkerLink:
             self._transport = self._session = None
         return self._ended(cause)
 
-    async def _watch(self, session: _Session) -> str:
+    async def _watch(self, session: WorkerSession) -> str:
         loop = asyncio.get_running_loop()
         while not session.closed.done():
             await asyncio.wait({session.closed}, timeout=SILENCE_SECONDS / 4)
@@ -243,12 +228,13 @@ class WorkerLink:
     def _ended(self, cause: str) -> bool:
         was_up = self.up
         self.welcome, self.drain_deadline = None, None
-        self.account, self.signals, self._latency = CreditAccount(), Signals(), None
+        self.account, self.signals, self._latency, self._view = CreditAccount(), Signals(), None, None
         if was_up:
             self._events.link_down(self, cause)
         self.outstanding.clear()
         self._sent_tokens, self._holding = 0, False
         self.adapters = self._resident_adapters = frozenset()
+        self._view = None
         return was_up
 
     def _send(self, frame: Hello | Cancel | Demand) -> None:
@@ -264,8 +250,7 @@ class WorkerLink:
         match frame:
             case Iteration():
                 self.account.update(frame.credits)
-                self.signals, self._sent_tokens = frame.signals, 0
-                self._latency = published(frame.signals.latency_coefficients)
+                self.hear(frame.signals)
                 if frame.adapters is not None:
                     self._serves(frame.adapters)
                 self._events.iteration(self, frame)
@@ -275,11 +260,24 @@ class WorkerLink:
                 self._welcomed(frame)
             case Draining():
                 self.drain_deadline = asyncio.get_running_loop().time() + frame.deadline_ms / 1000
+                self._view = None
             case Refusal():
                 log.info("worker %s refuses us: %s", self.name, frame.reason)
                 self.close("Refused")
 
+    def hear(self, signals: Signals) -> None:
+        """Take over a worker's report; what was sent to it before is in there."""
+        if signals.latency_coefficients != self.signals.latency_coefficients:
+            self._latency = published(signals.latency_coefficients)
+        self.signals, self._sent_tokens, self._view = signals, 0, None
+
+    def adopt(self, endpoint: WorkerEndpoint) -> None:
+        """Take over what discovery says of the worker now."""
+        if endpoint != self.endpoint:
+            self.endpoint, self._view = endpoint, None
+
     def _serves(self, adapters: Sequence[AdapterState]) -> None:
+        self._view = None
         self.adapters = frozenset(state.name for state in adapters)
         self._resident_adapters = frozenset(state.name for state in adapters if state.resident)
 

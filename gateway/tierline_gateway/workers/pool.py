@@ -20,6 +20,7 @@ class LinkPool:
         self._links: dict[str, WorkerLink] = {}
         self._prefixes = PrefixMap()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._holding = False
 
     def __iter__(self) -> Iterator[WorkerLink]:
         return iter(self._links.values())
@@ -84,6 +85,9 @@ class LinkPool:
 
     def hold(self, holding: bool, repeat: bool = False) -> None:
         """Tell every worker whether it is the turn of tenants that wait at other gateways."""
+        if not holding and not self._holding:
+            return
+        self._holding = holding
         for link in self:
             link.hold(holding, repeat)
 
@@ -114,7 +118,7 @@ class LinkPool:
     def _adopt(self, endpoint: WorkerEndpoint, events: LinkEvents) -> None:
         known = self._links.get(endpoint.name)
         if known is not None and (known.endpoint.host, known.endpoint.port) == (endpoint.host, endpoint.port):
-            known.endpoint = endpoint
+            known.adopt(endpoint)
             return
         if known is not None:
             self._drop(endpoint.name, "AddressChanged")

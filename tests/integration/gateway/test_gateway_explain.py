@@ -120,7 +120,7 @@ async def test_candidates_with_figures(rig, make_worker) -> None:
     await rig.until(lambda: all(link.up for link in rig.service.own.links))
     for link, backlog in zip(rig.service.own.links, (0, 50_000), strict=True):
         link._latency = None
-        link.signals = Signals(total_blocks=4096, backlog_tokens=backlog)
+        link.hear(Signals(total_blocks=4096, backlog_tokens=backlog))
     assert len(workers) == 2
     await complete(rig, "r1")
     candidates = (await explain(rig, "r1"))["dispatches"][0]["route"]["candidates"]
