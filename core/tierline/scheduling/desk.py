@@ -4,8 +4,7 @@ The gateway drives it with links to real workers, the simulator with workers on 
 simulated is what runs.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -24,14 +23,13 @@ from tierline.scheduling.admission.kv_share import KVShares
 from tierline.scheduling.admission.lengths import OutputLengthPredictor
 from tierline.scheduling.admission.prompt_lengths import PromptLengths, room_ms
 from tierline.scheduling.admission.quota import Ask, TenantUsage
+from tierline.scheduling.admission.sent_prompts import SentPrompt, SentPrompts
 from tierline.scheduling.queueing.locality_order import Cached
 from tierline.scheduling.queueing.queue import QueueManager
-from tierline.scheduling.queueing.queued import (
-    QueuedRequest,
-)
+from tierline.scheduling.queueing.queued import QueuedRequest
 from tierline.scheduling.queueing.standing import Standing
 from tierline.scheduling.queueing.waiting_time import Throughput, WorkAhead, predicted_wait_ms
-from tierline.scheduling.routing.choice import Need, WorkerView, common_obstacle, fastest_alone_ms
+from tierline.scheduling.routing.choice import NOTHING_CACHED, Need, WorkerView, common_obstacle, fastest_alone_ms
 from tierline.scheduling.routing.reservations import Reservation, Reservations
 
 
@@ -59,16 +57,6 @@ class Arriving:
     lower: Callable[[], TierPolicy | None]
 
 
-@dataclass(frozen=True, slots=True)
-class _SentPrompt:
-    """A prompt on a worker of which no token came back yet."""
-
-    worker: str
-    priority: int
-    at_ms: float
-    tokens: int
-
-
 class RequestDesk:
     """Queue, admission and dispatch of one gateway; pure state, time comes as an argument.
 
@@ -91,7 +79,7 @@ class RequestDesk:
         self.prompts = PromptLengths()
         self.reservations = Reservations(context_of)
         self.kv_shares = KVShares(self.reservations)
-        self._prompts: dict[str, _SentPrompt] = {}
+        self._sent = SentPrompts()
         self._admission = AdmissionController(self.rate)
 
     def decide(self, arriving: Arriving, workers: Sequence[WorkerView], now_ms: float) -> Decision:
@@ -116,7 +104,7 @@ class RequestDesk:
 
         `place` names the worker that can take a request; what the caller starts must show in its next answers.
         """
-        while (best := self._next(now_ms, place)) is not None:
+        while len(self.queue) and (best := self._next(now_ms, place)) is not None:
             queued, worker = best
             if self._told is not None:
                 self._told(self.queue.standing(queued, now_ms))
@@ -125,19 +113,22 @@ class RequestDesk:
             self._throughput.served(1.0, now_ms)
             self.reservations.make(queued.request_id, self._claim(queued, worker.name))
             if not queued.resumed:
-                sent = _SentPrompt(worker.name, queued.priority, now_ms, queued.missing_tokens)
-                self._prompts[queued.request_id] = sent
+                sent = SentPrompt(worker.name, queued.priority, now_ms, queued.missing_tokens)
+                self._sent.sent(queued.request_id, sent)
             yield best
         if not len(self.queue):
             self.rate.drained()
             self._throughput.drained()
 
     def need(
-        self, queued: QueuedRequest, workers: Iterable[str], adapter: str = "", near: Set[str] = frozenset()
+        self,
+        queued: QueuedRequest,
+        adapter: str = "",
+        near: Set[str] = frozenset(),
+        cached_tokens: Mapping[str, int] = NOTHING_CACHED,
     ) -> Need:
         """Return what routing must know of a waiting request; moved streams are not held back for others."""
         held, end = float(queued.missing_tokens), queued.peak_tokens - queued.cached_tokens
-        rivals = {name: self.reservations.rivals(name, queued.priority) for name in workers}
         return Need(
             request_id=queued.request_id,
             context_tokens=queued.context_tokens,
@@ -146,16 +137,17 @@ class RequestDesk:
             tpot_budget_ms=queued.tpot_budget_ms,
             priority=queued.priority,
             adapter=adapter,
+            cached_tokens=cached_tokens,
             near=near,
             peak_tokens=end,
-            rivals=rivals,
+            rivals_on=lambda name: self.reservations.rivals(name, queued.priority),
             peak_on=lambda name: self.reservations.peak_tokens(name, queued.priority, held, end),
             holds_back=not queued.resumed,
         )
 
     def first_token(self, request_id: str, now_ms: float) -> None:
         """Note that tokens of a request came; the first ones teach how long a prompt takes."""
-        sent = self._prompts.pop(request_id, None)
+        sent = self._sent.left(request_id)
         if sent is not None:
             self.first_tokens.learn(sent.tokens, now_ms - sent.at_ms)
 
@@ -163,7 +155,7 @@ class RequestDesk:
         """Settle a request that is over; a `complete` answer, stopped by itself or its limit, teaches its length."""
         self.queue.settle(request_id)
         self.reservations.release(request_id)
-        self._prompts.pop(request_id, None)
+        self._sent.left(request_id)
         if complete:
             self.lengths.learn(tenant, tier, output_tokens)
 
@@ -188,16 +180,15 @@ class RequestDesk:
         self.kv_shares.observe(workers)
         outlook = self._outlook(queued, arriving.tier(), workers)
         decision = self._admission.decide(arriving.usage, arriving.ask, outlook, now_ms)
-        decision = replace(decision, grounds=outlook.grounds)
         breach = self.kv_shares.breach(queued, arriving.usage) if decision.accepted else None
-        return decision if breach is None else replace(quota_refusal(breach), grounds=outlook.grounds)
+        return decision if breach is None else quota_refusal(breach, outlook.grounds)
 
     def _outlook(self, queued: QueuedRequest, tier: TierPolicy, workers: Sequence[WorkerView]) -> Outlook:
         missing, cached = queued.missing_tokens, {worker.name: queued.cached_tokens for worker in workers}
-        need = replace(self.need(queued, cached), cached_tokens=cached)
+        need = self.need(queued, cached_tokens=cached)
         ahead = self.queue.ahead_of(queued)
         long_tokens = self.prompts.long(tier.name)
-        seen = forecast(self._as_seen_by(queued.priority, workers), need, ahead, long_tokens)
+        seen = forecast(self._sent.as_seen_by(queued.priority, workers), need, ahead, long_tokens)
         alone_ms = fastest_alone_ms(workers, missing, queued.context_tokens - missing)
         first_ms = max(self.first_tokens.predict_ms(missing, alone_ms), seen.own_ms if seen else 0.0)
         long_alone_ms = fastest_alone_ms(workers, long_tokens)
@@ -212,13 +203,6 @@ class RequestDesk:
             obstacle,
             ahead.requests,
         )
-
-    def _as_seen_by(self, priority: int, workers: Sequence[WorkerView]) -> list[WorkerView]:
-        """Return the workers without the prompts that lower priorities wait with there: those are passed."""
-        passed: Counter[str] = Counter()
-        for sent in self._prompts.values():
-            passed[sent.worker] += sent.tokens if sent.priority < priority else 0
-        return [replace(each, backlog_tokens=max(each.backlog_tokens - passed[each.name], 0)) for each in workers]
 
     def _claim(self, queued: QueuedRequest, worker: str) -> Reservation:
         end = queued.peak_tokens - queued.cached_tokens

@@ -187,7 +187,7 @@ class FleetSimulation:
                 self._at(end_ms, _Kind.ITERATION, worker=worker)
 
     def _place(self, queued: QueuedRequest) -> SimulatedWorker | None:
-        need = self._desk.need(queued, self._workers)
+        need = self._desk.need(queued)
         chosen = choose_worker(self._views(), need if self._policy.refuses else replace(need, holds_back=False))
         return self._workers[chosen.name] if chosen else None
 

@@ -43,9 +43,7 @@ class CreditAccount:
         if newer.requests_total >= old.requests_total and newer.blocks_total >= old.blocks_total:
             self.granted = newer
             return
-        self.granted = Credits(
-            max(old.requests_total, newer.requests_total), max(old.blocks_total, newer.blocks_total)
-        )
+        self.granted = Credits(max(old.requests_total, newer.requests_total), max(old.blocks_total, newer.blocks_total))
 
     @property
     def requests(self) -> int:

@@ -212,7 +212,7 @@ class Dispatcher:
     def _place(self, queued: QueuedRequest) -> WorkerLink | None:
         live = self._live[queued.request_id]
         near = frozenset(other.worker for other in self._choices.beside(live) if other.worker is not None)
-        need = self.desk.need(queued, self.links.names, live.adapter, near)
+        need = self.desk.need(queued, live.adapter, near)
         live.decisions.tried = self.links.choose(need, live.prefix_keys, live.avoid)
         return self.links.get(live.decisions.tried.chosen)
 

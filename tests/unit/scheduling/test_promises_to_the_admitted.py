@@ -5,7 +5,7 @@ from dataclasses import replace
 from tierline.scheduling.batching.planner import INFEASIBLE_STRETCH
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.routing.choice import Need, Obstacle, WorkerView, choose_worker, common_obstacle, obstacle
-from tierline.scheduling.routing.reservations import Reservation, Reservations, Rivals
+from tierline.scheduling.routing.reservations import NOBODY, Reservation, Reservations, Rivals
 
 H100 = Coefficients(7.0, 0.0, 0.0, 0.1, 0.0)
 WORKER = WorkerView(
@@ -24,7 +24,9 @@ NEED = Need("r", context_tokens=100, total_tokens=4100, tpot_budget_ms=100.0, pe
 
 
 def beside(requests: int, tokens: float = 0.0, tpot_budget_ms: float = 100.0, need: Need = NEED) -> Need:
-    return replace(need, rivals={"w0": Rivals(requests, tokens, tpot_budget_ms)})
+    return replace(
+        need, rivals_on=lambda worker: Rivals(requests, tokens, tpot_budget_ms) if worker == "w0" else NOBODY
+    )
 
 
 def test_one_more_stream_may_not_slow_the_others_below_their_pace() -> None:

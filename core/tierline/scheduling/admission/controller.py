@@ -154,14 +154,14 @@ class AdmissionController:
         """Return the decision for a request with this outlook."""
         breach = usage.breach(ask, now_ms)
         if breach is not None:
-            return quota_refusal(breach)
+            return quota_refusal(breach, outlook.grounds)
         eta_ms = outlook.wait_ms + outlook.first_token_ms
         if outlook.wait_ms <= outlook.patience_ms:
-            return Decision(Verdict.ACCEPT, eta_ms=eta_ms)
+            return Decision(Verdict.ACCEPT, grounds=outlook.grounds, eta_ms=eta_ms)
         verdict, cause = _CAUSES[outlook.obstacle]
         wait, patience = outlook.wait_ms / 1000, outlook.patience_ms / 1000
         reason = f"{cause}the queue would take {wait:.1f} s, the tier's targets leave {patience:.1f} s"
-        return Decision(verdict, reason, outlook.wait_ms - outlook.patience_ms, eta_ms=eta_ms)
+        return Decision(verdict, reason, outlook.wait_ms - outlook.patience_ms, outlook.grounds, eta_ms)
 
     def overdue(self, capacity_exists: bool, waited_ms: float, again_ms: float) -> Decision:
         """Return what to tell a request whose time in the queue is over, and that would wait for `again_ms` again."""
@@ -178,11 +178,11 @@ _CAUSES = {
 }
 
 
-def quota_refusal(breach: QuotaBreach) -> Decision:
+def quota_refusal(breach: QuotaBreach, grounds: Grounds | None = None) -> Decision:
     """Return the refusal of a request that breaks one of its tenant's limits."""
     verdict = _QUOTA_VERDICTS.get(breach.limit, Verdict.QUOTA)
     reason = f"spec.{breach.limit} of the tenant's quota ({breach.allowed}) is used up"
-    return Decision(verdict, reason, breach.retry_after_ms)
+    return Decision(verdict, reason, breach.retry_after_ms, grounds)
 
 
 _QUOTA_VERDICTS = {"budget.centsPerDay": Verdict.BUDGET, "limits.maxKVCachePercent": Verdict.KV_QUOTA}

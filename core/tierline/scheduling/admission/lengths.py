@@ -45,8 +45,8 @@ class OutputLengthPredictor:
 
     def __init__(self, max_histories: int = MAX_HISTORIES) -> None:
         self._max_histories = max_histories
-        self._of_tenant: OrderedDict[tuple[str, str], Floats] = OrderedDict()
-        self._of_tier: OrderedDict[str, Floats] = OrderedDict()
+        self._of_tenant: OrderedDict[tuple[str, str], _History] = OrderedDict()
+        self._of_tier: OrderedDict[str, _History] = OrderedDict()
 
     @property
     def histories(self) -> int:
@@ -57,35 +57,39 @@ class OutputLengthPredictor:
         """Take in an answer that ended."""
         if output_tokens < 1:
             return
-        _count(self._history(self._of_tenant, (tenant, tier)), output_tokens)
-        _count(self._history(self._of_tier, tier), output_tokens)
+        self._history(self._of_tenant, (tenant, tier)).learn(output_tokens)
+        self._history(self._of_tier, tier).learn(output_tokens)
 
     def expected(self, tenant: str, tier: str, most_tokens: int, generated_tokens: int = 0) -> float:
         """Return the mean length in the end of an answer that has `generated_tokens` and may have `most_tokens`."""
         shares = self._remaining(tenant, tier, generated_tokens)
-        middles = np.minimum(np.maximum(_MIDDLE, generated_tokens), most_tokens)
+        middles = np.minimum(np.maximum(_MIDDLE, generated_tokens) if generated_tokens else _MIDDLE, most_tokens)
         return min(max(float(shares @ middles), generated_tokens), most_tokens)
 
     def quantile(self, tenant: str, tier: str, share: float, most_tokens: int, generated_tokens: int = 0) -> float:
         """Return the length that `share` of such answers do not exceed; `share` from 0 to 1."""
         shares = self._remaining(tenant, tier, generated_tokens)
-        cumulative = np.cumsum(shares)
-        at = min(int(np.searchsorted(cumulative, share)), _BINS - 1)
-        inside = (share - (cumulative[at] - shares[at])) / max(shares[at], 1e-12)
-        length = _LOWER[at] * _RATIO ** min(max(inside, 0.0), 1.0)
-        return float(np.clip(length, min(generated_tokens, most_tokens), most_tokens))
+        cumulative = shares.cumsum()
+        at = min(int(cumulative.searchsorted(share)), _BINS - 1)
+        of_bin = float(shares[at])
+        inside = (share - (float(cumulative[at]) - of_bin)) / max(of_bin, 1e-12)
+        length = float(_LOWER[at]) * _RATIO ** min(max(inside, 0.0), 1.0)
+        return float(min(max(length, min(generated_tokens, most_tokens)), most_tokens))
 
-    def _history(self, histories: OrderedDict[K, Floats], key: K) -> Floats:
-        counts = histories.setdefault(key, np.zeros(_BINS))
+    def _history(self, histories: "OrderedDict[K, _History]", key: K) -> "_History":
+        history = histories.get(key)
+        if history is None:
+            history = histories[key] = _History()
         histories.move_to_end(key)
         if len(histories) > self._max_histories:
             histories.popitem(last=False)
-        return counts
+        return history
 
     def _remaining(self, tenant: str, tier: str, generated_tokens: int) -> Floats:
         """Return the shares of the bins given that the answer is longer than what there is of it."""
-        shares = _blend(self._of_tier.get(tier), _PRIOR)
-        shares = _blend(self._of_tenant.get((tenant, tier)), shares)
+        of_tier, of_tenant = self._of_tier.get(tier), self._of_tenant.get((tenant, tier))
+        shares = _PRIOR if of_tier is None else of_tier.shares(_PRIOR)
+        shares = shares if of_tenant is None else of_tenant.shares(shares)
         if generated_tokens < 1:
             return shares
         left: Floats = shares * np.clip(np.log(_UPPER / generated_tokens) / log(_RATIO), 0.0, 1.0)
@@ -97,16 +101,28 @@ class OutputLengthPredictor:
         return left
 
 
-def _count(counts: Floats, output_tokens: int) -> None:
-    np.multiply(counts, FADING, out=counts)
-    counts[min(int(log(output_tokens) / log(_RATIO) + 1e-9), _BINS - 1)] += 1.0
+class _History:
+    """One histogram, and its shares of the bins as they were last asked for: a request asks twice."""
 
+    __slots__ = ("_borrowed", "_counts", "_shares", "_total")
 
-def _blend(counts: Floats | None, borrowed: Floats) -> Floats:
-    if counts is None:
-        return borrowed
-    blended: Floats = (counts + BORROWED * borrowed) / (counts.sum() + BORROWED)
-    return blended
+    def __init__(self) -> None:
+        self._counts: Floats = np.zeros(_BINS)
+        self._total = 0.0
+        self._borrowed, self._shares = _PRIOR, _UNKNOWN
+
+    def learn(self, output_tokens: int) -> None:
+        self._counts *= FADING
+        self._counts[min(int(log(output_tokens) / log(_RATIO) + 1e-9), _BINS - 1)] += 1.0
+        self._total = FADING * self._total + 1.0
+        self._shares = _UNKNOWN
+
+    def shares(self, borrowed: Floats) -> Floats:
+        """Return the shares, blended with what is borrowed; not to be changed by the caller."""
+        if self._shares is _UNKNOWN or borrowed is not self._borrowed:
+            self._borrowed = borrowed
+            self._shares = (self._counts + BORROWED * borrowed) / (self._total + BORROWED)
+        return self._shares
 
 
 def _log_normal() -> Floats:
@@ -118,3 +134,4 @@ def _log_normal() -> Floats:
 
 
 _PRIOR: Final = _log_normal()
+_UNKNOWN: Final[Floats] = np.zeros(0)

@@ -41,8 +41,7 @@ from tierline.wire.credits import blocks_for, submit_cost_blocks
 ALIKE: Final = 1.1
 LOADING_REQUESTS: Final = 2
 """So many requests more a worker may hold before one that must load the adapter first is the better one."""
-_NOTHING_CACHED: Final[Mapping[str, int]] = MappingProxyType({})
-_NO_RIVALS: Final[Mapping[str, Rivals]] = MappingProxyType({})
+NOTHING_CACHED: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +113,8 @@ class Need:
     `expected_tokens` is how long prompt and answer probably become together; `adapter` is the LoRA adapter that it is
     computed with, empty for none: only workers that serve it can take it. Workers in `near` compute other answers to
     the same prompt; with room for one more they go before all others. `peak_tokens` is how long prompt and answer will
-    hardly exceed together, `rivals` by worker are the requests whose priority is at least its own, `peak_on` a worker
-    the most tokens that they and it will hold at one time.
+    hardly exceed together, `rivals_on` a worker are the requests whose priority is at least its own, `peak_on` a worker
+    the most tokens that they and it will hold at one time; both are as they are when they are asked for.
     """
 
     request_id: str
@@ -125,10 +124,10 @@ class Need:
     tpot_budget_ms: float = inf
     priority: int = 0
     adapter: str = ""
-    cached_tokens: Mapping[str, int] = field(default_factory=lambda: _NOTHING_CACHED)
+    cached_tokens: Mapping[str, int] = field(default_factory=lambda: NOTHING_CACHED)
     near: Set[str] = frozenset()
     peak_tokens: float = 0.0
-    rivals: Mapping[str, Rivals] = field(default_factory=lambda: _NO_RIVALS)
+    rivals_on: Callable[[str], Rivals] = lambda _worker: NOBODY
     peak_on: Callable[[str], float] = lambda _worker: 0.0
     holds_back: bool = False
 
@@ -172,9 +171,11 @@ def first_token_ms(worker: WorkerView, latency: Coefficients, need: Need) -> flo
 
 def obstacle(worker: WorkerView, need: Need) -> Obstacle | None:
     """Return why the request should rather wait than start on this worker, None when nothing speaks against it."""
-    rivals = need.rivals.get(worker.name, NOBODY)
+    if not need.holds_back:
+        return None
+    rivals = need.rivals_on(worker.name)
     strangers = max(worker.reported_requests - worker.outstanding_requests, 0)
-    if not need.holds_back or not rivals.requests + strangers:
+    if not rivals.requests + strangers:
         return None
     if worker.latency is not None and planned_pace_ms(worker, worker.latency, need) > pace_limit_ms(worker, need):
         return Obstacle.PACE
@@ -190,7 +191,7 @@ def obstacle(worker: WorkerView, need: Need) -> Obstacle | None:
 
 def planned_pace_ms(worker: WorkerView, latency: Coefficients, need: Need, more_requests: float = 0.0) -> float:
     """Return the time per token to plan with once the request runs beside its rivals and `more_requests` like it."""
-    rivals = need.rivals.get(worker.name, NOBODY)
+    rivals = need.rivals_on(worker.name)
     strangers = max(worker.reported_requests - worker.outstanding_requests, 0)
     others = rivals.requests + strangers
     used = worker.used_blocks if strangers else min(worker.used_blocks, rivals.blocks(worker.block_tokens))
@@ -205,7 +206,7 @@ def pace_limit_ms(worker: WorkerView, need: Need) -> float:
     alone = worker.latency.iteration_ms + worker.latency.decode_ms + worker.latency.kv_token_ms * need.context_tokens
     strangers = worker.reported_requests > worker.outstanding_requests
     theirs = (worker.pace_budget_ms or inf) if strangers else inf
-    rivals = need.rivals.get(worker.name, NOBODY)
+    rivals = need.rivals_on(worker.name)
     budgets = (need.tpot_budget_ms, rivals.tpot_budget_ms, theirs)
     return min((b for b in budgets if alone * (1 + worker.margin) * INFEASIBLE_STRETCH <= b), default=inf)
 
@@ -224,8 +225,14 @@ def fastest_alone_ms(workers: Iterable[WorkerView], prompt_tokens: int, cached_t
 
 def common_obstacle(workers: Iterable[WorkerView], need: Need) -> Obstacle | None:
     """Return why every accepting worker holds the request back, None when one of them would take it."""
-    found = [obstacle(worker, need) for worker in workers if worker.accepting]
-    return found[0] if found and all(found) else None
+    first = None
+    for worker in workers:
+        if worker.accepting:
+            found = obstacle(worker, need)
+            if found is None:
+                return None
+            first = first or found
+    return first
 
 
 def _rank(worker: WorkerView, need: Need) -> tuple[bool, bool, int, float, str]:

@@ -74,6 +74,7 @@ class Reservations:
         self._context_of = context_of
         self._by_id: dict[str, Reservation] = {}
         self._classes: dict[str, dict[tuple[int, float], Rivals]] = {}
+        self._rivals: dict[str, dict[int, Rivals]] = {}
         self._tenants: dict[str, Rivals] = {}
         self._on: dict[str, set[str]] = {}
 
@@ -96,8 +97,15 @@ class Reservations:
 
     def rivals(self, worker: str, priority: int) -> Rivals:
         """Return the requests on `worker` whose priority is at least this."""
-        found = [group for (rank, _), group in self._classes.get(worker, {}).items() if rank >= priority]
-        return reduce(Rivals.joined, found) if found else NOBODY
+        known = self._rivals.get(worker)
+        if known is None:
+            if worker not in self._classes:
+                return NOBODY
+            known = self._rivals[worker] = {}
+        if priority not in known:
+            found = [group for (rank, _), group in self._classes[worker].items() if rank >= priority]
+            known[priority] = reduce(Rivals.joined, found) if found else NOBODY
+        return known[priority]
 
     def peak_tokens(self, worker: str, priority: int, held: float, end: float) -> float:
         """Return the most that the rivals of a request hold there at one time, with it, which has `held` tokens now."""
@@ -116,6 +124,7 @@ class Reservations:
         return self._tenants.get(tenant, NOBODY)
 
     def _add(self, claim: Reservation, sign: int) -> None:
+        self._rivals.pop(claim.worker, None)
         groups = self._classes.setdefault(claim.worker, {})
         _change(groups, (claim.priority, claim.tpot_budget_ms), claim, sign)
         _change(self._tenants, claim.tenant, claim, sign)
