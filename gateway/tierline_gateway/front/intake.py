@@ -81,7 +81,7 @@ class Intake:
         Whatever still runs when the block is left is cancelled.
         """
         generation, fleet = live.generation, self.service.fleet_of(live)
-        tokenizer = fleet.prompt_reader().tokenizer
+        tokenizer = fleet.loaded_tokenizer
         created_s = int(time.time())
         shape = ResponseShape(
             live.request_id, generation, TokenBytes(tokenizer), created_s=created_s, chat=endpoint.chat

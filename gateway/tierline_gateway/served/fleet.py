@@ -58,12 +58,18 @@ class ServedFleet:
         known = self.tokenizer.context_tokens if self.tokenizer is not None else None
         return self.links.window_tokens or known or UNKNOWN_WINDOW_TOKENS
 
-    def prompt_reader(self, model: ModelPolicy | None = None) -> PromptReader:
-        """Return the reader for this fleet's model; raises `ApiError` 503 before its tokenizer is loaded."""
+    @property
+    def loaded_tokenizer(self) -> Tokenizer:
+        """The tokenizer; raises `ApiError` 503 before it is loaded."""
         if self.tokenizer is None:
             why = self.problem or "the tokenizer is not loaded yet"
             raise unavailable(f"Fleet {self.name} cannot be served now: {why}; try again.", "NotReady", 1)
-        return PromptReader(self.tokenizer, self.window_tokens, FORMATS.get(model.tool_call_format) if model else None)
+        return self.tokenizer
+
+    def prompt_reader(self, model: ModelPolicy | None = None) -> PromptReader:
+        """Return the reader for this fleet's model; raises `ApiError` 503 before its tokenizer is loaded."""
+        tool_format = FORMATS.get(model.tool_call_format) if model else None
+        return PromptReader(self.loaded_tokenizer, self.window_tokens, tool_format)
 
     def share(self, sharing: StateSharing) -> None:
         """Be fair together with the gateways that reach the same store."""

@@ -1,7 +1,6 @@
 """A request at the door, as the desk judges it."""
 
 from collections.abc import Callable
-from functools import cache
 
 from tierline.api.policy import TierPolicy
 from tierline.scheduling.admission.quota import TenantUsage
@@ -19,8 +18,14 @@ def arriving(
     degraded: Callable[[LiveRequest], TierPolicy | None],
 ) -> Arriving:
     """Return what the desk must know of `live`; how it would wait is found once for each tier that it is lowered to."""
-    once = cache(lambda _tier: queued(live))
-    return Arriving(live.ask, usage, lambda: live.tier, lambda: once(live.tier), lambda: degraded(live))
+    by_tier: dict[str, QueuedRequest] = {}
+
+    def waits() -> QueuedRequest:
+        if live.tier.name not in by_tier:
+            by_tier[live.tier.name] = queued(live)
+        return by_tier[live.tier.name]
+
+    return Arriving(live.ask, usage, lambda: live.tier, waits, lambda: degraded(live))
 
 
 def queued_of(live: LiveRequest, desk: RequestDesk, links: LinkPool, now_ms: float) -> QueuedRequest:

@@ -30,7 +30,9 @@ class Ledger:
             tenant.cents_per_day,
         )
         limits = self.demand.ask(tenant.tenant, limits)
-        usage = self._usage.setdefault(tenant.tenant, TenantUsage(limits))
+        usage = self._usage.get(tenant.tenant)
+        if usage is None:
+            usage = self._usage[tenant.tenant] = TenantUsage(limits)
         usage.adopt(limits)
         return usage
 

@@ -25,6 +25,8 @@ _KEY_BYTES: Final = 8
 def chunk_keys(token_ids: Sequence[int], namespace: str, adapter: str = "") -> tuple[bytes, ...]:
     """Return the keys of a prompt's full chunks; only prompts of one namespace and adapter have keys in common."""
     full = len(token_ids) // CHUNK_TOKENS
+    if not full:
+        return ()
     chunks = np.array(token_ids[: full * CHUNK_TOKENS], "<i8").reshape(full, CHUNK_TOKENS)
     key = blake2b(f"{len(namespace)}:{namespace}{adapter}".encode(), digest_size=_KEY_BYTES).digest()
     keys = []
