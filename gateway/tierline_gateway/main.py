@@ -13,6 +13,7 @@ import uvloop
 from tierline_gateway.deferred.later import Later
 from tierline_gateway.front.api_errors import unavailable
 from tierline_gateway.front.servers import GatewayServers
+from tierline_gateway.garbage import look_seldom
 from tierline_gateway.kube.access import KubeAccess, KubeAccessError
 from tierline_gateway.kube.client import KubeClient
 from tierline_gateway.kube.fleet_workers import FleetWorkers
@@ -74,6 +75,7 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
     admin = process.admin_socket if process is not None else settings.admin_port
     await servers.start(settings.bind_host, settings.http_port, admin)
     service.start()
+    look_seldom()
     jobs = [
         policy.run(),
         TokenizerLoader(service, settings.cache_dir).run(),

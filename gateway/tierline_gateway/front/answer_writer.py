@@ -33,24 +33,26 @@ class AnswerWriter:
     async def write_whole(self) -> web.Response:
         """Wait for the whole answer; raises `ApiError` when there is none."""
         choices = [WholeChoice() for _ in self.answer.choices]
-
-        def collect() -> bool:
-            for choice, live in zip(choices, self.answer.choices, strict=True):
-                piece = live.take_visible()
-                if piece is not None:
-                    choice.add(piece)
-                    self.delivered(live, len(piece.token_ids))
-            return not self.answer.any_ended
-
-        self.answer.news.listen(collect)
+        # What comes is left where it is until an end; only that it came is told.
+        self.answer.news.listen(self._count)
         async for index, piece in self.answer.pieces():
             if piece is None:
                 choices[index].finish_reason = self._finish_reason(index)
             else:
                 choices[index].add(piece)
-                self.delivered(self.answer.choices[index], len(piece.token_ids))
+        self._count()
         body = self.shape.whole(choices)
         return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=self.headers)
+
+    def _count(self) -> bool:
+        """Tell of tokens that came since the last time; returns whether no choice has ended."""
+        ended = False
+        for live in self.answer.choices:
+            fresh = live.visible_tokens - live.delivery.tokens
+            if fresh:
+                self.delivered(live, fresh)
+            ended = ended or live.life.done
+        return not ended
 
     async def write_stream(self, request: web.Request) -> web.StreamResponse:
         """Stream the answer; a refusal before the first token keeps its HTTP status, a later error is an event."""

@@ -98,6 +98,8 @@ class Intake:
                 fleet.dispatcher.join(live, tuple(choices[1:]))
             yield AnswerWriter(Answer(tuple(choices), live.news), shape, headers, self.service.delivered)
         finally:
+            # A listener knows the answer whose news it hears; what knows itself is not freed at once.
+            live.news.listen(None)
             for choice in reversed(choices):
                 self.service.conclude(choice, fleet)
 

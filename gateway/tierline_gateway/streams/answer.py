@@ -24,7 +24,10 @@ class Answer:
 
     @property
     def any_ended(self) -> bool:
-        return any(live.life.done for live in self.choices)
+        for live in self.choices:  # noqa: SIM110 - asked at every token, and a generator costs more than the look
+            if live.life.done:
+                return True
+        return False
 
     async def pieces(self) -> AsyncIterator[tuple[int, Piece | None]]:
         """Yield (choice, what became visible), and (choice, None) at each one's end; raises the first error of any.

@@ -43,6 +43,7 @@ class Piece:
 class LiveRequest:
     """A request in the gateway's care. Times are gateway clock ms.
 
+    `visible_tokens` counts what its client was shown or is about to be.
     `worker` is where it runs, None while it waits; `last_worker` is where it ran last, and `last_pool` and
     `last_revision` what that one was made from. `prefix_keys` name the chunks of its prompt, by which a worker that
     computed a beginning of it before is found. `fork_of` is the id of the first choice of the same answer, empty for
@@ -72,6 +73,7 @@ class LiveRequest:
     error: ApiError | None = None
     fork_of: str = ""
     news: News = field(default_factory=News)
+    visible_tokens: int = 0
     _texts: list[str] = field(default_factory=list)
     _token_ids: list[int] = field(default_factory=list)
     _logprobs: list[TokenLogprobs] = field(default_factory=list)
@@ -156,6 +158,7 @@ class LiveRequest:
         for at, token_id in enumerate(token_ids):
             self._texts.append(self.text.feed(token_id))
             self._token_ids.append(token_id)
+            self.visible_tokens += 1
             self._logprobs += logprobs[at : at + 1]
             if self.text.stopped:
                 break
