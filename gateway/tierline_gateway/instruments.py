@@ -26,6 +26,9 @@ class Instruments:
         self.tpot = self._histogram(names.TPOT, names.TOKEN_SECONDS_BUCKETS)
         self.requests = self._counter(names.REQUESTS)
         self.revision_requests = self._counter(names.REVISION_REQUESTS)
+        self.missed = self._counter(names.MISSED)
+        self.lost = self._counter(names.LOST)
+        self.duplicated = self._counter(names.DUPLICATED)
         self.decisions = self._counter(names.DECISIONS)
         self.eta_error = self._histogram(names.ETA_ERROR, names.RELATIVE_ERROR_BUCKETS)
         self.moves = self._counter(names.MOVES)
@@ -63,7 +66,11 @@ class Instruments:
         if live.life.finish_reason is FinishReason.FAILED:
             self.failed_by_worker(live)
         elif live.life.finish_reason in _COMPLETE:
-            self._count_for_revision(live, names.OUTCOME_MET if kept_targets(live) else names.OUTCOME_MISSED)
+            kept = kept_targets(live)
+            self._count_for_revision(live, names.OUTCOME_MET if kept else names.OUTCOME_MISSED)
+            if not kept and not live.fork_of:
+                self.missed.labels(live.tier.name, tenant).inc()
+        self._count_loss(live, tenant)
         self.recomputed.inc(live.journal.recomputed_tokens)
         self.dropped.inc(live.journal.duplicates_dropped)
         if live.delivery.tokens:
@@ -83,6 +90,17 @@ class Instruments:
     def _count_for_revision(self, live: LiveRequest, outcome: str) -> None:
         if live.last_revision:
             self.revision_requests.labels(live.tier.name, live.last_pool, live.last_revision, outcome).inc()
+
+    def _count_loss(self, live: LiveRequest, tenant: str) -> None:
+        """Compare what was generated with what arrived; who went away by himself has lost nothing."""
+        if live.client_left or live.life.finish_reason is FinishReason.CANCELLED:
+            return
+        of_use = 0 if live.life.finish_reason is FinishReason.FAILED else live.delivery.tokens
+        lost, twice = live.answer_tokens - of_use, live.delivery.tokens - live.answer_tokens
+        if lost > 0:
+            self.lost.labels(live.tier.name, tenant).inc(lost)
+        if twice > 0:
+            self.duplicated.labels(live.tier.name, tenant).inc(twice)
 
     def _counter(self, metric: MetricName) -> Counter:
         return Counter(metric.name, metric.help, metric.labels, registry=self.registry)

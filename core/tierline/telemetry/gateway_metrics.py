@@ -28,6 +28,17 @@ REVISION_REQUESTS = MetricName(
     "Requests that ended on workers of a revision, by whether they kept their tier's targets",
     ("tier", "pool", "revision", "outcome"),
 )
+MISSED = MetricName(
+    "tierline_gateway_missed_requests", "Whole answers that came too late for their tier's targets", ("tier", "tenant")
+)
+LOST = MetricName(
+    "tierline_gateway_lost_tokens",
+    "Tokens that were generated and are of no use: their answer broke off, or they never reached a client that waited",
+    ("tier", "tenant"),
+)
+DUPLICATED = MetricName(
+    "tierline_gateway_duplicated_tokens", "Tokens that clients were given more than once", ("tier", "tenant")
+)
 DECISIONS = MetricName(
     "tierline_gateway_admissions",
     "Decisions on arriving requests, by verdict and the prompt's length in tokens",

@@ -97,6 +97,10 @@ class Intake:
             if len(choices) > 1:
                 fleet.dispatcher.join(live, tuple(choices[1:]))
             yield AnswerWriter(Answer(tuple(choices), live.news), shape, headers, self.service.delivered)
+        except (ConnectionError, asyncio.CancelledError):
+            for choice in choices:
+                choice.client_left = True
+            raise
         finally:
             # A listener knows the answer whose news it hears; what knows itself is not freed at once.
             live.news.listen(None)

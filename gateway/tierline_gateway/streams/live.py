@@ -48,7 +48,8 @@ class LiveRequest:
     `last_revision` what that one was made from. `prefix_keys` name the chunks of its prompt, by which a worker that
     computed a beginning of it before is found. `fork_of` is the id of the first choice of the same answer, empty for
     that one itself. `adapter` is the LoRA adapter that it is computed with, empty for the model alone; `fleet` is
-    whose workers compute it.
+    whose workers compute it. `answer_tokens` are those that are meant for the client; `client_left` says that it went
+    away before its end.
     """
 
     generation: Generation
@@ -72,6 +73,8 @@ class LiveRequest:
     moves: list[Move] = field(default_factory=list)
     error: ApiError | None = None
     fork_of: str = ""
+    answer_tokens: int = 0
+    client_left: bool = False
     news: News = field(default_factory=News)
     visible_tokens: int = 0
     _texts: list[str] = field(default_factory=list)
@@ -155,6 +158,7 @@ class LiveRequest:
 
     def add_tokens(self, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs] = ()) -> None:
         """Take new ids up to a stop string, which ends the answer; `logprobs` has an entry for each, or none."""
+        waiting = len(self._token_ids)
         for at, token_id in enumerate(token_ids):
             self._texts.append(self.text.feed(token_id))
             self._token_ids.append(token_id)
@@ -162,6 +166,7 @@ class LiveRequest:
             self._logprobs += logprobs[at : at + 1]
             if self.text.stopped:
                 break
+        self.answer_tokens += len(self._token_ids) - waiting
         self.news.tell()
 
     def finish(self, reason: FinishReason, error: ApiError | None = None) -> None:

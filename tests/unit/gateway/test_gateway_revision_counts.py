@@ -1,4 +1,4 @@
-"""What a gateway counts for each revision of workers: kept, missed, failed."""
+"""What a gateway counts: what workers of a revision kept, missed and failed; what tenants got late or not at all."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,9 @@ from tierline_gateway.streams.delivery import DeliveryTimes
 TIER = SimpleNamespace(name="gold", ttft_deadline_ms=500, tpot_budget_ms=50, deadline_ms=2000)
 
 
-def live(reason: FinishReason, delivery: DeliveryTimes, revision: str = "r1") -> Any:
+def live(
+    reason: FinishReason, delivery: DeliveryTimes, revision: str = "r1", answer_tokens: int = 0, left: bool = False
+) -> Any:
     return SimpleNamespace(
         tier=TIER,
         tenant=SimpleNamespace(tenant="acme", billing_tier="paid"),
@@ -24,6 +26,8 @@ def live(reason: FinishReason, delivery: DeliveryTimes, revision: str = "r1") ->
         journal=SimpleNamespace(recomputed_tokens=0, duplicates_dropped=0, prompt_ids=[1]),
         last_pool="chat-main",
         last_revision=revision,
+        answer_tokens=answer_tokens,
+        client_left=left,
     )
 
 
@@ -63,3 +67,35 @@ def test_workers_without_a_revision_are_not_counted() -> None:
     instruments = Instruments()
     instruments.ended(live(FinishReason.FAILED, DeliveryTimes(), revision=""), "failed")
     assert b"tierline_gateway_revision_requests_total{" not in generate_latest(instruments.registry)
+
+
+@pytest.mark.parametrize(
+    ("reason", "generated", "delivered", "left", "lost", "twice"),
+    [
+        (FinishReason.STOP, 9, 9, False, 0, 0),
+        (FinishReason.STOP, 9, 7, False, 2, 0),
+        (FinishReason.LENGTH, 7, 9, False, 0, 2),
+        (FinishReason.FAILED, 7, 7, False, 7, 0),
+        (FinishReason.REFUSED, 0, 0, False, 0, 0),
+        (FinishReason.CANCELLED, 9, 7, False, 0, 0),
+        (FinishReason.STOP, 9, 7, True, 0, 0),
+    ],
+)
+def test_tokens_are_lost_where_a_client_waited_for_them_in_vain(
+    reason: FinishReason, generated: int, delivered: int, left: bool, lost: int, twice: int
+) -> None:
+    instruments = Instruments()
+    times = DeliveryTimes(first_ms=1400, last_ms=1401, tokens=delivered)
+    instruments.ended(live(reason, times, answer_tokens=generated, left=left), str(reason))
+    labels = {"tier": "gold", "tenant": "acme"}
+    value = instruments.registry.get_sample_value
+    assert (value("tierline_gateway_lost_tokens_total", labels) or 0) == lost
+    assert (value("tierline_gateway_duplicated_tokens_total", labels) or 0) == twice
+
+
+def test_late_answers_are_counted_by_tenant() -> None:
+    instruments = Instruments()
+    for last_ms in (1450, 1451, 9000):
+        instruments.ended(live(FinishReason.STOP, DeliveryTimes(first_ms=1400, last_ms=last_ms, tokens=2)), "stop")
+    labels = {"tier": "gold", "tenant": "acme"}
+    assert instruments.registry.get_sample_value("tierline_gateway_missed_requests_total", labels) == 2
