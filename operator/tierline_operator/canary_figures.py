@@ -16,9 +16,8 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from tierline.api.names import GATEWAY_ADMIN_PORT
-from tierline.fleet.drills.steps import TierCounts
 from tierline.fleet.rollout.canary import CanaryFigures, TierFigures
-from tierline.telemetry.gateway_metrics import OUTCOME_FAILED, OUTCOME_MET, OUTCOME_MISSED, REVISION_REQUESTS
+from tierline.telemetry.gateway_metrics import OUTCOME_MET, REVISION_REQUESTS
 
 log = logging.getLogger(__name__)
 
@@ -75,24 +74,6 @@ class GatewayFigures:
             bases = {}
             self._bases[change.pool_uid] = (change.target, bases)
         return bases.setdefault(gateway, counts)
-
-
-async def tier_counts(gateways: Mapping[str, str]) -> Mapping[str, TierCounts] | None:
-    """Return what gateways have counted by tier since they started; None when none answers."""
-    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        answers = await asyncio.gather(*(_ask(session, host) for host in gateways.values()))
-    told = [counts for counts in answers if counts is not None]
-    if not told:
-        return None
-    sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for (tier, _, _, outcome), value in (item for counts in told for item in counts.items()):
-        sums[tier]["all"] += value
-        sums[tier][outcome] += value
-    return {
-        tier: TierCounts(round(it["all"]), round(it[OUTCOME_MISSED]), round(it[OUTCOME_FAILED]))
-        for tier, it in sums.items()
-    }
 
 
 async def _ask(session: aiohttp.ClientSession, host: str) -> Counts | None:

@@ -13,6 +13,7 @@ from tierline_operator.capacity.sources import PodSource, PrometheusSource
 from tierline_operator.cluster import Cluster
 from tierline_operator.drill_reconciling import DrillReconciler
 from tierline_operator.faults import Faults
+from tierline_operator.flooding import Floods
 from tierline_operator.looping import Looper
 from tierline_operator.metrics import Metrics
 from tierline_operator.policy_status import PolicyStatus
@@ -34,6 +35,7 @@ class Context:
     pools: PoolReconciler
     adapters: AdapterReconciler
     drills: DrillReconciler
+    floods: Floods
     policy: PolicyStatus
     planner: Planner
     looper: Looper
@@ -46,7 +48,8 @@ class Context:
         wakes, sights = Wakes(), AdapterSights()
         stores = Stores(cluster, settings.namespaces, wakes)
         actuator = Actuator(cluster, stores, metrics, settings.identity)
-        book = CapacityBook()
+        book, floods = CapacityBook(), Floods()
+        faults = Faults(stores, actuator, floods, step_down)
         return cls(
             settings=settings,
             cluster=cluster,
@@ -54,7 +57,8 @@ class Context:
             reconciler=Reconciler(stores, actuator, settings.images, book=book),
             pools=PoolReconciler(stores, actuator, settings.images, figures=GatewayFigures(), book=book),
             adapters=AdapterReconciler(stores, wakes, sights),
-            drills=DrillReconciler(stores, actuator, Faults(stores, actuator, step_down), settings.identity),
+            drills=DrillReconciler(stores, actuator, faults, settings.identity),
+            floods=floods,
             policy=PolicyStatus(stores, actuator, sights),
             planner=Planner(
                 stores,

@@ -8,15 +8,17 @@ from tierline.api.drill import FleetDrill
 from tierline.api.names import DRILLS_ALLOWED, LABEL_DRILLS
 from tierline.api.parsing import parse
 from tierline.api.problems import InvalidResource
+from tierline.fleet.drills.judging import Check
 from tierline.fleet.drills.status import drill_status, drill_verdicts, read_drill, refused_verdicts
-from tierline.fleet.drills.steps import Criteria, DrillAct, DrillRecord, DrillStep, DrillView, Victim, step_drill
+from tierline.fleet.drills.steps import DrillAct, DrillRecord, DrillStep, DrillView, Victim, step_drill
 from tierline.fleet.observed import Manifest
 from tierline.fleet.reading import read_identity, read_pod
 from tierline.fleet.verdicts import Verdict, notices_of
 from tierline_operator.actuator import Actuator
-from tierline_operator.canary_figures import tier_counts
+from tierline_operator.drill_counts import counted
+from tierline_operator.drill_criteria import criteria_of
 from tierline_operator.faults import Faults
-from tierline_operator.kinds import FLEET_DRILL, POD, WORKER_POOL
+from tierline_operator.kinds import FLEET_DRILL, POD, TENANT_QUOTA, WORKER_POOL
 from tierline_operator.observing import find_fleet, sentences
 from tierline_operator.pool_observing import gateways_of
 from tierline_operator.reconciling import Clock, epoch_ms
@@ -59,7 +61,8 @@ class DrillReconciler:
             # Recorded before it is done: whoever takes over knows what was begun.
             await self._tell(live, step.record, drill_verdicts(replace(step, verdict=None)), fenced=True)
         step = await self._act(drill, view, step)
-        await self._tell(self._stores[FLEET_DRILL].get(namespace, name) or live, step.record, drill_verdicts(step))
+        now = self._stores[FLEET_DRILL].get(namespace, name) or live
+        await self._tell(now, step.record, drill_verdicts(step), checks=step.checks)
         return None if step.record.finished_ms is not None else WATCH_SECONDS
 
     async def deleted(self, namespace: str, name: str) -> None:
@@ -86,15 +89,13 @@ class DrillReconciler:
         record = read_drill(live.get("status", {}))
         fleet = find_fleet(self._stores, namespace, spec.fleet_ref)
         uids, victim = self._workers(fleet)
-        over = record.finished_ms is not None
+        told = None
+        if record.finished_ms is None:
+            told = await counted(gateways_of(self._stores, namespace, spec.fleet_ref), self._flood_tenant(drill))
         return DrillView(
             kind=spec.kind,
             lasts_ms=spec.seconds * 1000,
-            criteria=Criteria(
-                recovery_ms=spec.criteria.recovery_seconds * 1000,
-                max_failed=spec.criteria.max_failed_requests,
-                attainment_percent={it.tier_ref: it.attainment_percent for it in spec.criteria.tiers},
-            ),
+            criteria=criteria_of(spec),
             record=record,
             now_ms=self._clock(),
             quiet=_is_ready(fleet),
@@ -103,7 +104,8 @@ class DrillReconciler:
             obstacle=self._obstacle(drill, fleet),
             victim=victim,
             victim_gone=bool(record.target_uid) and record.target_uid not in uids,
-            counts=None if over else await tier_counts(gateways_of(self._stores, namespace, spec.fleet_ref)),
+            counts=told.tiers if told else None,
+            flooded=told.flooded if told else None,
         )
 
     def _obstacle(self, drill: FleetDrill, fleet: Manifest | None) -> tuple[str, str] | None:
@@ -117,7 +119,24 @@ class DrillReconciler:
             return "AnotherDrill", f"The drill {other} runs on the fleet; this one waits for its end."
         if not _is_ready(fleet):
             return "FleetNotReady", f"The fleet {name} is not Ready; the drill waits until it is."
+        return self._flood_obstacle(drill)
+
+    def _flood_obstacle(self, drill: FleetDrill) -> tuple[str, str] | None:
+        """A flood is sent, and billed, in the name of a tenant that is there for it."""
+        if drill.spec.flood is None:
+            return None
+        name = drill.spec.flood.tenant_quota_ref
+        quota = self._stores[TENANT_QUOTA].get(drill.metadata.namespace, name)
+        if quota is None:
+            return "QuotaNotFound", f"spec.flood.tenantQuotaRef names {name!r}, and there is no such TenantQuota here."
+        if quota["metadata"].get("labels", {}).get(LABEL_DRILLS) != DRILLS_ALLOWED:
+            return "NotAllowed", f"The TenantQuota {name} does not bear the label {LABEL_DRILLS}={DRILLS_ALLOWED}."
         return None
+
+    def _flood_tenant(self, drill: FleetDrill) -> str:
+        flood = drill.spec.flood
+        quota = self._stores[TENANT_QUOTA].get(drill.metadata.namespace, flood.tenant_quota_ref) if flood else None
+        return str(quota["spec"].get("tenant", "")) if quota is not None else ""
 
     def _workers(self, fleet: Manifest | None) -> tuple[frozenset[str], Victim | None]:
         """Return the uids of the fleet's workers that are not on their way out, and one that a fault may hit."""
@@ -129,10 +148,16 @@ class DrillReconciler:
         return frozenset(pod.uid for pod in here), victim
 
     async def _tell(
-        self, live: Manifest, record: DrillRecord, verdicts: tuple[Verdict, ...], fenced: bool = False
+        self,
+        live: Manifest,
+        record: DrillRecord,
+        verdicts: tuple[Verdict, ...],
+        fenced: bool = False,
+        checks: tuple[Check, ...] = (),
     ) -> None:
         owner = read_identity(live)
-        await self._actuator.write_status(owner, live, drill_status(owner, record, verdicts, self._clock()), fenced)
+        status = drill_status(owner, record, verdicts, self._clock(), checks)
+        await self._actuator.write_status(owner, live, status, fenced)
         for notice in notices_of(owner, verdicts):
             await self._actuator.post_event(owner, notice)
 

@@ -45,6 +45,7 @@ DEPLOYMENT = ResourceKind("Deployment", "apps", "v1", "deployments", selector=OU
 ROLE = ResourceKind("Role", "rbac.authorization.k8s.io", "v1", "roles", selector=OURS)
 ROLE_BINDING = ResourceKind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", selector=OURS)
 EVENT = ResourceKind("Event", "", "v1", "events")
+SECRET = ResourceKind("Secret", "", "v1", "secrets")
 CONFIG_MAP = ResourceKind("ConfigMap", "", "v1", "configmaps")
 LEASE = ResourceKind("Lease", "coordination.k8s.io", "v1", "leases")
 

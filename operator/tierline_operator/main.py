@@ -102,6 +102,12 @@ class Operator:
     async def _lead(self, cluster: Cluster) -> None:
         context = self._leading = Context.build(self._settings, cluster, self.metrics, self.step_down)
         self.metrics.leader.set(1)
+        try:
+            await self._work(context)
+        finally:
+            await context.floods.close()
+
+    async def _work(self, context: Context) -> None:
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(context.stores.run()), group.create_task(_look_after_policy(context))]
             # Placement needs the whole cluster: no pool is looked at before it has been surveyed once.

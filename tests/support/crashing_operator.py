@@ -14,6 +14,7 @@ from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.cluster import ApiError, Call
 from tierline_operator.drill_reconciling import DrillReconciler
 from tierline_operator.faults import Faults
+from tierline_operator.flooding import Floods
 from tierline_operator.kinds import BY_KIND
 from tierline_operator.pool_reconciling import PoolReconciler
 from tierline_operator.reconciling import Reconciler
@@ -130,7 +131,7 @@ class CrashWorld:
 
     async def _drill(self, client: Any, name: str) -> None:
         _, stores, actuator = wired(client)
-        faults = Faults(stores, actuator, lambda _seconds: None)
+        faults = Faults(stores, actuator, Floods(), lambda _seconds: None)
         await DrillReconciler(stores, actuator, faults, "operator-a", self._clock).drill("demo", name)
 
     def _attend(self) -> None:
@@ -178,6 +179,8 @@ def _essence(obj: dict[str, Any]) -> Any:
         status.pop(field, None)
     for condition in status.get("conditions", ()):
         condition.pop("lastTransitionTime", None)
+    for check in status.get("checks", ()):
+        check.pop("measured", None)
     for rollout in (status.get("rollout", {}), status.get("rollout", {}).get("hold", {})):
         for field in ("canariesSince", "since"):
             rollout.pop(field, None)

@@ -68,6 +68,19 @@ ROLLOUT_STATUS = {
 }
 PERCENTILES = {"p50": 100, "p95": 200, "p99": 300}
 
+DRILL_FIGURES = {
+    "tierRef": "interactive",
+    "requests": 10,
+    "missed": 1,
+    "failed": 0,
+    "refused": 2,
+    "lostTokens": 0,
+    "duplicatedTokens": 0,
+    "ttftP95Milliseconds": 240,
+    "tpotP95Milliseconds": 21,
+    "ttftBuckets": [0, 3, 3, 10],
+    "tpotBuckets": [0, 3, 3, 10],
+}
 SAMPLES: dict[str, dict[str, Any]] = {
     "SLOTier": {
         "apiVersion": "tierline.dev/v1alpha1",
@@ -122,12 +135,27 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "metadata": {"name": "reclaim", "namespace": "default"},
         "spec": {
             "fleetRef": "smollm2",
-            "kind": "SpotReclaim",
+            "kind": "TenantFlood",
             "seconds": 30,
+            "flood": {
+                "tenantQuotaRef": "drill-flood",
+                "requestsPerSecond": 20,
+                "promptTokens": 256,
+                "outputTokens": 64,
+            },
             "criteria": {
                 "recoverySeconds": 120,
                 "maxFailedRequests": 0,
-                "tiers": [{"tierRef": "interactive", "attainmentPercent": 95}],
+                "maxLostTokens": 0,
+                "maxDuplicatedTokens": 0,
+                "tiers": [
+                    {
+                        "tierRef": "interactive",
+                        "attainmentPercent": 95,
+                        "ttftMilliseconds": dict(PERCENTILES),
+                        "tpotMilliseconds": dict(PERCENTILES),
+                    }
+                ],
             },
         },
         "status": {
@@ -139,8 +167,10 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "recovered": "2026-11-21T08:00:20Z",
             "finished": "2026-11-21T08:00:20Z",
             "recoverySeconds": 20,
-            "baseline": [{"tierRef": "interactive", "requests": 10, "missed": 1, "failed": 0}],
-            "figures": [{"tierRef": "interactive", "requests": 10, "missed": 1, "failed": 0}],
+            "baseline": [dict(DRILL_FIGURES)],
+            "figures": [dict(DRILL_FIGURES)],
+            "flood": {"before": 0, "requests": 600},
+            "checks": [{"name": "recoverySeconds", "measured": 20, "bound": 120, "outcome": "Kept"}],
         },
     },
     "LoRAAdapter": {

@@ -19,6 +19,10 @@ PREFILL, DECODE, UNIFIED = (
 ROLE_LESS = {"name": "main", "replicas": {"min": 1, "max": 1}}
 
 CASES: dict[str, tuple[list[Patch], list[Patch]]] = {
+    "flood is required when kind is TenantFlood, and only then.": (
+        [{}, {"kind": "WorkerKill", "flood": None}],
+        [{"flood": None}, {"kind": "WorkerKill"}],
+    ),
     "p50 must be given, or p95 or p99: declare at least one percentile.": (
         [{"p50": None, "p99": None}, {"p50": None}, {"p99": None}],
         [{"p50": None, "p95": None, "p99": None}],
@@ -150,7 +154,7 @@ TRANSITIONS: dict[str, tuple[list[tuple[Patch, Patch]], list[tuple[Patch, Patch]
     ),
     "kind cannot be changed: a drill runs once, so create another one.": (
         [({}, {"seconds": 60})],
-        [({}, {"kind": "WorkerKill"})],
+        [({"kind": "SpotReclaim", "flood": None}, {"kind": "WorkerKill", "flood": None})],
     ),
     "fleetRef cannot be changed: a drill runs once, so create another one.": (
         [({}, {"seconds": 60})],

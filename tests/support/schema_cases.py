@@ -83,6 +83,8 @@ def several(item: Any, count: int, keys: list[str]) -> list[Any]:
     """Return `count` different entries made from one."""
     if isinstance(item, str):
         return [item + "a" * index for index in range(count)]
+    if isinstance(item, int):
+        return [item + index for index in range(count)]
     return [{**item, keys[0]: item[keys[0]] + "a" * index} for index in range(count)]
 
 
@@ -101,7 +103,7 @@ CONSTRAINTS: dict[str, Values] = {
         (several(sample[0], bound, schema.get("x-kubernetes-list-map-keys", [])), True),
         (several(sample[0], bound + 1, schema.get("x-kubernetes-list-map-keys", [])), False),
     ],
-    "x-kubernetes-list-type": lambda bound, sample, _: [(sample, True), ([sample[0], sample[0]], False)],
+    "x-kubernetes-list-type": lambda bound, sample, _: [(sample, True), ([sample[0], sample[0]], bound == "atomic")],
     "x-kubernetes-int-or-string": lambda *_: [(2, True), ("2", True), ([], False)],
 }
 NOT_CONSTRAINTS = {

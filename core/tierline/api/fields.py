@@ -27,19 +27,23 @@ IDENTIFIER = r"^[a-zA-Z0-9]([-._a-zA-Z0-9]*[a-zA-Z0-9])?$"
 class ListOf:
     """Marks a tuple as a Kubernetes list: a map keyed by fields of its items, or a set when no key is given.
 
-    The server refuses duplicates of such lists; so does the model.
+    The server refuses duplicates of such lists; so does the model. An `atomic` one is written as a whole, and may hold
+    the same thing twice.
     """
 
     keys: tuple[str, ...] = ()
+    atomic: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         items = core_schema.no_info_before_validator_function(_from_list, handler(source))
+        if self.atomic:
+            return items
         return core_schema.no_info_after_validator_function(self._without_duplicates, items)
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler(core)
         if not self.keys:
-            return {**schema, "x-kubernetes-list-type": "set"}
+            return {**schema, "x-kubernetes-list-type": "atomic" if self.atomic else "set"}
         return {**schema, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(self.keys)}
 
     def _without_duplicates(self, items: tuple[Any, ...]) -> tuple[Any, ...]:

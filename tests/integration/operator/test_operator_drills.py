@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from fake_pods import FakeGateways, quota
 from operator_testing import eventually, fleet
 
 from tierline_operator.cluster import Call
-from tierline_operator.kinds import NODE
+from tierline_operator.kinds import NODE, SECRET
 
 pytestmark = pytest.mark.controlplane
 
@@ -96,3 +97,43 @@ async def test_the_leader_steps_down_and_the_next_one_judges(world, start_operat
     await world.objects.until("FleetDrill", "d", "Passed", "True")
     first.stop()
     await world.objects.until_workers("chat-main-1", "chat-main-2")
+
+
+@pytest.fixture
+async def gateways(world):
+    world.kubelet.pod_ip = "127.77.5.1"
+    running = await FakeGateways(world.kubelet.pod_ip, world.name, "drill").start()
+    yield running
+    await running.stop()
+
+
+async def test_a_flood_comes_from_its_own_tenant_and_the_others_are_judged(world, start_operator, gateways):
+    start_operator()
+    await ready_fleet(world, ALLOWED)
+    await world.objects.create(quota("flood", "drill", world.name))
+    key = {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "flood"}, "stringData": {"api-key": "k"}}
+    await world.cluster.request(Call("POST", SECRET.path(world.name), body=key))
+    tier = {"tierRef": world.name, "attainmentPercent": 90, "ttftMilliseconds": {"p95": 100}}
+    flood = {"tenantQuotaRef": "flood", "requestsPerSecond": 20}
+    await drill(world, "TenantFlood", flood=flood, criteria={"recoverySeconds": 40, "tiers": [tier]})
+    await world.objects.until("FleetDrill", "d", "Injected", "False", "NotAllowed")
+    assert gateways.completions == 0
+
+    await world.objects.patch("TenantQuota", "flood", {"metadata": {"labels": ALLOWED}})
+    await world.objects.until("FleetDrill", "d", "Injected", "True")
+    gateways.instruments.requests.labels(world.name, "acme", "stop").inc(10)
+    gateways.instruments.ttft.labels(world.name, "acme").observe(0.3)
+    await world.objects.until("FleetDrill", "d", "Passed", "False", "NotKept")
+    status = (await world.objects.get("FleetDrill", "d"))["status"]
+    assert {it["name"]: it["outcome"] for it in status["checks"]} == {
+        "recoverySeconds": "Kept",
+        "failedRequests": "Kept",
+        "lostTokens": "Kept",
+        "duplicatedTokens": "Kept",
+        f"{world.name}.attainmentPercent": "Kept",
+        f"{world.name}.ttftMilliseconds.p95": "Broken",
+        "floodRequests": "Kept",
+    }
+    (figures,) = status["figures"]
+    assert figures["requests"] == 10
+    assert gateways.completions >= status["flood"]["requests"] >= 20

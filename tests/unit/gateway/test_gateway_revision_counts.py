@@ -70,27 +70,27 @@ def test_workers_without_a_revision_are_not_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "generated", "delivered", "left", "lost", "twice"),
+    ("reason", "generated", "delivered", "lost", "twice"),
     [
-        (FinishReason.STOP, 9, 9, False, 0, 0),
-        (FinishReason.STOP, 9, 7, False, 2, 0),
-        (FinishReason.LENGTH, 7, 9, False, 0, 2),
-        (FinishReason.FAILED, 7, 7, False, 7, 0),
-        (FinishReason.REFUSED, 0, 0, False, 0, 0),
-        (FinishReason.CANCELLED, 9, 7, False, 0, 0),
-        (FinishReason.STOP, 9, 7, True, 0, 0),
+        (FinishReason.STOP, 9, 9, 0, 0),
+        (FinishReason.STOP, 9, 7, 2, 0),
+        (FinishReason.LENGTH, 7, 9, 0, 2),
+        (FinishReason.FAILED, 7, 7, 7, 0),
+        (FinishReason.REFUSED, 0, 0, 0, 0),
+        (FinishReason.CANCELLED, 9, 7, 0, 0),
     ],
 )
 def test_tokens_are_lost_where_a_client_waited_for_them_in_vain(
-    reason: FinishReason, generated: int, delivered: int, left: bool, lost: int, twice: int
+    reason: FinishReason, generated: int, delivered: int, lost: int, twice: int
 ) -> None:
-    instruments = Instruments()
-    times = DeliveryTimes(first_ms=1400, last_ms=1401, tokens=delivered)
-    instruments.ended(live(reason, times, answer_tokens=generated, left=left), str(reason))
-    labels = {"tier": "gold", "tenant": "acme"}
-    value = instruments.registry.get_sample_value
-    assert (value("tierline_gateway_lost_tokens_total", labels) or 0) == lost
-    assert (value("tierline_gateway_duplicated_tokens_total", labels) or 0) == twice
+    for left in (False, True):
+        instruments = Instruments()
+        times = DeliveryTimes(first_ms=1400, last_ms=1401, tokens=delivered)
+        instruments.ended(live(reason, times, answer_tokens=generated, left=left), str(reason))
+        labels = {"tier": "gold", "tenant": "acme"}
+        value = instruments.registry.get_sample_value
+        counts = [value(f"tierline_gateway_{what}_tokens_total", labels) or 0 for what in ("lost", "duplicated")]
+        assert counts == ([0, 0] if left else [lost, twice])
 
 
 def test_late_answers_are_counted_by_tenant() -> None:

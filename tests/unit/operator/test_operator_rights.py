@@ -17,6 +17,7 @@ from tierline_operator.adapter_reconciling import AdapterSights
 from tierline_operator.cluster import APPLY
 from tierline_operator.drill_reconciling import DrillReconciler
 from tierline_operator.faults import Faults
+from tierline_operator.flooding import Floods
 from tierline_operator.kinds import FLEET_DRILL, LLM_FLEET, NODE, SLO_TIER, WATCHED, WORKER_POOL
 from tierline_operator.policy_status import PolicyStatus
 
@@ -82,7 +83,9 @@ async def lives():
     world.server.put({**fleet, "metadata": {**fleet["metadata"], "labels": labels}})
     world.put("FleetDrill", "kill", {"fleetRef": "chat", "kind": "WorkerKill"})
     _, stores, actuator = wired(world.server)
-    await DrillReconciler(stores, actuator, Faults(stores, actuator, lambda _: None), "a").drill("demo", "kill")
+    await DrillReconciler(stores, actuator, Faults(stores, actuator, Floods(), lambda _: None), "a").drill(
+        "demo", "kill"
+    )
     await PolicyStatus(stores, actuator, AdapterSights()).look()
     return world
 

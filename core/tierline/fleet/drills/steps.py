@@ -5,47 +5,23 @@ one drill at a time, and once. What will be done is recorded first, injecting an
 whoever takes over goes on from there; a drill that runs out of time is undone and has failed.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from tierline.fleet.drills.counts import Counts, TierCounts
+from tierline.fleet.drills.judging import Check, Criteria, checks_of
 
-@dataclass(frozen=True, slots=True)
-class TierCounts:
-    """Requests of one tier that ended; `missed` and `failed` are parts of them."""
-
-    requests: int = 0
-    missed: int = 0
-    failed: int = 0
-
-    def since(self, base: "TierCounts") -> "TierCounts":
-        """Return what was added; a gateway that was restarted has forgotten, which never counts below nothing."""
-        return TierCounts(
-            max(0, self.requests - base.requests), max(0, self.missed - base.missed), max(0, self.failed - base.failed)
-        )
-
-    @property
-    def attainment_percent(self) -> float:
-        return 100.0 * (1 - (self.missed + self.failed) / self.requests) if self.requests else 0.0
-
-
-Counts = Mapping[str, TierCounts]
-
-
-@dataclass(frozen=True, slots=True)
-class Criteria:
-    """What must hold; `attainment_percent` by tier."""
-
-    recovery_ms: int
-    max_failed: int
-    attainment_percent: Mapping[str, int]
+NEEDS_VICTIM = frozenset({"SpotReclaim", "WorkerKill"})
+LASTS_NO_TIME = frozenset({"WorkerKill", "OperatorDown"})
+"""Their faults are over when they are done: recovery counts from the start."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrillRecord:
     """What is remembered of a drill. Times are epoch milliseconds, None for what has not happened.
 
-    `leader` is the operator's replica that began it.
+    `leader` is the operator's replica that began it. `flood_base` is how many requests of a flood's tenant had ended
+    before, `flood_requests` how many have since.
     """
 
     target: str = ""
@@ -56,6 +32,8 @@ class DrillRecord:
     finished_ms: int | None = None
     baseline: Counts = field(default_factory=dict)
     figures: Counts = field(default_factory=dict)
+    flood_base: int = 0
+    flood_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +51,8 @@ class DrillView:
 
     `obstacle` says why the drill may not start now, `refused` what the API server said to the injection. `quiet` is
     whether the fleet is as wanted, `victim_gone` whether the worker hit is no more, `leader_since_ms` since when this
-    operator, the replica `leader`, leads. `counts` are None when no gateway tells.
+    operator, the replica `leader`, leads. `counts` are those of the tenants that make no flood, `flooded` how many
+    requests of the one that does have ended; None when not every gateway tells.
     """
 
     kind: str
@@ -89,6 +68,7 @@ class DrillView:
     victim: Victim | None = None
     victim_gone: bool = False
     counts: Counts | None = None
+    flooded: int | None = None
 
 
 class DrillAct(Enum):
@@ -101,32 +81,31 @@ class DrillAct(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DrillStep:
-    """What to record, then do; `verdict` is None while the drill is not judged, else what was not kept."""
+    """What to record, then do; `verdict` is None while the drill is not judged, else what was not kept.
+
+    `checks` are the figures and bounds that it comes from.
+    """
 
     record: DrillRecord
     act: DrillAct = DrillAct.NOTHING
     waits: tuple[str, str] | None = None
     verdict: tuple[str, ...] | None = None
+    checks: tuple[Check, ...] = ()
 
 
 def step_drill(seen: DrillView) -> DrillStep:
     """Return the next step of a drill."""
     record = seen.record
     if record.finished_ms is not None:
-        return DrillStep(record, DrillAct.UNDO, verdict=_broken(seen, record))
+        return _judged(seen, record)
     started_ms = record.started_ms
     if started_ms is None:
         return _start(seen)
     if seen.refused:
         return DrillStep(replace(record, finished_ms=seen.now_ms), DrillAct.UNDO, verdict=(seen.refused,))
-    if record.recovered_ms is None and _has_recovered(seen, started_ms):
-        record = replace(record, recovered_ms=seen.now_ms)
-    if seen.counts is not None:
-        told = {tier: counts.since(record.baseline.get(tier, TierCounts())) for tier, counts in seen.counts.items()}
-        record = replace(record, figures=told)
+    record = _watched(seen, record, started_ms)
     if _is_over(seen, record, started_ms):
-        finished = replace(record, finished_ms=seen.now_ms)
-        return DrillStep(finished, DrillAct.UNDO, verdict=_broken(seen, finished))
+        return _judged(seen, replace(record, finished_ms=seen.now_ms))
     waits = ("Running", "The fault is injected; the fleet is being watched.")
     return DrillStep(record, DrillAct.INJECT if _still_to_inject(seen, started_ms) else DrillAct.NOTHING, waits)
 
@@ -134,10 +113,10 @@ def step_drill(seen: DrillView) -> DrillStep:
 def _start(seen: DrillView) -> DrillStep:
     if seen.obstacle is not None:
         return DrillStep(seen.record, waits=seen.obstacle)
-    needs_victim = seen.kind in {"SpotReclaim", "WorkerKill"}
+    needs_victim = seen.kind in NEEDS_VICTIM
     if needs_victim and seen.victim is None:
         return DrillStep(seen.record, waits=("NoWorker", "The fleet has no ready worker that the fault could hit."))
-    if seen.criteria.attainment_percent and seen.counts is None:
+    if (seen.criteria.tiers or seen.kind == "TenantFlood") and seen.counts is None:
         return DrillStep(seen.record, waits=("MetricsSilent", "No gateway tells how the tiers' requests fare."))
     hit = seen.victim if needs_victim else None
     record = DrillRecord(
@@ -146,8 +125,21 @@ def _start(seen: DrillView) -> DrillStep:
         leader=seen.leader,
         started_ms=seen.now_ms,
         baseline=seen.counts or {},
+        flood_base=seen.flooded or 0,
     )
     return DrillStep(record, DrillAct.INJECT, ("Running", "The fault is being injected."))
+
+
+def _watched(seen: DrillView, record: DrillRecord, started_ms: int) -> DrillRecord:
+    """Return the record with what has been seen since."""
+    if record.recovered_ms is None and _has_recovered(seen, started_ms):
+        record = replace(record, recovered_ms=seen.now_ms)
+    if seen.flooded is not None:
+        record = replace(record, flood_requests=max(0, seen.flooded - record.flood_base))
+    if seen.counts is None:
+        return record
+    told = {tier: counts.since(record.baseline.get(tier, TierCounts())) for tier, counts in seen.counts.items()}
+    return replace(record, figures=told)
 
 
 def _still_to_inject(seen: DrillView, started_ms: int) -> bool:
@@ -158,7 +150,7 @@ def _still_to_inject(seen: DrillView, started_ms: int) -> bool:
 
 
 def _has_recovered(seen: DrillView, started_ms: int) -> bool:
-    if seen.kind in {"SpotReclaim", "WorkerKill"}:
+    if seen.kind in NEEDS_VICTIM:
         return seen.victim_gone and seen.quiet
     if seen.kind == "OperatorDown":
         return _leads_since(seen, started_ms) and seen.quiet
@@ -176,23 +168,9 @@ def _is_over(seen: DrillView, record: DrillRecord, started_ms: int) -> bool:
     return seen.now_ms >= started_ms + seen.lasts_ms + seen.criteria.recovery_ms
 
 
-def _broken(seen: DrillView, record: DrillRecord) -> tuple[str, ...]:
-    """Return what was not kept, in sentences without full stops; nothing when the drill has passed."""
-    told: list[str] = []
+def _judged(seen: DrillView, record: DrillRecord) -> DrillStep:
     started_ms, recovered_ms = record.started_ms or 0, record.recovered_ms
-    since_ms = started_ms + (0 if seen.kind in {"WorkerKill", "OperatorDown"} else seen.lasts_ms)
-    if recovered_ms is None:
-        told.append(f"the fleet was not ready again within {seen.criteria.recovery_ms // 1000} s after the fault")
-    elif recovered_ms - since_ms > seen.criteria.recovery_ms:
-        took, may = (recovered_ms - since_ms) // 1000, seen.criteria.recovery_ms // 1000
-        told.append(f"the fleet took {took} s to be ready again, {may} s are allowed")
-    failed = sum(counts.failed for counts in record.figures.values())
-    if failed > seen.criteria.max_failed:
-        told.append(f"{failed} requests failed, {seen.criteria.max_failed} may")
-    for tier, wanted in seen.criteria.attainment_percent.items():
-        counts = record.figures.get(tier, TierCounts())
-        if not counts.requests:
-            told.append(f"tier {tier} had no requests, so nothing is known of it")
-        elif counts.attainment_percent < wanted:
-            told.append(f"tier {tier} attained {counts.attainment_percent:.1f} %, {wanted} % are asked for")
-    return tuple(told)
+    since_ms = started_ms + (0 if seen.kind in LASTS_NO_TIME else seen.lasts_ms)
+    recovery_ms = None if recovered_ms is None else max(0, recovered_ms - since_ms)
+    checks = checks_of(seen.criteria, record.figures, recovery_ms, record.flood_requests)
+    return DrillStep(record, DrillAct.UNDO, verdict=tuple(it.broken for it in checks if it.broken), checks=checks)

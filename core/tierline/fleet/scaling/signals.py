@@ -18,6 +18,7 @@ from statistics import median
 from tierline.fleet.scaling.capacity import RequestShape
 from tierline.scheduling.latency import WARM_SAMPLES, Coefficients
 from tierline.telemetry import gateway_metrics, worker_metrics
+from tierline.telemetry.histograms import bucket_quantile
 
 QUANTILE = 0.95
 
@@ -151,17 +152,9 @@ class _Deltas:
 
 def _quantile(cumulative: list[tuple[float, float]]) -> float | None:
     """Return the quantile in the unit of the bounds, None for an empty histogram; the last bound stands for more."""
-    total = cumulative[-1][1] if cumulative else 0.0
-    if total <= 0:
-        return None
-    rank, low, below = QUANTILE * total, 0.0, 0.0
-    for bound, count in cumulative:
-        if count >= rank:
-            if math.isinf(bound):
-                return low
-            return low + (bound - low) * (rank - below) / max(count - below, 1e-9)
-        low, below = bound, count
-    return low
+    found = bucket_quantile(cumulative, QUANTILE)
+    finite = [bound for bound, _ in cumulative if not math.isinf(bound)]
+    return (finite[-1] if finite else 0.0) if found == math.inf else found
 
 
 def _arrivals(deltas: _Deltas, ended: Mapping[str, float], queued: Mapping[str, float]) -> dict[str, float]:
