@@ -7,9 +7,10 @@ from tierline_operator.actuator import Actuator
 from tierline_operator.adapter_reconciling import AdapterReconciler, AdapterSights
 from tierline_operator.canary_figures import GatewayFigures
 from tierline_operator.capacity.book import CapacityBook
+from tierline_operator.capacity.fallback import FallbackSource
 from tierline_operator.capacity.keeping import Keeper
 from tierline_operator.capacity.planning import Planner
-from tierline_operator.capacity.sources import PodSource, PrometheusSource
+from tierline_operator.capacity.sources import PodSource, PrometheusSource, SignalSource
 from tierline_operator.cluster import Cluster
 from tierline_operator.drill_reconciling import DrillReconciler
 from tierline_operator.faults import Faults
@@ -64,7 +65,7 @@ class Context:
                 stores,
                 actuator,
                 book,
-                source=PrometheusSource(settings.prometheus_url) if settings.prometheus_url else PodSource(),
+                source=_source(settings),
                 keeper=Keeper(cluster, settings.namespace, settings.price_table, settings.learned_name),
                 wakes=wakes,
                 clock=epoch_ms,
@@ -72,3 +73,8 @@ class Context:
             ),
             looper=Looper(wakes, metrics, settings.resync_seconds),
         )
+
+
+def _source(settings: Settings) -> SignalSource:
+    pods = PodSource()
+    return FallbackSource(PrometheusSource(settings.prometheus_url), pods) if settings.prometheus_url else pods

@@ -6,6 +6,8 @@ from typing import Any
 from aiohttp import web
 from operator_testing import Objects
 
+from tierline.api.names import GATEWAY_ADMIN_PORT, LABEL_COMPONENT, WORKER_HTTP_PORT
+
 PROMPT_TOKENS, OUTPUT_TOKENS = 100, 10
 COEFFICIENTS = {"iteration": 10.0, "prefill_token": 1.0, "attention_pair": 0.0, "decode": 0.1, "kv_token": 0.0}
 """One worker of sixteen slots carries about nine of these requests a second."""
@@ -20,6 +22,7 @@ class FakePrometheus:
         self._ended = 0.0
         self._counted = time.monotonic()
         self._runner: web.AppRunner | None = None
+        self._pods: web.AppRunner | None = None
         self._per_second = 0.0
         self.queued = 0
         self.url = ""
@@ -36,10 +39,11 @@ class FakePrometheus:
         return self
 
     async def stop(self) -> None:
-        """Fall silent."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        """Fall silent, the pods too."""
+        for runner in (self._runner, self._pods):
+            if runner is not None:
+                await runner.cleanup()
+        self._runner = self._pods = None
 
     def send(self, per_second: float) -> None:
         """Let requests come at another rate from now on."""
@@ -51,6 +55,21 @@ class FakePrometheus:
         self._ended += self._per_second * (now - self._counted)
         self._counted = now
 
+    async def serve_as_pods(self, host: str) -> None:
+        """Tell the same as gateways and workers tell themselves."""
+        app = web.Application()
+        app.router.add_get("/metrics", self._exposition)
+        self._pods = web.AppRunner(app, access_log=None)
+        await self._pods.setup()
+        for port in (GATEWAY_ADMIN_PORT, WORKER_HTTP_PORT):
+            await web.TCPSite(self._pods, host, port).start()
+
+    async def _exposition(self, request: web.Request) -> web.Response:
+        self._count()
+        told = self._worker() if request.url.port == WORKER_HTTP_PORT else self._gateway()
+        lines = (_line(name, labels, value) for name, labels, value in told)
+        return web.Response(text="\n".join(lines) + "\n")
+
     async def _query(self, request: web.Request) -> web.Response:
         if request.query["query"].startswith("max(timestamp"):
             return _answer([_series({}, time.time())])
@@ -60,14 +79,12 @@ class FakePrometheus:
 
     def _of(self, metadata: dict[str, Any]) -> list[dict[str, Any]]:
         where = {"namespace": self._objects.namespace, "pod": metadata["name"]}
-        if metadata["labels"].get("app.kubernetes.io/component") == "worker":
-            terms = [
-                ("tierline_worker_latency_coefficient_ms", {"term": term}, it) for term, it in COEFFICIENTS.items()
-            ]
-            told = [*terms, ("tierline_worker_latency_samples_total", {}, 1000.0)]
-        else:
-            told = self._gateway()
+        told = self._worker() if metadata["labels"].get(LABEL_COMPONENT) == "worker" else self._gateway()
         return [_series({**where, "__name__": name, **labels}, value) for name, labels, value in told]
+
+    def _worker(self) -> list[tuple[str, dict[str, str], float]]:
+        terms = [("tierline_worker_latency_coefficient_ms", {"term": term}, it) for term, it in COEFFICIENTS.items()]
+        return [*terms, ("tierline_worker_latency_samples_total", {}, 1000.0)]
 
     def _gateway(self) -> list[tuple[str, dict[str, str], float]]:
         tier = {"tier": self._tier}
@@ -80,6 +97,11 @@ class FakePrometheus:
             ("tierline_billed_output_tokens_total", {"tenant": "t"}, self._ended * OUTPUT_TOKENS),
             *(("tierline_ttft_seconds_bucket", labels, self._ended) for labels in first_tokens),
         ]
+
+
+def _line(name: str, labels: dict[str, str], value: float) -> str:
+    inside = ",".join(f'{key}="{text}"' for key, text in labels.items())
+    return f"{name}{{{inside}}} {value}"
 
 
 def _series(labels: dict[str, str], value: float) -> dict[str, Any]:

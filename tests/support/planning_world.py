@@ -36,7 +36,11 @@ class ToldSignals:
     async def read(self, fleets: Sequence[FleetPods], now_ms: int) -> Mapping[FleetKey, Reading]:
         if self.silent:
             raise SourceSilent(self.silent)
-        return {fleet.key: Reading(now_ms, tuple(self._samples(fleet))) for fleet in fleets}
+        return {
+            fleet.key: Reading(now_ms, tuple(self._samples(fleet)), self.name)
+            for fleet in fleets
+            if not fleet.blacked_out
+        }
 
     def _samples(self, fleet: FleetPods) -> list[Sample]:
         ended, tier = self.ended.get(fleet.key[1], 0.0), ("tier", "gold")

@@ -21,7 +21,7 @@ from tierline.fleet.scaling.learned import Learned
 from tierline.fleet.scaling.planner import ScalingPlan, plan_scaling
 from tierline.fleet.scaling.sharing import Claim, PoolKey, SharingMemory, plan_sharing
 from tierline.fleet.scaling.signals import FleetTraffic, Reading, traffic_between
-from tierline.fleet.scaling.status import degraded, external, holding_still, placed, scaled
+from tierline.fleet.scaling.status import by_fallback, degraded, external, holding_still, placed, scaled
 from tierline.fleet.verdicts import Verdict
 from tierline_operator.actuator import Actuator
 from tierline_operator.capacity.accounts import FleetAccount, told
@@ -32,7 +32,6 @@ from tierline_operator.capacity.scenes import Scene, scenes_of, shares_of
 from tierline_operator.capacity.sources import SignalSource, SourceSilent
 from tierline_operator.capacity.surveying import Surveyor
 from tierline_operator.cluster import ApiError
-from tierline_operator.drill_reconciling import is_blacked_out
 from tierline_operator.feed import TRANSIENT
 from tierline_operator.reconciling import Clock
 from tierline_operator.settings import PlanningTimes
@@ -119,8 +118,12 @@ class Planner:
     def _traffic(self, scene: Scene, reading: Reading | None, now_ms: int) -> FleetTraffic | None:
         """Return the fleet's traffic over the last minute; None when nobody tells."""
         past = self._past(scene)
-        if reading is None or is_blacked_out(self._stores, *scene.key, now_ms):
+        if reading is None:
             return None
+        if reading.source != past.source:
+            # Two sources are not equally up to date: a counter may seem to fall, which would look like a restart.
+            past.source = reading.source
+            past.readings.clear()
         past.heard_ms = now_ms
         past.readings.append(reading)
         while len(past.readings) > 1 and past.readings[1].at_ms <= now_ms - 1000 * self._times.look_back_seconds:
@@ -229,7 +232,13 @@ class Planner:
         report = FleetReport((*verdicts, degraded(verdicts)), cents)
         load = self._past(scene).load if plan else None
         self._accounts[scene.key] = FleetAccount(
-            now_ms, self._source.name, report.verdicts, load, plan, self._caps(scene), scene.workers
+            now_ms,
+            self._past(scene).source or self._source.name,
+            report.verdicts,
+            load,
+            plan,
+            self._caps(scene),
+            scene.workers,
         )
         return report
 
@@ -252,7 +261,8 @@ class Planner:
         if not scene.scales:
             return external()
         if plan is not None:
-            return scaled(plan, self._caps(scene), {name: facts.high for name, facts in scene.pools.items()})
+            verdict = scaled(plan, self._caps(scene), {name: facts.high for name, facts in scene.pools.items()})
+            return by_fallback(verdict, past.source, self._source.name) if past.source != self._source.name else verdict
         if now_ms - (past.heard_ms or past.since_ms) >= 1000 * self._times.silence_seconds:
             return holding_still(why or "not every gateway answers", self._source.name)
         before = self._book.report(*scene.key)

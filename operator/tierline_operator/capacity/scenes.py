@@ -25,6 +25,7 @@ from tierline.fleet.wanted import Capacity
 from tierline.fleet.wanting import placement_terms
 from tierline_operator.capacity.book import FleetKey
 from tierline_operator.capacity.sources import FleetPods
+from tierline_operator.drill_reconciling import is_blacked_out
 from tierline_operator.kinds import LLM_FLEET, NODE, POD, TENANT_QUOTA
 from tierline_operator.observing import valid_tiers
 from tierline_operator.pool_observing import find_pool
@@ -150,7 +151,8 @@ def _scene(
         for pod in found
         if pod.get("status", {}).get("podIP")
     }
-    asked = FleetPods((namespace, name), gateways.get((namespace, label_value(name)), {}), addresses)
+    doors = gateways.get((namespace, label_value(name)), {})
+    asked = FleetPods((namespace, name), doors, addresses, is_blacked_out(stores, namespace, name, now_ms))
     return Scene((namespace, name), fleet, mine, pools, workers, accelerators, asked)
 
 

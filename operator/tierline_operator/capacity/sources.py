@@ -23,17 +23,20 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS: Final = 5.0
 STALE_SECONDS: Final = 60.0
 AT_A_TIME: Final = 32
+PODS: Final = "pods"
+PROMETHEUS: Final = "Prometheus"
 _LABELS: Final = ("tier", "tenant", "billing_tier", "outcome", "le", "term")
 _WANTED: Final = frozenset((*GATEWAY_SERIES, *WORKER_SERIES))
 
 
 @dataclass(frozen=True, slots=True)
 class FleetPods:
-    """The running pods of a fleet, addresses by name."""
+    """The running pods of a fleet, addresses by name; `blacked_out` is one that a drill hides from its source."""
 
     key: FleetKey
     gateways: Mapping[str, str]
     workers: Mapping[str, str]
+    blacked_out: bool = False
 
 
 class SourceSilent(Exception):
@@ -43,19 +46,24 @@ class SourceSilent(Exception):
 class SignalSource(Protocol):
     """Tells what fleets count. A fleet that nobody can tell of is left out."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     async def read(self, fleets: Sequence[FleetPods], now_ms: int) -> Mapping[FleetKey, Reading]: ...
+
+
+def _seen(fleets: Sequence[FleetPods]) -> list[FleetPods]:
+    return [fleet for fleet in fleets if not fleet.blacked_out]
 
 
 class PodSource:
     """Asks every gateway and worker itself."""
 
-    name = "pods"
+    name = PODS
 
     async def read(self, fleets: Sequence[FleetPods], now_ms: int) -> Mapping[FleetKey, Reading]:
         """Return the readings of fleets of which every gateway has answered."""
-        gate = asyncio.Semaphore(AT_A_TIME)
+        gate, fleets = asyncio.Semaphore(AT_A_TIME), _seen(fleets)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as session:
             told = await asyncio.gather(*(_ask_fleet(session, gate, fleet, now_ms) for fleet in fleets))
         return {fleet.key: reading for fleet, reading in zip(fleets, told, strict=True) if reading is not None}
@@ -64,7 +72,7 @@ class PodSource:
 class PrometheusSource:
     """Asks Prometheus, in a thread, with a deadline; raises `SourceSilent` when it is silent or its samples are old."""
 
-    name = "Prometheus"
+    name = PROMETHEUS
 
     def __init__(self, url: str) -> None:
         self._connection = PrometheusConnect(url=url, disable_ssl=False, retry=Retry(total=0))
@@ -78,7 +86,8 @@ class PrometheusSource:
         if fleets and (newest_s is None or now_ms / 1e3 - newest_s > STALE_SECONDS):
             age = "it has none" if newest_s is None else f"the newest is {now_ms / 1e3 - newest_s:.0f} s old"
             raise SourceSilent(f"Prometheus' samples of gateways are stale: {age}")
-        return {fleet.key: reading for fleet in fleets if (reading := _reading_of(fleet, found, now_ms)) is not None}
+        readings = {fleet.key: _reading_of(fleet, found, now_ms) for fleet in _seen(fleets)}
+        return {key: reading for key, reading in readings.items() if reading is not None}
 
     def _ask(self) -> tuple[Mapping[tuple[str, str], list[Sample]], float | None]:
         names = "|".join(sorted(_WANTED))
@@ -98,7 +107,7 @@ def _reading_of(fleet: FleetPods, found: Mapping[tuple[str, str], list[Sample]],
     if not all(found.get((fleet.key[0], name)) for name in fleet.gateways) or not fleet.gateways:
         return None
     pods = (*fleet.gateways, *fleet.workers)
-    return Reading(now_ms, tuple(sample for name in pods for sample in found.get((fleet.key[0], name), ())))
+    return Reading(now_ms, tuple(sample for name in pods for sample in found.get((fleet.key[0], name), ())), PROMETHEUS)
 
 
 async def _ask_fleet(
@@ -111,7 +120,7 @@ async def _ask_fleet(
     answers = await asyncio.gather(*gateways, *workers)
     if any(answer is None for answer in answers[: len(gateways)]):
         return None
-    return Reading(now_ms, tuple(sample for answer in answers for sample in answer or ()))
+    return Reading(now_ms, tuple(sample for answer in answers for sample in answer or ()), PODS)
 
 
 async def _ask(

@@ -9,6 +9,7 @@ import pytest
 from fake_prometheus import FakePrometheus
 from operator_testing import eventually, fleet, tier
 
+from tierline.api.names import API_VERSION, DRILLS_ALLOWED, LABEL_DRILLS
 from tierline.fleet.scaling.sharing import SharingTimes
 from tierline_operator.cluster import Call
 from tierline_operator.kinds import SLO_TIER
@@ -81,6 +82,29 @@ async def test_an_idle_fleet_goes_to_zero_and_a_request_that_waits_wakes_it(worl
     await until_replicas(world, 1, 1)
     await world.objects.until("LLMFleet", "chat", "Ready", "True")
     await stays(lambda: replicas(world), 1.5)
+
+
+async def test_a_blackout_of_prometheus_is_bridged_by_the_pods_themselves(world, start_operator, prometheus):
+    world.kubelet.pod_ip = "127.77.6.1"
+    await prometheus.serve_as_pods(world.kubelet.pod_ip)
+    start_operator(replace(world.settings, planning=QUICK, prometheus_url=prometheus.url))
+    declared = fleet("chat", world.name, (world.name,), pools=pools(world), scaling=SCALING)
+    labels = {LABEL_DRILLS: DRILLS_ALLOWED}
+    await world.objects.create({**declared, "metadata": {**declared["metadata"], "labels": labels}})
+    prometheus.send(1.0)
+    await world.objects.until("LLMFleet", "chat", "Ready", "True")
+    await world.objects.until("LLMFleet", "chat", "Scaled", "True", "FollowsLoad")
+
+    spec = {"fleetRef": "chat", "kind": "MetricsBlackout", "seconds": 300}
+    blackout = {"apiVersion": API_VERSION, "kind": "FleetDrill", "metadata": {"name": "blackout"}, "spec": spec}
+    await world.objects.create(blackout)
+    bridged = await world.objects.until("LLMFleet", "chat", "Scaled", "True", "FollowsLoadByFallback")
+    assert "Signals come from pods, for Prometheus does not tell" in bridged["message"]
+    prometheus.send(14.0)
+    await until_replicas(world, 2, 6)
+    await world.objects.until_events("FollowsLoadByFallback", "LLMFleet", 1)
+    await world.objects.delete("FleetDrill", "blackout")
+    await world.objects.until("LLMFleet", "chat", "Scaled", "True", "FollowsLoad")
 
 
 @pytest.fixture

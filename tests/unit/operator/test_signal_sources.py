@@ -1,11 +1,14 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
 from tierline.api.names import GATEWAY_ADMIN_PORT, WORKER_HTTP_PORT
+from tierline.fleet.scaling.signals import Reading
+from tierline_operator.capacity.fallback import FallbackSource
 from tierline_operator.capacity.sources import FleetPods, PodSource, PrometheusSource, SourceSilent
 
 NOW_MS = int(time.time() * 1000)
@@ -103,3 +106,47 @@ async def test_a_prometheus_that_is_down_or_talks_nonsense_is_silent(status):
             await PrometheusSource(url).read([FLEET], NOW_MS)
     with pytest.raises(SourceSilent, match="does not answer"):
         await PrometheusSource(url).read([FLEET], NOW_MS)
+
+
+class Told:
+    """A source that knows some fleets, or none and says why."""
+
+    def __init__(self, name, *fleets, silent=""):
+        self.name = name
+        self._fleets = fleets
+        self._silent = silent
+
+    async def read(self, fleets, now_ms):
+        if self._silent:
+            raise SourceSilent(self._silent)
+        return {
+            it.key: Reading(now_ms, (), self.name) for it in fleets if it.key in self._fleets and not it.blacked_out
+        }
+
+
+HIDDEN, OTHER = replace(FLEET, blacked_out=True), FleetPods(("demo", "other"), {"gw-2": "127.9.8.6"}, {})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "asked", "told"),
+    [
+        (Told("A", FLEET.key, OTHER.key), Told("B", FLEET.key), [FLEET, OTHER], {"chat": "A", "other": "A"}),
+        (Told("A", FLEET.key), Told("B", OTHER.key), [FLEET, OTHER], {"chat": "A", "other": "B"}),
+        (Told("A", FLEET.key, OTHER.key), Told("B", FLEET.key), [HIDDEN, OTHER], {"chat": "B", "other": "A"}),
+        (Told("A", silent="away"), Told("B", FLEET.key), [FLEET, OTHER], {"chat": "B"}),
+        (Told("A", silent="away"), Told("B"), [], {}),
+    ],
+)
+async def test_the_second_source_tells_what_the_first_cannot(first, second, asked, told):
+    readings = await FallbackSource(first, second).read(asked, NOW_MS)
+    assert {name: reading.source for (_, name), reading in readings.items()} == told
+
+
+async def test_when_both_are_silent_the_reason_is_the_first_ones():
+    with pytest.raises(SourceSilent, match="away; the B do not answer either"):
+        await FallbackSource(Told("A", silent="away"), Told("B")).read([FLEET], NOW_MS)
+
+
+async def test_a_fleet_that_a_drill_hides_is_told_of_by_no_single_source():
+    async with serving(text(GATEWAY), "127.9.8.7", GATEWAY_ADMIN_PORT):
+        assert await PodSource().read([HIDDEN], NOW_MS) == {}

@@ -54,10 +54,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """All samples of a fleet's gateways and workers at `at_ms`."""
+    """All samples of a fleet's gateways and workers at `at_ms`; `source` is who told them."""
 
     at_ms: int
     samples: tuple[Sample, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

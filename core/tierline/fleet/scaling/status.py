@@ -5,7 +5,7 @@ meaning changes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tierline.fleet.observed import Manifest
 from tierline.fleet.scaling.planner import PoolDecision, ScalingPlan
@@ -13,6 +13,7 @@ from tierline.fleet.verdicts import Verdict
 
 PLANNING_CONDITIONS = ("Feasible", "Placed", "Scaled", "Degraded")
 STILL_REASON = "SignalsSilent"
+FALLBACK_REASON = "FollowsLoadByFallback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ def scaled(plan: ScalingPlan, caps: Mapping[str, int], highs: Mapping[str, int])
         told = "; ".join(f"{it.name} needs {it.need} and may have {highs[it.name]}" for it in full)
         return Verdict("Scaled", False, "AtMaximum", f"The load asks for more than replicas.max allows: {told}.")
     return Verdict("Scaled", True, "FollowsLoad", f"{' '.join(map(_told, plan.decisions))}", is_news=False)
+
+
+def by_fallback(verdict: Verdict, source: str, instead_of: str) -> Verdict:
+    """Add to what is said of scaling whose figures it goes by while the usual source does not tell."""
+    message = f"{verdict.message} Signals come from {source}, for {instead_of} does not tell of this fleet."
+    return replace(verdict, message=message, reason=FALLBACK_REASON if verdict.holds else verdict.reason, is_news=True)
 
 
 def placed(workers: WaitingWorkers) -> Verdict:
