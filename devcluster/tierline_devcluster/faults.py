@@ -2,15 +2,17 @@
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
 
 from tierline.api.names import TAINT_SPOT_NOTICE
-from tierline_devcluster.agent.apiserver.client import Api
+from tierline_devcluster.agent.apiserver.client import MERGE, Api, ApiError
 from tierline_devcluster.agent.apiserver.credentials import load_access
 
 _DEAD = 204
+_CONFLICT = 409
 
 
 async def spot_notice(kubeconfig: Path, node: str, seconds: float) -> int:
@@ -21,9 +23,26 @@ async def spot_notice(kubeconfig: Path, node: str, seconds: float) -> int:
     deadline = math.ceil(time.time() + seconds)
     taint = {"key": TAINT_SPOT_NOTICE, "value": str(deadline), "effect": "NoSchedule"}
     async with Api(load_access(kubeconfig)) as api:
-        # A strategic merge: taints are merged by key, so other controllers' taints stay.
-        await api.patch(f"/api/v1/nodes/{node}", {"spec": {"taints": [taint]}})
+        while not await _tainted(api, f"/api/v1/nodes/{node}", taint):
+            continue
     return deadline
+
+
+async def _tainted(api: Api, path: str, taint: Mapping[str, str]) -> bool:
+    """Put a taint beside those of others; False when somebody else changed the node meanwhile.
+
+    Taints are one list that a patch replaces as a whole, whatever kind of patch it is.
+    """
+    live = await api.get(path)
+    others = [it for it in live["spec"].get("taints", ()) if it["key"] != taint["key"]]
+    version = {"resourceVersion": live["metadata"]["resourceVersion"]}
+    try:
+        await api.patch(path, {"metadata": version, "spec": {"taints": [*others, taint]}}, MERGE)
+    except ApiError as error:
+        if error.code != _CONFLICT:
+            raise
+        return False
+    return True
 
 
 async def kill_node(control_socket: Path, node: str) -> None:

@@ -70,7 +70,12 @@ async def test_a_spot_machine_lives_until_its_deadline_and_then_is_gone(
     await replicas(namespace, "spot", 4)
     victims = processes(await namespace.pods(), "spot-a")
     assert victims
+    theirs = {"key": "team.example/reserved", "effect": "PreferNoSchedule"}
+    await namespace.api.patch("/api/v1/nodes/spot-a", {"spec": {"taints": [theirs]}})
     deadline = await faults.spot_notice(cluster.kubeconfig, "spot-a", 3)
+    noticed = await namespace.api.get("/api/v1/nodes/spot-a")
+    assert theirs in noticed["spec"]["taints"]
+    assert len(noticed["spec"]["taints"]) == 2
 
     async def node_gone() -> bool:
         alive_before = [each.exists() for each in victims]
