@@ -1,6 +1,7 @@
-"""Faults on purpose: the notice that takes a spot machine away, and the sudden death of a machine."""
+"""Faults on purpose: the notice that takes a spot machine away, the sudden death of a machine, or of the store."""
 
 import math
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ import aiohttp
 from tierline.api.names import TAINT_SPOT_NOTICE
 from tierline_devcluster.agent.apiserver.client import MERGE, Api, ApiError
 from tierline_devcluster.agent.apiserver.credentials import load_access
+from tierline_devcluster.components.control_plane import STORE
+from tierline_devcluster.supervising.state import StateDir
 
 _DEAD = 204
 _CONFLICT = 409
@@ -43,6 +46,18 @@ async def _tainted(api: Api, path: str, taint: Mapping[str, str]) -> bool:
             raise
         return False
     return True
+
+
+def kill_store(state: StateDir) -> None:
+    """Let the control plane's etcd die at once; its supervisor starts it again on the same data.
+
+    Raises `LookupError` when none runs.
+    """
+    alive = [record for record in state.processes() if record.name == STORE and record.is_alive()]
+    if not alive:
+        raise LookupError(f"no {STORE} of the cluster in {state.root} is running")
+    for record in alive:
+        record.send(signal.SIGKILL)
 
 
 async def kill_node(control_socket: Path, node: str) -> None:

@@ -4,11 +4,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from tierline.api.names import API_VERSION, LABEL_ACCELERATOR, LABEL_CAPACITY_TYPE, LABEL_ZONE
 from tierline_operator.cluster import MERGE_PATCH, ApiError, Call, Cluster
+from tierline_operator.feed import TRANSIENT
 from tierline_operator.kinds import BY_KIND, LEASE, NODE, POD
 from tierline_operator.main import Operator
 from tierline_operator.settings import Settings
@@ -140,10 +142,12 @@ class Kubelet:
         for name in self.nodes:
             await self.add_node(name)
         while True:
-            for name in tuple(self.nodes):
-                await self._renew(name)
-            for pod in await self._objects.every("Pod"):
-                await self._attend(pod)
+            # As a kubelet's, its work goes on when the API server is back.
+            with suppress(*TRANSIENT):
+                for name in tuple(self.nodes):
+                    await self._renew(name)
+                for pod in await self._objects.every("Pod"):
+                    await self._attend(pod)
             await asyncio.sleep(0.1)
 
     async def _report(self, name: str) -> None:

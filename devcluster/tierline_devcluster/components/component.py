@@ -19,7 +19,8 @@ class Component(msgspec.Struct, frozen=True):
     """One process of the cluster; its output goes to `<log_dir>/<name>.log`.
 
     `deadline_s` bounds the start. `stop_s` is the time between SIGTERM and SIGKILL. A component of a lower `stage`
-    is ready before one of a higher stage starts.
+    is ready before one of a higher stage starts. One that ends by itself is started again `restarts` times, then
+    the cluster has failed.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Component(msgspec.Struct, frozen=True):
     deadline_s: float = 60.0
     stop_s: float = 10.0
     env: dict[str, str] = {}
+    restarts: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -4,6 +4,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from tierline_devcluster.components.certificates import CertificateFiles, KeyPair
 from tierline_devcluster.components.component import Component, ReadyCheck
 from tierline_devcluster.components.flags import (
@@ -18,6 +20,9 @@ from tierline_devcluster.components.prometheus import prometheus_flags, write_co
 from tierline_devcluster.provision.binaries import Binaries
 from tierline_devcluster.supervising.state import StateDir
 
+STORE = "etcd"
+_STORE_RESTARTS = 3
+"""The store may die: drills and tests kill it, and it goes on from its data. More often is a crash loop."""
 _ETCD, _API, _CONTROLLERS, _AGENT = range(4)
 _FIRST_POD_NEEDS = (
     "/api/v1/namespaces/default/serviceaccounts/default",
@@ -78,7 +83,8 @@ def _etcd(blueprint: Blueprint) -> Component:
     ports, certificates = blueprint.ports, blueprint.certificates
     flags = etcd_flags(ports, certificates, blueprint.state.root / "etcd")
     ready = _check(blueprint, ports.etcd_client, "/health", certificates.api_to_etcd)
-    return _component("etcd", blueprint.binaries.etcd, flags, (ready,), _ETCD)
+    etcd = _component(STORE, blueprint.binaries.etcd, flags, (ready,), _ETCD)
+    return msgspec.structs.replace(etcd, restarts=_STORE_RESTARTS)
 
 
 def _api_server(blueprint: Blueprint) -> Component:

@@ -76,6 +76,7 @@ class Supervisor:
         self._plan = Plan.load(state.plan)
         self._wakeups = wakeups
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._restarts_left = {component.name: component.restarts for component in self._plan.components}
         self._records = [record for record in [record_of(SUPERVISOR, os.getpid())] if record]
         self._state.save_processes(self._records)
 
@@ -130,10 +131,14 @@ class Supervisor:
             self._wakeups.pause(FOREVER_S)
 
     def _check_children(self) -> None:
-        for name, child in self._children.items():
+        for name, child in tuple(self._children.items()):
             code = child.poll()
-            if code is not None:
+            if code is None:
+                continue
+            if self._restarts_left[name] <= 0:
                 raise _ComponentFailed(f"{name} ended with exit code {code}; log: {self._log(name)}")
+            self._restarts_left[name] -= 1
+            self._spawn(next(item for item in self._plan.components if item.name == name))
 
     def _stop_all(self) -> None:
         """Stop the highest stage first; components with `stop_s` get a SIGTERM and that time."""

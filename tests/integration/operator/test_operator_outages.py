@@ -10,7 +10,10 @@ import yaml
 from api_proxy import SickProxy
 from operator_testing import eventually, fleet, is_ready
 
+from tierline_devcluster.faults import kill_store
+from tierline_devcluster.supervising.state import StateDir
 from tierline_operator.cluster import MERGE_PATCH, Call, Cluster
+from tierline_operator.feed import TRANSIENT
 
 pytestmark = pytest.mark.controlplane
 
@@ -61,6 +64,38 @@ async def test_a_busy_server_stops_nothing_for_good(world, start_operator, proxy
     proxy.busy = False
     await eventually(lambda: _ready(world, 2), "the worker is replaced", RECOVERY_SECONDS)
     await world.objects.until_workers("chat-main-2", "chat-main-3")
+
+
+@pytest.mark.virtualnodes
+async def test_a_store_that_dies_and_comes_back_loses_nothing(world, start_operator, control_plane):
+    await start_ready_fleet(world, start_operator)
+    before = await identities(world)
+    kill_store(StateDir(control_plane.state_dir))
+
+    async def gone():
+        return not await answers(world)
+
+    await eventually(gone, "the API server misses its store")
+    await eventually(lambda: answers(world), "the store is back", RECOVERY_SECONDS)
+    assert await identities(world) == before
+    await world.objects.patch("WorkerPool", "chat-main", {"spec": {"replicas": 3}}, "scale")
+    await eventually(lambda: _ready(world, 3), "the operator goes on", RECOVERY_SECONDS)
+    assert before.items() <= (await identities(world)).items()
+
+
+async def answers(world):
+    try:
+        await world.cluster.request(Call("GET", f"/api/v1/namespaces/{world.name}"))
+    except TRANSIENT:
+        return False
+    return True
+
+
+async def identities(world):
+    """Return the uid of everything that a fleet is made of, by kind and name."""
+    kinds = ("LLMFleet", "WorkerPool", "Pod", "Deployment", "Service", "Role", "ControllerRevision")
+    found = [(kind, obj["metadata"]) for kind in kinds for obj in await world.objects.every(kind)]
+    return {(kind, metadata["name"]): metadata["uid"] for kind, metadata in found}
 
 
 async def test_a_server_that_forgot_old_versions_costs_no_event(world, start_operator, proxy):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 
 from tierline_devcluster.components.component import Component, Plan, ReadyCheck
@@ -72,6 +73,17 @@ def _await(condition, timeout_s=10.0):
     while not condition():
         assert time.monotonic() < deadline, "condition not met in time"
         time.sleep(0.02)
+
+
+def test_a_component_that_may_die_is_started_again_and_not_for_ever(state):
+    _plan(state, msgspec.structs.replace(_server("store", 0), restarts=1))
+    start_supervisor(state, detach=False, reporter=Silent())
+    first = state.processes()[-1]
+    first.send(signal.SIGKILL)
+    _await(lambda: state.processes()[-1] != first)
+    state.processes()[-1].send(signal.SIGKILL)
+    _await(lambda: state.report().phase == "failed")
+    assert "store ended" in state.report().message
 
 
 def test_stages_start_in_order_and_end_together(state):
