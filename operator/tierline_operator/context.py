@@ -60,7 +60,7 @@ class Context:
             adapters=AdapterReconciler(stores, wakes, sights),
             drills=DrillReconciler(stores, actuator, faults, settings.identity),
             floods=floods,
-            policy=PolicyStatus(stores, actuator, sights),
+            policy=PolicyStatus(stores, actuator, sights, f"{settings.namespace}/{settings.lease_name}"),
             planner=Planner(
                 stores,
                 actuator,

@@ -24,6 +24,7 @@ from tierline_operator.looping import Refused
 from tierline_operator.observing import valid_tiers
 from tierline_operator.reconciling import Clock, epoch_ms
 from tierline_operator.stores import Stores
+from tierline_operator.tier_writer import TierWriter
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +34,23 @@ R = TypeVar("R", bound=Resource)
 class PolicyStatus:
     """Tells every tier and every quota whether it can be used."""
 
-    def __init__(self, stores: Stores, actuator: Actuator, sights: AdapterSights, clock: Clock = epoch_ms) -> None:
+    def __init__(
+        self, stores: Stores, actuator: Actuator, sights: AdapterSights, install: str, *, clock: Clock = epoch_ms
+    ) -> None:
+        self._writer = TierWriter(install)
         self._stores = stores
         self._sights = sights
         self._actuator = actuator
         self._clock = clock
 
-    async def look(self) -> None:
-        """Write the conditions that have changed their meaning; raises `Refused` once every object had its turn."""
-        known = frozenset(valid_tiers(self._stores))
+    async def look(self) -> float | None:
+        """Write the conditions that have changed their meaning; raises `Refused` once every object had its turn.
+
+        Returns when to look again although nothing woke us, in seconds.
+        """
+        known, tiers = frozenset(valid_tiers(self._stores)), self._stores[SLO_TIER].all()
         refusals = [
-            *[await self._try_to_tell(live, tier_verdicts(live, known)) for live in self._stores[SLO_TIER].all()],
+            *[await self._tell_tier(live, tier_verdicts(live, known)) for live in tiers],
             *[
                 await self._try_to_tell(live, quota_verdicts(live, known, self._adapters_of(live)))
                 for live in self._stores[TENANT_QUOTA].all()
@@ -51,8 +58,19 @@ class PolicyStatus:
             *[await self._tell_adapter(live) for live in self._stores[LORA_ADAPTER].all()],
         ]
         told = next((refusal for refusal in refusals if refusal), "")
+        due_ms = self._writer.due_ms(tiers, self._clock())
+        due = None if due_ms is None else due_ms / 1000
         if told:
-            raise Refused(told)
+            raise Refused(told, due)
+        return due
+
+    async def _tell_tier(self, live: Manifest, verdicts: tuple[Verdict, ...]) -> str:
+        """Write a tier's status unless another install does."""
+        now_ms = self._clock()
+        status = self._writer.signed(_status(read_identity(live), verdicts, now_ms))
+        if not self._writer.may_write(live, status, now_ms):
+            return ""
+        return await self._try_to_tell(live, verdicts, status)
 
     def _adapters_of(self, quota: Manifest) -> frozenset[str]:
         return frozenset(it.metadata.name for it in valid_adapters(self._stores, quota["metadata"]["namespace"]))

@@ -1,5 +1,6 @@
 """One valid object of each kind with every field set, so that each constraint can be broken by itself."""
 
+import copy
 from typing import Any
 
 CONDITION = {
@@ -103,7 +104,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "batching": {"mode": "Continuous"},
             "fairness": {"order": "Service", "locality": "Prefer", "quantumTokens": 4096},
         },
-        "status": STATUS,
+        "status": {**STATUS, "writer": "tierline-system/tierline-operator"},
     },
     "TenantQuota": {
         "apiVersion": "tierline.dev/v1alpha1",
@@ -167,8 +168,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "recovered": "2026-11-21T08:00:20Z",
             "finished": "2026-11-21T08:00:20Z",
             "recoverySeconds": 20,
-            "baseline": [dict(DRILL_FIGURES)],
-            "figures": [dict(DRILL_FIGURES)],
+            "baseline": [copy.deepcopy(DRILL_FIGURES)],
+            "figures": [copy.deepcopy(DRILL_FIGURES)],
             "flood": {"before": 0, "requests": 600},
             "checks": [{"name": "recoverySeconds", "measured": 20, "bound": 120, "outcome": "Kept"}],
         },

@@ -42,10 +42,10 @@ class PassCriteria(Block):
     )
     max_lost_tokens: Counter = Field(
         default=0,
-        description="maxLostTokens is how many generated tokens may be of no use, since their answer broke off.",
+        description="maxLostTokens is the most that may be generated for answers that break off, in tokens.",
     )
     max_duplicated_tokens: Counter = Field(
-        default=0, description="maxDuplicatedTokens is how many tokens clients may be given more than once."
+        default=0, description="maxDuplicatedTokens is the most that clients may be given more than once, in tokens."
     )
     tiers: Annotated[tuple[TierCriterion, ...], Field(max_length=32), ListOf(("tierRef",))] = Field(
         default=(), description="tiers are what single tiers must show; one without requests does not pass."
@@ -117,13 +117,17 @@ class DrillTierFigures(Block):
     missed: Counter = Field(default=0, description="missed is how many of them missed their targets.")
     failed: Counter = Field(default=0, description="failed is how many of them failed.")
     refused: Counter = Field(default=0, description="refused is how many of them were turned away.")
-    lost_tokens: Counter = Field(default=0, description="lostTokens is how many generated tokens were of no use.")
-    duplicated_tokens: Counter = Field(default=0, description="duplicatedTokens is how many tokens came twice.")
+    lost_tokens: Counter = Field(default=0, description="lostTokens is what was generated and of no use, in tokens.")
+    duplicated_tokens: Counter = Field(
+        default=0, description="duplicatedTokens is what came more than once, in tokens."
+    )
     ttft_p95_milliseconds: Counter | None = Field(
-        default=None, description="ttftP95Milliseconds is the 95th percentile of the time to the first token."
+        default=None,
+        description="ttftP95Milliseconds is the 95th percentile of the time to the first token, in milliseconds.",
     )
     tpot_p95_milliseconds: Counter | None = Field(
-        default=None, description="tpotP95Milliseconds is the 95th percentile of the time per token after the first."
+        default=None,
+        description="tpotP95Milliseconds is the 95th percentile of the time per token, in milliseconds.",
     )
     ttft_buckets: Buckets = Field(
         default=(), description="ttftBuckets are the counts of the gateways' histogram of times to the first token."

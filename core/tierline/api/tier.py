@@ -237,6 +237,10 @@ class SLOTierSpec(Block):
 class SLOTierStatus(Status):
     """What became of the tier."""
 
+    writer: Annotated[str, Field(max_length=320)] = Field(
+        default="", description="writer is the install that writes this status, where several share the cluster."
+    )
+
 
 class SLOTier(Resource):
     """SLOTier is one promise of latency that every loop obeys, from admission to scaling."""

@@ -43,7 +43,7 @@ class House:
         """Look after the fleet's adapters, then tell; returns when to look again."""
         wakes, stores, actuator = wired(self.server)
         due = await AdapterReconciler(stores, wakes, self.sights).adapters("demo", "chat")
-        await PolicyStatus(stores, actuator, self.sights).look()
+        await PolicyStatus(stores, actuator, self.sights, "ops/operator").look()
         return due
 
     def said(self, name):

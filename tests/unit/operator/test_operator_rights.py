@@ -86,7 +86,7 @@ async def lives():
     await DrillReconciler(stores, actuator, Faults(stores, actuator, Floods(), lambda _: None), "a").drill(
         "demo", "kill"
     )
-    await PolicyStatus(stores, actuator, AdapterSights()).look()
+    await PolicyStatus(stores, actuator, AdapterSights(), "ops/operator").look()
     return world
 
 

@@ -115,7 +115,7 @@ async def test_a_tier_whose_status_is_refused_keeps_no_other_one_from_its_own(st
     _, stores, actuator = wired(server)
 
     with pytest.raises(Refused):
-        await PolicyStatus(stores, actuator, AdapterSights()).look()
+        await PolicyStatus(stores, actuator, AdapterSights(), "ops/operator").look()
 
     told = {path.rpartition("/")[2] for path, obj in server.objects.items() if obj.get("status")}
     assert told == {"gold", "silver"}
