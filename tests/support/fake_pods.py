@@ -3,6 +3,7 @@
 from typing import Any
 
 from aiohttp import web
+from prometheus_client import generate_latest
 
 from tierline.api.names import GATEWAY_ADMIN_PORT, GATEWAY_HTTP_PORT
 from tierline_gateway.instruments import Instruments
@@ -34,7 +35,7 @@ class FakeGateways:
             await self._runner.cleanup()
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=self.instruments.exposition())
+        return web.Response(body=generate_latest(self.instruments.registry))
 
     async def _complete(self, _: web.Request) -> web.Response:
         self.completions += 1

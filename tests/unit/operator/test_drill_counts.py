@@ -2,6 +2,7 @@
 
 import pytest
 from aiohttp import web
+from prometheus_client import generate_latest
 
 from tierline.api.names import GATEWAY_ADMIN_PORT
 from tierline.fleet.drills.counts import TierCounts
@@ -16,7 +17,7 @@ async def gateway():
     instruments = Instruments()
 
     async def metrics(_request):
-        return web.Response(body=instruments.exposition())
+        return web.Response(body=generate_latest(instruments.registry))
 
     app = web.Application()
     app.add_routes([web.get("/metrics", metrics)])
