@@ -10,6 +10,7 @@ from tierline.fleet.census import take_census
 from tierline.fleet.drift import has_drifted, stamped
 from tierline.fleet.observed import Manifest
 from tierline.fleet.placement.slot_pod import slotted
+from tierline.fleet.placement.weights import preferring
 from tierline.fleet.pool_plan import PoolObservation, PoolPlan, plan_pool
 from tierline.fleet.pool_status import pool_status, pool_verdicts
 from tierline.fleet.rollout.canary import CanaryFigures
@@ -23,7 +24,7 @@ from tierline.fleet.worker_pod import template_revision, worker_pod
 from tierline_operator.actuator import Actuator
 from tierline_operator.canary_figures import Change, FigureSource
 from tierline_operator.capacity.book import CapacityBook
-from tierline_operator.capacity.placing import place_pool
+from tierline_operator.capacity.placing import place_pool, start_time_ms
 from tierline_operator.drill_reconciling import is_blacked_out
 from tierline_operator.kinds import DISRUPTION_BUDGET
 from tierline_operator.looping import Refused
@@ -92,7 +93,8 @@ class PoolReconciler:
             return _Decided(view, live, RolloutStep(record, {}), plan_pool(view.seen))
         step = step_rollout(await self._rollout_view(view, record))
         placement = place_pool(self._stores, self._book, live, view)
-        seen = replace(view.seen, shares=step.shares, placement=placement)
+        start_ms = start_time_ms(self._book, live, view)
+        seen = replace(view.seen, shares=step.shares, placement=placement, start_ms=start_ms)
         return _Decided(replace(view, seen=seen), live, step, plan_pool(seen))
 
     async def _rollout_view(self, view: PoolView, record: RolloutRecord) -> RolloutView:
@@ -186,7 +188,7 @@ def _new_pods(decided: _Decided) -> Iterable[Manifest]:
     placement = decided.seen.placement
     for index, made in enumerate(decided.plan.workers):
         pod = worker_pod(templates[made.revision], decided.seen.pool.name, made.attempt)
-        yield slotted(pod, placement.slot_of(index)) if placement else pod
+        yield preferring(slotted(pod, placement.slot_of(index)), placement.warm_hosts) if placement else pod
 
 
 def _rollout_status(step: RolloutStep) -> Mapping[str, Any]:

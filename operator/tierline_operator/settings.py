@@ -8,6 +8,7 @@ from tierline.fleet.scaling.sharing import USUAL_TIMES, SharingTimes
 from tierline.fleet.wanted import Images
 
 DEFAULT_LEASE_NAME = "tierline-operator"
+MOST_MEBIBYTES = 1 << 30
 
 
 class WrongSetting(ValueError):
@@ -61,6 +62,8 @@ class Settings:
                 worker=_required(env, "TIERLINE_WORKER_IMAGE"),
                 gateway=_required(env, "TIERLINE_GATEWAY_IMAGE"),
                 priority_class=env.get("TIERLINE_WORKER_PRIORITY_CLASS", ""),
+                weights_dir=_folder(env, "TIERLINE_WORKER_WEIGHTS_DIR"),
+                weights_limit_mebibytes=_count(env, "TIERLINE_WORKER_WEIGHTS_LIMIT_MEBIBYTES"),
             ),
             namespaces=tuple(name.strip() for name in watched.split(",") if name.strip()),
             http_port=_port(env, "TIERLINE_HTTP_PORT", OPERATOR_HTTP_PORT),
@@ -91,6 +94,20 @@ def _port(env: Mapping[str, str], name: str, default: int) -> int:
     text = env.get(name, str(default))
     if not text.isdigit() or not 0 <= int(text) < 65536:
         raise WrongSetting(f"{name} must be a port number, not {text!r}.")
+    return int(text)
+
+
+def _folder(env: Mapping[str, str], name: str) -> str:
+    text = env.get(name, "")
+    if text and (not text.startswith("/") or text.rstrip("/") in {"", "/tmp"} or ".." in text.split("/")):  # noqa: S108
+        raise WrongSetting(f"{name} must be the absolute path of a folder of its own on nodes, not {text!r}.")
+    return text.rstrip("/")
+
+
+def _count(env: Mapping[str, str], name: str) -> int:
+    text = env.get(name) or "0"
+    if not (text.isascii() and text.isdigit()) or int(text) > MOST_MEBIBYTES:
+        raise WrongSetting(f"{name} must be a whole number from 0 to {MOST_MEBIBYTES}, not {text!r}.")
     return int(text)
 
 

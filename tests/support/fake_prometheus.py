@@ -14,7 +14,10 @@ COEFFICIENTS = {"iteration": 10.0, "prefill_token": 1.0, "attention_pair": 0.0, 
 
 
 class FakePrometheus:
-    """Answers the operator's two queries; `per_second` is the rate of one tier's requests, `queued` those that wait."""
+    """Answers the operator's two queries; `per_second` is the rate of one tier's requests, `queued` those that wait.
+
+    `of_workers` is what every worker tells beside its load: names, labels, values.
+    """
 
     def __init__(self, objects: Objects, tier: str) -> None:
         self._objects = objects
@@ -25,6 +28,7 @@ class FakePrometheus:
         self._pods: web.AppRunner | None = None
         self._per_second = 0.0
         self.queued = 0
+        self.of_workers: list[tuple[str, dict[str, str], float]] = []
         self.url = ""
 
     async def start(self) -> "FakePrometheus":
@@ -84,7 +88,7 @@ class FakePrometheus:
 
     def _worker(self) -> list[tuple[str, dict[str, str], float]]:
         terms = [("tierline_worker_latency_coefficient_ms", {"term": term}, it) for term, it in COEFFICIENTS.items()]
-        return [*terms, ("tierline_worker_latency_samples_total", {}, 1000.0)]
+        return [*terms, ("tierline_worker_latency_samples_total", {}, 1000.0), *self.of_workers]
 
     def _gateway(self) -> list[tuple[str, dict[str, str], float]]:
         tier = {"tier": self._tier}

@@ -32,6 +32,8 @@ class ToldSignals:
         self.ended: dict[str, float] = {}
         self.queued = 0.0
         self.silent = ""
+        self.cached: dict[str, float] = {}
+        self.warm = True
 
     async def read(self, fleets: Sequence[FleetPods], now_ms: int) -> Mapping[FleetKey, Reading]:
         if self.silent:
@@ -58,6 +60,11 @@ class ToldSignals:
                 for term, value in TERMS.items()
             ]
             told.append(Sample(pod, "tierline_worker_latency_samples_total", (), 1000.0))
+            told.append(Sample(pod, "tierline_worker_started_warm", (), float(self.warm)))
+            told += [
+                Sample(pod, "tierline_worker_cached_weights_bytes", (("source", source),), size)
+                for source, size in self.cached.items()
+            ]
         return told
 
 

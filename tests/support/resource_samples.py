@@ -234,6 +234,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "pools": [{"name": "main", "replicas": 2, "readyReplicas": 2}],
             "gateway": {"readyReplicas": 1},
             "centsPerHour": 120,
+            "weights": {"mebibytes": 94, "nodeCount": 2, "nodes": ["n1", "n2"]},
         },
     },
     "WorkerPool": {

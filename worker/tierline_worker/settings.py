@@ -19,7 +19,10 @@ DTYPES = {"Float32": torch.float32, "BFloat16": torch.bfloat16, "Float16": torch
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What one worker serves and how large it is; `kv_cache_blocks` 0 means all that a GPU has memory for."""
+    """What one worker serves and how large it is; `kv_cache_blocks` 0 means all that a GPU has memory for.
+
+    `node_keeps_weights` says that `cache_dir` is the node's, so that what was fetched outlives this worker.
+    """
 
     model_source: str
     model_name: str
@@ -53,6 +56,7 @@ class WorkerSettings:
     tensor_parallel: int = 1
     device: str = "auto"
     weights_limit_mebibytes: int = 0
+    node_keeps_weights: bool = False
 
     @property
     def weights(self) -> WeightsStore:
@@ -101,6 +105,7 @@ class WorkerSettings:
             adapter_sources=read.sources("TIERLINE_ADAPTER_SOURCES"),
             tensor_parallel=read.integer("TIERLINE_TENSOR_PARALLEL", 1, 1, 16),
             device=read.device("TIERLINE_DEVICE", "auto"),
+            node_keeps_weights=bool(read.text("TIERLINE_WEIGHTS_DIR", "")),
             weights_limit_mebibytes=read.integer("TIERLINE_WEIGHTS_LIMIT_MEBIBYTES", 0, 0, 1 << 30),
         )
         return _consistent(settings)

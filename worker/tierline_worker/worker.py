@@ -49,6 +49,7 @@ class Worker:
         self._drained = asyncio.Event()
         self._ranks: Ranks | None = None
         self._weights: OpenedWeights | None = None
+        self._reporting: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve until a signal, then drain; returns when the process may end.
@@ -61,7 +62,8 @@ class Worker:
             loop.add_signal_handler(number, self._stop.set)
         runner = await self._serve_probes()
         stopping = asyncio.create_task(self._stop.wait())
-        reporting = asyncio.create_task(report_weights(self._settings.weights, self._metrics.cached))
+        if self._settings.node_keeps_weights:
+            self._reporting = asyncio.create_task(report_weights(self._settings.weights, self._metrics.cached))
         lost: asyncio.Future[None] = loop.create_future()
         loading = _in_thread(lambda: self._load(lambda reason: _fail_soon(loop, lost, reason)))
         await _first_of(loading, stopping, lost)
@@ -72,7 +74,8 @@ class Worker:
             _LOG.info("ready after %.1f s", time.monotonic() - began_s)
             await self._serve_until_stopped(engine_loop, stopping, lost)
         stopping.cancel()
-        reporting.cancel()
+        if self._reporting is not None:
+            self._reporting.cancel()
         if self._ranks is not None:
             self._ranks.close()
         await runner.cleanup()

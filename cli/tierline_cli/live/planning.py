@@ -67,8 +67,16 @@ def _scale(account: dict[str, Any]) -> Iterator[RenderableType]:
         one = f"{it['rate_of_one']:.2f}/s"
         table.add_row(it["name"], str(it["replicas"]), str(it["before"]), str(it["need"]), one, cap, it["reason"])
     yield table
+    for it in scale["starts"]:
+        yield f"  a worker of {it['pool']} serves within {_start(it)}"
     if scale["role_flips"]:
         yield f"  {scale['role_flips']} workers change their role"
+
+
+def _start(it: dict[str, Any]) -> str:
+    weights = "a node with room has the weights" if it["warm"] else "the weights have to be fetched"
+    learned = f"mean {it['mean_seconds']:.1f} s of {it['samples']} starts" if it["samples"] else "not seen yet: a guess"
+    return f"{it['bound_seconds']:.1f} s ({learned}; {weights})"
 
 
 def _placement(account: dict[str, Any]) -> Iterator[RenderableType]:

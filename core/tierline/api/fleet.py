@@ -31,6 +31,8 @@ DisaggregationMode = Literal["Auto", "Always", "Never"]
 ScalingMode = Literal["Tierline", "External"]
 Forecast = Literal["Trend", "Never"]
 
+WEIGHTS_NODES_LIMIT = 64
+
 
 class Pool(Block):
     """One pool of equal workers."""
@@ -148,6 +150,16 @@ class PoolSummary(ReplicaCount):
     replicas: Counter = Field(default=0, description="replicas is the number of workers wanted.")
 
 
+class WeightsStatus(Block):
+    """Where the model's weights are."""
+
+    mebibytes: Counter = Field(default=0, description="mebibytes is what the weights take on a node, in MiB.")
+    node_count: Counter = Field(default=0, description="nodeCount is the number of nodes that have the weights.")
+    nodes: Annotated[tuple[ObjectName, ...], Field(max_length=WEIGHTS_NODES_LIMIT), ListOf()] = Field(
+        default=(), description="nodes are the names of nodes that have the weights, the first ones by name."
+    )
+
+
 class LLMFleetStatus(Status):
     """What runs of the fleet."""
 
@@ -159,6 +171,9 @@ class LLMFleetStatus(Status):
         default=(), description="pools sum up each pool."
     )
     gateway: ReplicaCount | None = Field(default=None, description="gateway sums up the front door.")
+    weights: WeightsStatus | None = Field(
+        default=None, description="weights says which nodes have the model's weights, as their workers tell."
+    )
     cents_per_hour: Counter = Field(
         default=0, description="centsPerHour is what the fleet's workers cost by the price table, in cents per hour."
     )

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tierline.api.fleet import WEIGHTS_NODES_LIMIT
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation
 from tierline.fleet.gateway_objects import gateway_name
 from tierline.fleet.observed import Manifest
+from tierline.fleet.placement.weights import NOWHERE, CachedModel
 from tierline.fleet.rollout.status import fleet_rollout_verdict
 from tierline.fleet.verdicts import Verdict, conditions_of
 
@@ -22,7 +24,11 @@ def fleet_verdicts(seen: FleetObservation, refusal: str = "") -> tuple[Verdict, 
 
 
 def fleet_status(
-    seen: FleetObservation, verdicts: tuple[Verdict, ...], now_ms: int, cents_per_hour: int = 0
+    seen: FleetObservation,
+    verdicts: tuple[Verdict, ...],
+    now_ms: int,
+    cents_per_hour: int = 0,
+    weights: CachedModel = NOWHERE,
 ) -> Mapping[str, Any]:
     """Return the status to write, without anything that changes while its meaning does not."""
     pools = [_pool_summary(seen, name, live) for name, live in sorted(seen.pools.items())]
@@ -33,7 +39,16 @@ def fleet_status(
         "pools": pools,
         "gateway": {"readyReplicas": _ready_gateways(seen)},
         "centsPerHour": cents_per_hour,
+        **({"weights": _weights(weights)} if weights.nodes else {}),
         "conditions": conditions_of(seen.fleet, verdicts, now_ms),
+    }
+
+
+def _weights(weights: CachedModel) -> dict[str, Any]:
+    return {
+        "mebibytes": -(-weights.bytes // (1 << 20)),
+        "nodeCount": len(weights.nodes),
+        "nodes": list(weights.nodes[:WEIGHTS_NODES_LIMIT]),
     }
 
 

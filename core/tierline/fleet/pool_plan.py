@@ -4,7 +4,8 @@ The rules, in the order in which they are applied:
 
 1. Pods that have ended are cleaned; pods whose node is gone are removed without waiting for anybody.
 2. A pod of an old revision, or in the wrong place, that is not ready gives no capacity and goes at once.
-3. As many pods are created as are missing; a pod on a doomed node is counted absent.
+3. As many pods are created as are missing; a pod on a doomed node is counted absent from the moment at which its
+   replacement must start to serve in time (`start_ms` before the deadline, twice and with a margin).
 4. Pods in the wrong place, or that no revision's share has room for, are replaced within the rollout's bounds: at
    most `max_surge` pods too many, at least `replicas - max_unavailable` ready ones.
 5. Of a revision's surplus those go first that placement gives up, then those not ready, then the youngest; never a
@@ -30,6 +31,7 @@ class PoolObservation:
     `shares` says how many replicas of which revision there should be while a change is tried; empty means all of
     `revision`. `last_attempt` is the highest attempt number ever recorded: a name is never used twice. `placement` says
     how many pods carry the declared replicas, and which of them are in the wrong place; without one, one each.
+    `start_ms` is how long a replacement takes to serve; while that is not known it is started at once.
     """
 
     pool: ObjectIdentity
@@ -43,6 +45,7 @@ class PoolObservation:
     max_surge: int = 1
     max_unavailable: int = 0
     placement: PoolPlacement | None = None
+    start_ms: int | None = None
 
     @property
     def wanted(self) -> Mapping[str, int]:
@@ -129,9 +132,10 @@ def plan_pool(seen: PoolObservation) -> PoolPlan:
     cleaned = _cleaning(census)
     if seen.revision is None:
         return PoolPlan(last_attempt=last, removals=cleaned, evacuations=_evacuations(census))
-    sorted_out = _sort_out(census.staying, seen)
-    useless = tuple(pod for pod in census.staying if pod in sorted_out.excess and not pod.ready)
-    kept = tuple(pod for pod in census.staying if pod not in useless)
+    counted = (*census.staying, *_with_time_left(census, seen))
+    sorted_out = _sort_out(counted, seen)
+    useless = tuple(pod for pod in counted if pod in sorted_out.excess and not pod.ready)
+    kept = tuple(pod for pod in counted if pod not in useless)
     workers = _workers_to_create(sorted_out, kept, len(census.cooling), seen, last)
     removals = (
         *cleaned,
@@ -197,6 +201,16 @@ def _departures(census: Census, kept: tuple[ObservedPod, ...], seen: PoolObserva
             yield PodRemoval(it.pod.name, it.pod.uid, "its node is about to be reclaimed and its replacement is ready")
 
 
+def _with_time_left(census: Census, seen: PoolObservation) -> tuple[ObservedPod, ...]:
+    """Return ready pods whose nodes live on for longer than a replacement needs."""
+    return tuple(it.pod for it in census.doomed if it.pod.ready and seen.now_ms < _replace_at_ms(it, seen))
+
+
+def _replace_at_ms(doomed: Doomed, seen: PoolObservation) -> int:
+    # Twice: one that fails its first start must have the time for another one.
+    return 0 if seen.start_ms is None else _leave_at_ms(doomed) - 2 * seen.start_ms
+
+
 def _leave_at_ms(doomed: Doomed) -> int:
     return doomed.deadline_ms - EVACUATION_MARGIN_MS
 
@@ -221,7 +235,7 @@ def _evacuations(census: Census) -> tuple[Evacuation, ...]:
 
 
 def _next_moment(census: Census, seen: PoolObservation) -> int | None:
-    leaving = [_leave_at_ms(it) for it in census.doomed]
+    leaving = [moment for it in census.doomed for moment in (_leave_at_ms(it), _replace_at_ms(it, seen))]
     cooled = [(pod.finished_ms or pod.created_ms) + COOLING_MS for pod in census.cooling]
     unknown_nodes = [
         pod.scheduled_ms + NODE_SIGHT_MS + 1

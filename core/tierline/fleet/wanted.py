@@ -80,8 +80,13 @@ class WantedFleet:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images and cluster-wide settings that the operator puts into pods; `priority_class` is empty where none is."""
+    """Images and cluster-wide settings that the operator puts into pods; `priority_class` is empty where none is.
+
+    `weights_dir` is the folder in which nodes keep models, empty where they keep none; with a limit (0: none).
+    """
 
     worker: str
     gateway: str
     priority_class: str = ""
+    weights_dir: str = ""
+    weights_limit_mebibytes: int = 0

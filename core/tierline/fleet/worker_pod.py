@@ -31,6 +31,7 @@ SHUTDOWN_SECONDS = 10
 STARTUP_FAILURES = 1800
 """Seconds a worker may take to fetch and load its model before it counts as failed (one probe a second)."""
 
+WEIGHTS_VOLUME = "weights"
 SCRATCH_VOLUME = "scratch"
 SCRATCH_PATH = "/tmp"  # noqa: S108 a volume of the pod's own is mounted there
 LARGEST_KV_TOKEN_BYTES = 4 * 1024 * 1024
@@ -132,8 +133,9 @@ def _pod_spec(pool: ObjectIdentity, worker: WantedWorker, images: Images) -> dic
         "terminationGracePeriodSeconds": worker.drain_seconds + SHUTDOWN_SECONDS,
         "containers": [_container(worker, images)],
     }
-    if _disk_tokens(worker):
-        spec["volumes"] = [_scratch_volume(worker)]
+    volumes = [*([_scratch_volume(worker)] if _disk_tokens(worker) else ()), *_weights_volume(images)]
+    if volumes:
+        spec["volumes"] = volumes
     affinity = _node_affinity(worker)
     if affinity:
         spec["affinity"] = {"nodeAffinity": affinity}
@@ -155,14 +157,23 @@ def _scratch_volume(worker: WantedWorker) -> dict[str, Any]:
     return {"name": SCRATCH_VOLUME, "emptyDir": {"sizeLimit": f"{mebibytes}Mi"}}
 
 
+def _weights_volume(images: Images) -> list[dict[str, Any]]:
+    """The folder has to be there: one that the kubelet makes belongs to root, and workers are not root."""
+    if not images.weights_dir:
+        return []
+    return [{"name": WEIGHTS_VOLUME, "hostPath": {"path": images.weights_dir, "type": "Directory"}}]
+
+
 def _container(worker: WantedWorker, images: Images) -> dict[str, Any]:
     mounts = [{"name": SCRATCH_VOLUME, "mountPath": SCRATCH_PATH}] if _disk_tokens(worker) else []
+    if images.weights_dir:
+        mounts.append({"name": WEIGHTS_VOLUME, "mountPath": images.weights_dir})
     return {
         **({"volumeMounts": mounts} if mounts else {}),
         "name": "worker",
         "image": images.worker,
         "command": ["tierline-worker"],
-        "env": _environment(worker),
+        "env": _environment(worker, images),
         "ports": [
             {"name": "wire", "containerPort": WORKER_WIRE_PORT, "protocol": "TCP"},
             {"name": "http", "containerPort": WORKER_HTTP_PORT, "protocol": "TCP"},
@@ -176,15 +187,25 @@ def _container(worker: WantedWorker, images: Images) -> dict[str, Any]:
     }
 
 
-def _environment(worker: WantedWorker) -> list[dict[str, Any]]:
+def _environment(worker: WantedWorker, images: Images) -> list[dict[str, Any]]:
     fixed = {
         **worker.environment,
+        **_weights_environment(images),
         "TIERLINE_DRAIN_SECONDS": str(worker.drain_seconds),
         "TIERLINE_WIRE_PORT": str(WORKER_WIRE_PORT),
         "TIERLINE_HTTP_PORT": str(WORKER_HTTP_PORT),
         "OMP_WAIT_POLICY": "PASSIVE",
     }
     return [*({"name": name, "value": value} for name, value in sorted(fixed.items())), *field_env(DOWNWARD_ENV)]
+
+
+def _weights_environment(images: Images) -> dict[str, str]:
+    if not images.weights_dir:
+        return {}
+    return {
+        "TIERLINE_WEIGHTS_DIR": images.weights_dir,
+        "TIERLINE_WEIGHTS_LIMIT_MEBIBYTES": str(images.weights_limit_mebibytes),
+    }
 
 
 def _resources(worker: WantedWorker) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from tierline.fleet.scaling.load import FleetLoad, TierLoad
 from tierline.fleet.scaling.planner import ScalingPlan
 from tierline.fleet.verdicts import Verdict
 from tierline_operator.capacity.book import CapacityBook
+from tierline_operator.capacity.starting import ExpectedStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class FleetAccount:
     plan: ScalingPlan | None = None
     caps: Mapping[str, int] = field(default_factory=dict)
     workers: Mapping[str, tuple[PlacedPod, ...]] = field(default_factory=dict)
+    starts: Mapping[str, ExpectedStart] = field(default_factory=dict)
 
 
 def told(account: FleetAccount, book: CapacityBook) -> dict[str, Any]:
@@ -49,7 +51,20 @@ def _scale(account: FleetAccount) -> dict[str, Any]:
         "demand_per_second": plan.forecast_per_second if plan else None,
         "pressure": plan.pressure if plan else None,
         "role_flips": plan.flips if plan else 0,
+        "lead_seconds": load.cold_start_seconds if load else None,
+        "starts": [_start(name, it) for name, it in sorted(account.starts.items())],
         "pools": [{**asdict(it), "cap": account.caps.get(it.name)} for it in plan.decisions] if plan else [],
+    }
+
+
+def _start(pool: str, start: ExpectedStart) -> dict[str, Any]:
+    return {
+        "pool": pool,
+        "warm": start.warm,
+        "bound_seconds": start.time.bound_seconds,
+        "mean_seconds": start.time.mean_seconds,
+        "deviation_seconds": start.time.deviation_seconds,
+        "samples": start.time.samples,
     }
 
 

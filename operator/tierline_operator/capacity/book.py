@@ -7,6 +7,8 @@ from tierline.fleet.placement.planner import PlacementView
 from tierline.fleet.placement.prices import PriceTable
 from tierline.fleet.placement.room import NodeRoom
 from tierline.fleet.placement.spot_history import SpotHistory
+from tierline.fleet.placement.weights import NOWHERE, CachedModel, NodeWeights
+from tierline.fleet.scaling.cold_starts import ColdStarts
 from tierline.fleet.verdicts import Verdict
 
 FleetKey = tuple[str, str]
@@ -15,10 +17,11 @@ FleetKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class FleetReport:
-    """What planning has to say about a fleet: its conditions, and what its workers cost."""
+    """What planning has to say about a fleet: its conditions, what its workers cost, where its model is."""
 
     verdicts: tuple[Verdict, ...] = ()
     cents_per_hour: int = 0
+    weights: CachedModel = NOWHERE
 
 
 @dataclass(slots=True)
@@ -29,6 +32,8 @@ class CapacityBook:
     prices: PriceTable = field(default_factory=PriceTable)
     history: SpotHistory = field(default_factory=SpotHistory)
     emptying: str = ""
+    starts: ColdStarts = field(default_factory=ColdStarts)
+    weights: NodeWeights = field(default_factory=NodeWeights)
     speeds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     reports: Mapping[FleetKey, FleetReport] = field(default_factory=dict)
 

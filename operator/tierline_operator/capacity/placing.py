@@ -10,9 +10,11 @@ from tierline.fleet.observed import Manifest
 from tierline.fleet.placement.planner import PlacedPod, PoolPlacement, place
 from tierline.fleet.placement.room import Need, offers_of
 from tierline.fleet.placement.room_reading import placed_pod, read_need
+from tierline.fleet.placement.slot_pod import LABEL_HOSTNAME
 from tierline.fleet.pool_plan import PoolObservation
 from tierline.fleet.wanting import placement_terms
 from tierline_operator.capacity.book import CapacityBook
+from tierline_operator.capacity.starting import expected_start, warm_nodes
 from tierline_operator.kinds import NODE
 from tierline_operator.pool_observing import PoolView
 from tierline_operator.stores import Stores
@@ -23,10 +25,24 @@ def place_pool(stores: Stores, book: CapacityBook, live: Manifest, view: PoolVie
     pool = parse(WorkerPool, live)
     terms = placement_terms(pool, view.seen.replicas)
     need = read_need(view.template) if view.template else Need()
-    offers = offers_of(book.rooms, book.prices, need, terms, book.speeds_of(pool.spec.model.source))
+    warm = warm_nodes(book, pool, need)
+    offers = offers_of(book.rooms, book.prices, need, terms, book.speeds_of(pool.spec.model.source), warm_nodes=warm)
     moves = pool.spec.placement.consolidation != "Never"
     around = replace(book.view(view.seen.now_ms), offers=offers, emptying=book.emptying if moves else "")
-    return place(terms, _staying(stores, view.seen, view.pods), around)
+    placement = place(terms, _staying(stores, view.seen, view.pods), around)
+    return replace(placement, warm_hosts=frozenset(_host_name(stores, name) for name in warm - {around.emptying}))
+
+
+def start_time_ms(book: CapacityBook, live: Manifest, view: PoolView) -> int:
+    """Return how long the pool's next worker takes to serve, nearly always."""
+    need = read_need(view.template) if view.template else Need()
+    return round(1e3 * expected_start(book, parse(WorkerPool, live), need).time.bound_seconds)
+
+
+def _host_name(stores: Stores, node: str) -> str:
+    """Return what a node's affinity label says: providers need not name nodes by their hosts."""
+    live = stores[NODE].get("", node)
+    return str(live["metadata"].get("labels", {}).get(LABEL_HOSTNAME, node)) if live is not None else node
 
 
 def _staying(stores: Stores, seen: PoolObservation, pods: Sequence[Manifest]) -> list[PlacedPod]:

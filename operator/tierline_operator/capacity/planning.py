@@ -7,6 +7,7 @@ from typing import Any
 
 from tierline.fleet.placement.room import cents_per_hour
 from tierline.fleet.scaling.capacity import WorkerShape, highest_rate
+from tierline.fleet.scaling.cold_starts import PRIOR_SECONDS
 from tierline.fleet.scaling.feasibility import feasible, shortfalls, unknown
 from tierline.fleet.scaling.fleet_load import (
     declared_shape,
@@ -30,6 +31,7 @@ from tierline_operator.capacity.keeping import Keeper
 from tierline_operator.capacity.past import FleetPast
 from tierline_operator.capacity.scenes import Scene, scenes_of, shares_of
 from tierline_operator.capacity.sources import SignalSource, SourceSilent
+from tierline_operator.capacity.starting import StartLearner
 from tierline_operator.capacity.surveying import Surveyor
 from tierline_operator.cluster import ApiError
 from tierline_operator.feed import TRANSIENT
@@ -41,7 +43,6 @@ from tierline_operator.wakes import WakeKey, Wakes
 log = logging.getLogger(__name__)
 
 KEEPING_MS = 60_000
-COLD_START_SECONDS = 60.0
 
 
 class Planner:
@@ -68,6 +69,7 @@ class Planner:
         self._clock = clock
         self._times = times
         self._surveyor = Surveyor(stores, book)
+        self._starts = StartLearner(stores, book)
         self._pasts: dict[FleetKey, FleetPast] = {}
         self._sharing = SharingMemory()
         self._wishes: dict[PoolKey, int] = {}
@@ -84,6 +86,7 @@ class Planner:
         except TRANSIENT as error:
             log.warning("starting without prices and what was learned: %s", error or type(error).__name__)
         self._book.history = self._learned.history
+        self._starts.resume(self._learned)
         self._kept_ms = self._clock()
         self._surveyor.survey(self._clock())
 
@@ -95,6 +98,7 @@ class Planner:
         self._cents = cents_per_hour(self._book.rooms, self._book.prices)
         scenes = scenes_of(self._stores, now_ms)
         readings, why = await self._read(scenes, now_ms)
+        self._starts.look(scenes, readings, now_ms)
         traffic = {scene.key: self._traffic(scene, readings.get(scene.key), now_ms) for scene in scenes}
         plans = {scene.key: self._plan(scene, traffic[scene.key], now_ms) for scene in scenes}
         self._share(scenes, plans, now_ms)
@@ -137,7 +141,8 @@ class Planner:
         if traffic is None or not scene.scales or len(past.readings) < 2:
             return None
         pools = {name: (facts, self._worker(scene, name, traffic)) for name, facts in scene.pools.items()}
-        load = past.load = fleet_load(scene.fleet, scene.tiers, pools, traffic, COLD_START_SECONDS)
+        lead = max((it.time.bound_seconds for it in self._starts.expected(scene).values()), default=PRIOR_SECONDS)
+        load = past.load = fleet_load(scene.fleet, scene.tiers, pools, traffic, lead)
         plan, past.memory = plan_scaling(scaling_policy(scene.fleet), past.memory, load, now_ms)
         return plan
 
@@ -229,17 +234,11 @@ class Planner:
             self._scaled(scene, plan, why, now_ms),
         )
         cents = sum(self._cents.get(worker.uid, 0) for workers in scene.workers.values() for worker in workers)
-        report = FleetReport((*verdicts, degraded(verdicts)), cents)
+        report = FleetReport((*verdicts, degraded(verdicts)), cents, self._starts.cached(scene))
         load = self._past(scene).load if plan else None
-        self._accounts[scene.key] = FleetAccount(
-            now_ms,
-            self._past(scene).source or self._source.name,
-            report.verdicts,
-            load,
-            plan,
-            self._caps(scene),
-            scene.workers,
-        )
+        source = self._past(scene).source or self._source.name
+        about = (self._caps(scene), scene.workers, self._starts.expected(scene))
+        self._accounts[scene.key] = FleetAccount(now_ms, source, report.verdicts, load, plan, *about)
         return report
 
     def _feasible(self, scene: Scene) -> Verdict:
@@ -294,6 +293,6 @@ class Planner:
         if self._kept_ms is not None and now_ms - self._kept_ms < KEEPING_MS:
             return
         self._kept_ms = now_ms
-        self._learned = replace(self._learned, history=self._book.history)
+        self._learned = self._starts.taught(replace(self._learned, history=self._book.history))
         await self._keeper.keep(self._learned)
         self._book.prices = await self._keeper.prices() or self._book.prices

@@ -16,10 +16,13 @@ from tierline.fleet.gateway_objects import COMPONENT_GATEWAY
 from tierline.fleet.observed import Manifest
 from tierline.fleet.placement.market import Supply
 from tierline.fleet.placement.planner import PlacedPod
-from tierline.fleet.placement.room_reading import placed_pod
+from tierline.fleet.placement.room import Need
+from tierline.fleet.placement.room_reading import placed_pod, read_need
 from tierline.fleet.placement.spot_history import SpotHistory
+from tierline.fleet.scaling.cold_starts import StartSight
 from tierline.fleet.scaling.fleet_load import PoolFacts
 from tierline.fleet.scaling.sharing import Claim
+from tierline.fleet.scaling.start_reading import read_start
 from tierline.fleet.scaling.status import WaitingWorkers
 from tierline.fleet.wanted import Capacity
 from tierline.fleet.wanting import placement_terms
@@ -34,7 +37,10 @@ from tierline_operator.stores import Stores
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A fleet whose spec can be used, as it stands: its tiers that exist, its pools, its workers by pool."""
+    """A fleet whose spec can be used, as it stands: its tiers that exist, its pools, its workers by pool.
+
+    `uids` are those of its workers by name, `starts` how far each has come, `needs` what one of each pool asks for.
+    """
 
     key: FleetKey
     fleet: LLMFleet
@@ -43,6 +49,9 @@ class Scene:
     workers: Mapping[str, tuple[PlacedPod, ...]]
     accelerators: Mapping[str, str]
     pods: FleetPods
+    uids: Mapping[str, str]
+    starts: tuple[StartSight, ...]
+    needs: Mapping[str, Need]
 
     @property
     def scales(self) -> bool:
@@ -153,7 +162,19 @@ def _scene(
     }
     doors = gateways.get((namespace, label_value(name)), {})
     asked = FleetPods((namespace, name), doors, addresses, is_blacked_out(stores, namespace, name, now_ms))
-    return Scene((namespace, name), fleet, mine, pools, workers, accelerators, asked)
+    every = [pod for found in pods.values() for pod in found]
+    return Scene(
+        (namespace, name),
+        fleet,
+        mine,
+        pools,
+        workers,
+        accelerators,
+        asked,
+        uids={pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in every},
+        starts=tuple(read_start(pod, nodes[pod["metadata"]["uid"]], fleet.spec.model.source) for pod in every),
+        needs={pool: read_need(found[0]) for pool, found in pods.items() if found},
+    )
 
 
 def _pools(stores: Stores, fleet: LLMFleet, namespace: str) -> Iterable[tuple[str, PoolFacts]]:

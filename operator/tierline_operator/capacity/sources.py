@@ -25,7 +25,7 @@ STALE_SECONDS: Final = 60.0
 AT_A_TIME: Final = 32
 PODS: Final = "pods"
 PROMETHEUS: Final = "Prometheus"
-_LABELS: Final = ("tier", "tenant", "billing_tier", "outcome", "le", "term")
+_LABELS: Final = ("tier", "tenant", "billing_tier", "outcome", "le", "term", "source")
 _WANTED: Final = frozenset((*GATEWAY_SERIES, *WORKER_SERIES))
 
 

@@ -73,6 +73,38 @@ async def test_replicas_follow_the_load_up_and_down_and_hold_still_when_nobody_t
     await world.objects.until_events("SignalsSilent", "LLMFleet", 1)
 
 
+async def test_where_the_weights_are_stands_in_the_status_and_the_next_worker_prefers_those_nodes(
+    world, start_operator, prometheus
+):
+    source = fleet("chat", world.name, (world.name,))["spec"]["model"]["source"]
+    prometheus.of_workers = [("tierline_worker_cached_weights_bytes", {"source": source}, 98e6)]
+    start_operator(replace(world.settings, planning=QUICK, prometheus_url=prometheus.url))
+    await world.objects.create(fleet("chat", world.name, (world.name,), pools=pools(world), scaling=SCALING))
+    await world.objects.until("LLMFleet", "chat", "Ready", "True")
+
+    async def told():
+        live = await world.objects.get("LLMFleet", "chat")
+        return live is not None and live["status"].get("weights", {}).get("mebibytes") == 94
+
+    await eventually(told, "the weights in the fleet's status", 20.0)
+    prometheus.send(14.0)
+    await until_replicas(world, 2, 6)
+
+    async def preferred():
+        workers = [pod for pod in await world.objects.every("Pod") if "tierline.dev/pool" in pod["metadata"]["labels"]]
+        holder = next((pod["spec"]["nodeName"] for pod in workers if pod["metadata"]["name"] == "chat-main-1"), "")
+        later = [pod for pod in workers if pod["metadata"]["name"] != "chat-main-1"]
+        return bool(later) and all(holder in _preferred_hosts(pod) and pod["spec"].get("nodeName") for pod in later)
+
+    await eventually(preferred, "later workers that prefer the node, and are bound", 20.0)
+
+
+def _preferred_hosts(pod):
+    node = pod["spec"].get("affinity", {}).get("nodeAffinity", {})
+    terms = [it["preference"] for it in node.get("preferredDuringSchedulingIgnoredDuringExecution", ())]
+    return [host for term in terms for it in term["matchExpressions"] for host in it["values"]]
+
+
 async def test_an_idle_fleet_goes_to_zero_and_a_request_that_waits_wakes_it(world, start_operator, prometheus):
     start_operator(replace(world.settings, planning=QUICK, prometheus_url=prometheus.url))
     idle = fleet("chat", world.name, (world.name,), pools=pools(world, low=0, high=2), scaling=SCALING)

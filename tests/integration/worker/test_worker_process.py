@@ -95,6 +95,7 @@ async def test_metrics_and_probes(shared):
     assert status == 200
     for name in ("vllm:num_requests_running", "vllm:generation_tokens_total", "vllm:kv_cache_usage_perc"):
         assert f'{name}{{engine="0",model_name="tiny"}}' in text
+    assert 'tierline_worker_started_warm{engine="0",model_name="tiny"} 1.0' in text
 
 
 async def test_sigterm_drains_then_exits_0(model, tmp_path):

@@ -56,6 +56,12 @@ def test_a_zone_with_room_comes_before_a_full_one():
     ]
 
 
+def test_of_zones_alike_the_one_with_the_weights_comes_first_as_long_as_it_has_room_for_warm_starts():
+    offers = (spot("a", 30), spot("b", 30, warm_room=1), spot("c", 40, warm_room=8))
+    asked = terms(replicas=2, capacity=Capacity.SPOT, spread=ZoneSpread.IGNORED)
+    assert launched(place(asked, (), view(*offers))) == [("spot", "b"), ("spot", "a")]
+
+
 def test_where_nobody_offers_spot_a_pool_that_prefers_it_runs_on_demand():
     assert launched(place(terms(replicas=2, extra=1), (), view(on_demand("a")))) == [("on-demand", "")] * 2
 

@@ -136,6 +136,20 @@ def test_a_worker_on_a_doomed_node_is_told_and_replaced_while_it_still_serves():
     assert plan.wake_at_ms == deadline - EVACUATION_MARGIN_MS
 
 
+def test_a_replacement_starts_when_it_must_to_serve_in_time_and_not_long_before():
+    deadline = NOW + 3_600_000
+    nodes = (node(), doomed_node(deadline, "node-b"))
+    seen = replace(pool(pod(1), pod(2, node="node-b"), nodes=nodes), start_ms=90_000)
+    plan = plan_pool(seen)
+    must_start = deadline - EVACUATION_MARGIN_MS - 2 * 90_000
+    assert (plan.attempts, plan.wake_at_ms) == ((), must_start)
+    assert plan.evacuations == (Evacuation("chat-main-2", "uid-2", deadline),)
+    told = replace(seen, now_ms=must_start - 1)
+    assert plan_pool(told).attempts == ()
+    assert plan_pool(replace(told, now_ms=must_start)).attempts == (3,)
+    assert plan_pool(replace(seen, start_ms=None)).attempts == (3,)
+
+
 def test_it_leaves_shortly_before_the_deadline_when_its_replacement_is_ready():
     deadline = NOW + EVACUATION_MARGIN_MS
     doomed = pod(2, node="node-b", evacuate_by_ms=deadline)

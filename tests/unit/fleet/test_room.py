@@ -32,6 +32,13 @@ def test_the_scarcest_resource_says_how_many_fit():
     assert GPU.times(Need(gpus=-1, cpu_milli=64_000)) == 0
 
 
+def test_offers_tell_how_many_workers_fit_where_the_weights_are():
+    nodes = (node("n1", "p1"), node("n2"), node("n3", zone="b"))
+    asked = terms(capacity=Capacity.SPOT, accelerators=("h100",))
+    offers = offers_of(nodes, PriceTable(), GPU, asked, {}, warm_nodes={"n1", "n3"})
+    assert {it.market.zone: (it.room, it.warm_room) for it in offers} == {"a": (7, 3), "b": (4, 4)}
+
+
 def test_offers_count_the_room_of_a_markets_nodes_and_price_all_accelerators_of_a_worker():
     prices = PriceTable((Price("*", Supply.SPOT, "*", 30), Price("*", Supply.ON_DEMAND, "*", 100)))
     nodes = (node("n1", "p1"), node("n2"), node("n3", zone="b", kind="l4"))

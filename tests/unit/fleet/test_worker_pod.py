@@ -106,6 +106,24 @@ def test_a_new_image_is_a_new_revision():
 DISK = {"environment": {"TIERLINE_DISK_CACHE_BLOCKS": "256", "TIERLINE_BLOCK_TOKENS": "16"}}
 
 
+def test_where_nodes_keep_models_a_worker_gets_their_folder_and_its_bound():
+    images = replace(IMAGES, weights_dir="/var/lib/tierline", weights_limit_mebibytes=1000)
+    made = worker_template(POOL, "chat", worker(**DISK), images)
+    spec, container = made["spec"], made["spec"]["containers"][0]
+    assert spec["volumes"][1] == {
+        "name": "weights",
+        "hostPath": {"path": "/var/lib/tierline", "type": "Directory"},
+    }
+    assert container["volumeMounts"][1] == {"name": "weights", "mountPath": "/var/lib/tierline"}
+    told = {it["name"]: it.get("value") for it in container["env"]}
+    assert told["TIERLINE_WEIGHTS_DIR"] == "/var/lib/tierline"
+    assert told["TIERLINE_WEIGHTS_LIMIT_MEBIBYTES"] == "1000"
+    pod = json.loads(json.dumps(worker_pod(made, "chat-main", 1)))
+    kubernetes_validate.validate(pod, "1.27", strict=True)
+    assert unsupported_fields(pod) == ()
+    assert "TIERLINE_WEIGHTS_DIR" not in json.dumps(template())
+
+
 def test_a_worker_that_keeps_kv_on_disk_gets_a_volume_of_its_own():
     spec = template(**DISK)["spec"]
     assert spec["volumes"] == [{"name": "scratch", "emptyDir": {"sizeLimit": "16384Mi"}}]

@@ -44,6 +44,13 @@ def test_a_release_may_have_a_lease_of_its_own(env, name):
     assert Settings.from_env({**ENV, **env}).lease_name == name
 
 
+def test_nodes_keep_models_where_the_settings_say():
+    cache = {"TIERLINE_WORKER_WEIGHTS_DIR": "/var/lib/tierline/", "TIERLINE_WORKER_WEIGHTS_LIMIT_MEBIBYTES": "500"}
+    images = Settings.from_env({**ENV, **cache}).images
+    assert (images.weights_dir, images.weights_limit_mebibytes) == ("/var/lib/tierline", 500)
+    assert Settings.from_env(ENV).images.weights_dir == ""
+
+
 @pytest.mark.parametrize("missing", ENV)
 def test_a_missing_setting_is_named(missing):
     with pytest.raises(WrongSetting, match=missing):
@@ -52,7 +59,15 @@ def test_a_missing_setting_is_named(missing):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("TIERLINE_HTTP_PORT", "web"), ("TIERLINE_HTTP_PORT", "70000"), ("TIERLINE_LEADER_ELECTION", "maybe")],
+    [
+        ("TIERLINE_HTTP_PORT", "web"),
+        ("TIERLINE_HTTP_PORT", "70000"),
+        ("TIERLINE_LEADER_ELECTION", "maybe"),
+        ("TIERLINE_WORKER_WEIGHTS_DIR", "weights"),
+        ("TIERLINE_WORKER_WEIGHTS_DIR", "/var/../etc"),
+        ("TIERLINE_WORKER_WEIGHTS_DIR", "/tmp"),
+        ("TIERLINE_WORKER_WEIGHTS_LIMIT_MEBIBYTES", "10Gi"),
+    ],
 )
 def test_a_malformed_setting_is_named(name, value):
     with pytest.raises(WrongSetting, match=f"{name} .*{value}"):

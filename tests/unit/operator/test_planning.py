@@ -1,8 +1,14 @@
 import json
+from typing import Any
 
-from planning_world import PlanningWorld
+from planning_world import START_MS, PlanningWorld
 
+from tierline.api.names import LABEL_POOL
+from tierline.fleet.moments import rfc3339
+from tierline.fleet.placement.weights import CachedModel
+from tierline.fleet.scaling.cold_starts import PRIOR_SECONDS
 from tierline_operator.cluster import ApiError
+from tierline_operator.kinds import NODE
 
 ONE = 8.6
 """Requests a second that one worker of the world carries."""
@@ -142,3 +148,84 @@ async def test_an_account_has_the_figures_behind_size_and_places():
     assert account["placement"]["markets"][0]["active"] is True
     assert {it["type"] for it in account["conditions"]} == {"Feasible", "Placed", "Scaled", "Degraded"}
     assert world.planner.account_of("demo", "other") is None
+
+
+def starting(world: PlanningWorld, name: str, ready_after_s: int | None = None) -> None:
+    """Put a worker of `chat` that was created at the start of the world, and is ready so many seconds later."""
+    pool = world.server.objects["/apis/tierline.dev/v1alpha1/namespaces/demo/workerpools/chat-main"]
+    owner = {"kind": "WorkerPool", "name": "chat-main", "uid": pool["metadata"]["uid"]}
+    ready = {"type": "Ready", "status": "True" if ready_after_s else "False"}
+    if ready_after_s:
+        ready["lastTransitionTime"] = rfc3339(START_MS + ready_after_s * 1000)
+    placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": rfc3339(START_MS)}
+    stored = world.server.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "namespace": "demo",
+                "labels": {LABEL_POOL: "chat-main"},
+                "ownerReferences": [owner],
+                "creationTimestamp": rfc3339(START_MS),
+                "uid": f"uid-of-{name}",
+            },
+            "spec": {"nodeName": "n1", "containers": [{}]},
+            "status": {"phase": "Running", "podIP": "10.0.0.9", "conditions": [ready, placed]},
+        }
+    )
+    world.stores.note(stored)
+
+
+async def test_starts_are_learned_used_as_the_lead_of_the_forecast_explained_and_kept():
+    world = PlanningWorld()
+    world.signals.warm = False
+    world.tier()
+    world.node("n1")
+    world.fleet("chat")
+    await world.planner.open()
+    account = await seen(world)
+    assert account["scale"]["lead_seconds"] == PRIOR_SECONDS
+    assert account["scale"]["starts"][0]["samples"] == 0
+    starting(world, "chat-main-30")
+    await world.look(chat=ONE)
+    starting(world, "chat-main-30", ready_after_s=100)
+    account = await seen(world)
+    (start,) = account["scale"]["starts"]
+    assert (start["mean_seconds"], start["samples"], start["warm"]) == (100.0, 1, False)
+    assert account["scale"]["lead_seconds"] == start["bound_seconds"] == 200.0
+    await world.look(times=20, chat=ONE)
+    kept = [call for call in world.server.calls if call.path.endswith("configmaps") and call.method == "POST"]
+    (learned,) = json.loads(kept[-1].body["data"]["learned.json"])["starts"]
+    assert (learned["model"], learned["accelerator"], learned["warm"]) == ("/models/tiny", "h100", False)
+
+
+async def seen(world: PlanningWorld) -> dict[str, Any]:
+    await world.look(times=2, chat=ONE)
+    account = world.planner.account_of("demo", "chat")
+    assert account is not None
+    return account
+
+
+async def test_where_the_weights_are_is_told_and_makes_the_next_start_a_warm_one():
+    world = PlanningWorld()
+    world.tier()
+    world.node("n1", gpus=8)
+    world.fleet("chat")
+    await world.look(times=3, chat=ONE)
+    assert world.book.weights.of("/models/tiny").nodes == ()
+    world.signals.cached = {"/models/tiny": 98_000_000.0, "/models/other": 5.0}
+    account = await seen(world)
+    report = world.book.report("demo", "chat")
+    assert report is not None
+    assert report.weights == CachedModel(98_000_000, ("n1",))
+    assert account["scale"]["starts"][0]["warm"] is True
+    world.signals.silent = "asleep"
+    await world.look(times=3)
+    assert world.book.weights.of("/models/tiny").nodes == ("n1",), "silence is no news of a node"
+    node = world.server.objects.pop("/api/v1/nodes/n1")
+    world.server.version += 1
+    gone = {**node, "metadata": {**node["metadata"], "resourceVersion": str(world.server.version)}}
+    world.stores[NODE].forget(gone)
+    await world.look()
+    assert world.book.weights.of("/models/tiny").nodes == ()

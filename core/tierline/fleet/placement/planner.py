@@ -6,7 +6,8 @@
 3. Of a kind that has too many, those go first that are not ready, then those in the zone with most workers, then the
    dearest, then the youngest.
 4. A new worker goes to the best offer: Active markets before Preempted ones, those with room before full ones, then
-   (unless spread is ignored) zones with the fewest workers of the pool, then the lowest cost, then by name.
+   (unless spread is ignored) zones with the fewest workers of the pool, then the lowest cost, then those with room
+   where the model's weights are, then by name.
 
     cost = (cents + interruptions_per_hour * RESTART_HOURS * stand_in_cents) / speed
 
@@ -34,7 +35,8 @@ RESTART_HOURS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A market's supply as a pool sees it. `room` is how many more of its workers fit on the nodes that are there."""
+    """A market's supply as a pool sees it. `room` is how many more of its workers fit on the nodes that are there, and
+    `warm_room` on those of them that have the model's weights."""
 
     supply: Supply
     market: Market
@@ -42,6 +44,7 @@ class Offer:
     room: int = 0
     speed: float = 1.0
     stand_in_cents: int = 0
+    warm_room: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class PoolPlacement:
 
     `misplaced` workers are to be replaced, also those of one supply that are too many while the other has too few;
     those in `surplus` go first when there are too many. `spare` is where a worker goes that replaces one which stays
-    until then.
+    until then. `warm_hosts` are nodes that new workers should rather go to.
     """
 
     lanes: Lanes
@@ -96,6 +99,7 @@ class PoolPlacement:
     misplaced: frozenset[str] = frozenset()
     surplus: frozenset[str] = frozenset()
     spare: Slot = ANYWHERE
+    warm_hosts: frozenset[str] = frozenset()
 
     def slot_of(self, index: int) -> Slot:
         """Return where the pool's next worker but `index` goes."""
@@ -210,7 +214,7 @@ class _Chooser:
         mine = [offer for offer in self._offers if offer.market == pod.market and pod.supply in {None, offer.supply}]
         return self._cost(mine[0]) if mine else 0.0
 
-    def _rank(self, offer: Offer) -> tuple[int, bool, bool, int, int, float, Market]:
+    def _rank(self, offer: Offer) -> tuple[int, bool, bool, int, int, float, bool, Market]:
         used = self._used[offer.supply, offer.market.zone]
         strict = self._terms.spread is ZoneSpread.REQUIRED
         return (
@@ -220,6 +224,7 @@ class _Chooser:
             0 if self._terms.spread is ZoneSpread.IGNORED else used,
             self._order(offer),
             self._cost(offer),
+            offer.warm_room <= offer.room - self._room[offer.supply, offer.market],
             offer.market,
         )
 

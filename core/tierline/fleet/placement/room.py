@@ -6,7 +6,7 @@ Free is what a node can give less what Tierline's own pods ask of it. Other pods
 cluster costs more than it tells): where they take what looked free, the worker waits and placement moves it on.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tierline.fleet.placement.market import Market, Supply
@@ -50,17 +50,26 @@ class NodeRoom:
 
 
 def offers_of(
-    nodes: Iterable[NodeRoom], prices: PriceTable, need: Need, terms: PlacementTerms, speeds: Mapping[str, float]
+    nodes: Iterable[NodeRoom],
+    prices: PriceTable,
+    need: Need,
+    terms: PlacementTerms,
+    speeds: Mapping[str, float],
+    *,
+    warm_nodes: Collection[str] = (),
 ) -> tuple[Offer, ...]:
     """Return what the cluster and the price table offer to a pool whose workers ask for `need`.
 
-    `speeds` is what an accelerator delivers relative to others, 1 where nothing is known. Where there are no nodes, a
-    market that the table names is an offer too: an autoscaler may bring them.
+    `speeds` is what an accelerator delivers relative to others, 1 where nothing is known; `warm_nodes` have the
+    weights. Where there are no nodes, a market that the table names is an offer too: an autoscaler may bring them.
     """
     room: dict[tuple[Supply, Market], int] = {}
+    warm_room: dict[tuple[Supply, Market], int] = {}
     for node in nodes:
-        key = (node.supply, node.market)
-        room[key] = room.get(key, 0) + need.times(node.free)
+        key, fitting = (node.supply, node.market), need.times(node.free)
+        room[key] = room.get(key, 0) + fitting
+        if node.name in warm_nodes:
+            warm_room[key] = warm_room.get(key, 0) + fitting
     for supply in Supply:
         for market in prices.markets(supply):
             room.setdefault((supply, market), 0)
@@ -74,6 +83,7 @@ def offers_of(
             room=room[supply, market],
             speed=max(speeds.get(market.accelerator, 1.0), SLOWEST),
             stand_in_cents=units * prices.cents_per_hour(Supply.ON_DEMAND, market),
+            warm_room=warm_room.get((supply, market), 0),
         )
         for supply, market in wanted
     )

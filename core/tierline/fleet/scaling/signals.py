@@ -36,6 +36,8 @@ WORKER_SERIES = (
     f"{worker_metrics.LATENCY_SAMPLES}_total",
     worker_metrics.KV_CACHE_USAGE,
     worker_metrics.REQUESTS_RUNNING,
+    worker_metrics.STARTED_WARM,
+    worker_metrics.CACHED_WEIGHTS_BYTES,
 )
 
 

@@ -74,7 +74,10 @@ IGNORED_CONTAINER: Mapping[str, str] = {
     "resources": "they count for the scheduler and the downward API, no limit is enforced",
     "securityContext": "processes run as the user who started the cluster; privileged: true is refused",
     "terminationMessagePath": "the file is not read; terminationMessagePolicy: FallbackToLogsOnError quotes the log",
-    "volumeMounts": "only the service-account token and an emptyDir at /tmp, which become KUBECONFIG and TMPDIR",
+    "volumeMounts": (
+        "only the service-account token and an emptyDir at /tmp, which become KUBECONFIG and TMPDIR, and a hostPath"
+        " at its own path, which is this machine's folder"
+    ),
 }
 _PROBE_ACTIONS = ("httpGet", "tcpSocket", "exec")
 _PROBE_TIMES = (
@@ -128,9 +131,18 @@ def _volumes(spec: Json) -> Iterator[str]:
     ]
     for index, volume in enumerate(spec.get("volumes", [])):
         mounted_at = {mount["mountPath"] for mount in mounts if mount["name"] == volume["name"]}
-        if mounted_at and mounted_at != {TOKEN_MOUNT_PATH} and "emptyDir" not in volume:
+        if mounted_at and mounted_at not in ({TOKEN_MOUNT_PATH}, _own_path(volume)) and "emptyDir" not in volume:
             kind = next((key for key in volume if key != "name"), "volume")
-            yield f"spec.volumes[{index}].{kind}: only emptyDir and the service-account token are supported"
+            yield (
+                f"spec.volumes[{index}].{kind}: only emptyDir, the service-account token and a hostPath mounted at its"
+                " own path are supported"
+            )
+
+
+def _own_path(volume: Json) -> set[str]:
+    """Return where a hostPath can be mounted: processes see this machine's folders as they are."""
+    path = volume.get("hostPath", {}).get("path", "/")
+    return set() if path == "/" else {path}
 
 
 def _container(path: str, container: Json, spec: Json) -> Iterator[str]:
@@ -142,7 +154,7 @@ def _container(path: str, container: Json, spec: Json) -> Iterator[str]:
         yield f"{path}.command: images are not pulled, so give the command"
     if (container.get("securityContext") or {}).get("privileged"):
         yield f"{path}.securityContext.privileged: not supported, leave it out"
-    yield from _mounts(path, container)
+    yield from _mounts(path, container, spec)
     yield from _env(path, container)
     yield from _ports(path, container)
     for name in _PROBES:
@@ -150,10 +162,11 @@ def _container(path: str, container: Json, spec: Json) -> Iterator[str]:
     yield from _lifecycle(f"{path}.lifecycle", container)
 
 
-def _mounts(path: str, container: Json) -> Iterator[str]:
+def _mounts(path: str, container: Json, spec: Json) -> Iterator[str]:
+    of_the_machine = {where for volume in spec.get("volumes", []) for where in _own_path(volume)}
     for index, mount in enumerate(container.get("volumeMounts", [])):
         where = mount["mountPath"]
-        if where.rstrip("/") not in (TOKEN_MOUNT_PATH, SCRATCH_MOUNT_PATH):
+        if where.rstrip("/") not in (TOKEN_MOUNT_PATH, SCRATCH_MOUNT_PATH) and where not in of_the_machine:
             yield f"{path}.volumeMounts[{index}].mountPath: {where} cannot be mounted, write below $TMPDIR or $HOME"
 
 

@@ -1,0 +1,87 @@
+"""What workers' starts and reports teach, look by look, and what is expected of the next start."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tierline.api.pool import WorkerPool
+from tierline.fleet.placement.room import Need
+from tierline.fleet.placement.weights import CachedModel
+from tierline.fleet.scaling.cold_starts import StartKey, StartTime, StartWatch
+from tierline.fleet.scaling.learned import Learned
+from tierline.fleet.scaling.signals import Reading
+from tierline.fleet.scaling.worker_reports import cached_weights, started_warm
+from tierline_operator.capacity.book import CapacityBook
+from tierline_operator.capacity.scenes import Scene
+from tierline_operator.kinds import NODE
+from tierline_operator.stores import Stores
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedStart:
+    """How long the pool's next worker will take to start, and whether a node with room has its weights."""
+
+    time: StartTime
+    warm: bool
+
+
+@dataclass(slots=True)
+class StartLearner:
+    """Keeps the book's starts and weights up to date. `resume` takes over what a former leader knew."""
+
+    stores: Stores
+    book: CapacityBook
+    _starting: frozenset[str] = field(default_factory=frozenset)
+
+    def resume(self, learned: Learned) -> None:
+        self.book.starts, self.book.weights = learned.starts, learned.weights
+
+    def taught(self, learned: Learned) -> Learned:
+        return replace(learned, starts=self.book.starts, weights=self.book.weights)
+
+    def look(self, scenes: Iterable[Scene], readings: Mapping[tuple[str, str], Reading], now_ms: int) -> None:
+        """Take in what the workers of all fleets told at this look."""
+        seen = tuple(scenes)
+        warm: dict[str, bool] = {}
+        for scene in seen:
+            if (reading := readings.get(scene.key)) is not None:
+                told = started_warm(reading)
+                warm |= {uid: told[pod] for pod, uid in scene.uids.items() if pod in told}
+                self._read_weights(scene, reading)
+        sights = [sight for scene in seen for sight in scene.starts]
+        watch = StartWatch(self.book.starts, self._starting).looked(sights, warm, now_ms)
+        self.book.starts, self._starting = watch.starts, watch.starting
+        self.book.weights = self.book.weights.among({node["metadata"]["name"] for node in self.stores[NODE].all()})
+
+    def expected(self, scene: Scene) -> Mapping[str, ExpectedStart]:
+        """Return what is expected of the next start in each of a fleet's pools."""
+        return {
+            name: expected_start(self.book, facts.pool, scene.needs.get(name)) for name, facts in scene.pools.items()
+        }
+
+    def cached(self, scene: Scene) -> CachedModel:
+        """Return where the fleet's model is."""
+        return self.book.weights.of(scene.fleet.spec.model.source)
+
+    def _read_weights(self, scene: Scene, reading: Reading) -> None:
+        nodes = {worker.uid: worker.node for workers in scene.workers.values() for worker in workers if worker.node}
+        for pod, models in cached_weights(reading).items():
+            node = nodes.get(scene.uids.get(pod, ""))
+            if node is not None:
+                self.book.weights = self.book.weights.told(node, models)
+
+
+def expected_start(book: CapacityBook, pool: WorkerPool, need: Need | None) -> ExpectedStart:
+    warm = bool(warm_nodes(book, pool, need or Need()))
+    key = StartKey(pool.spec.model.source, pool.spec.accelerator or "", warm)
+    return ExpectedStart(book.starts.expected(key), warm)
+
+
+def warm_nodes(book: CapacityBook, pool: WorkerPool, need: Need) -> frozenset[str]:
+    """Return the nodes with room for one more of the pool's workers that have its weights."""
+    holders = frozenset(book.weights.of(pool.spec.model.source).nodes)
+    kinds = {pool.spec.accelerator, *pool.spec.alternative_accelerators} if pool.spec.accelerator else None
+    return frozenset(
+        room.name
+        for room in book.rooms
+        if room.name in holders and need.times(room.free) and (kinds is None or room.market.accelerator in kinds)
+    )
