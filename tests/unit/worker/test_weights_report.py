@@ -1,6 +1,7 @@
 """What a worker tells of its node's models, and whether it found its own there."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from tierline.artifacts.weights_store import Fetching, WeightsStore
@@ -9,15 +10,19 @@ from tierline_worker.metrics import LoadSample, WorkerMetrics
 from tierline_worker.weights_report import report_weights
 
 
-async def told(store: WeightsStore, metrics: WorkerMetrics, until: str) -> str:
-    reporting = asyncio.create_task(report_weights(store, metrics.cached, every_seconds=0.01))
-    try:
-        async with asyncio.timeout(10):
-            while until not in (text := metrics.render(LoadSample(load=Snapshot())).decode()):
-                await asyncio.sleep(0.01)
-    finally:
-        reporting.cancel()
-    return text
+async def told(store: WeightsStore, metrics: WorkerMetrics, source: str) -> str:
+    heard = asyncio.Event()
+
+    def tell(weights: Mapping[str, int]) -> None:
+        metrics.cached(weights)
+        if source in weights:
+            heard.set()
+
+    reporting = asyncio.create_task(report_weights(store, tell, every_seconds=0.01))
+    async with asyncio.timeout(10):
+        await heard.wait()
+    reporting.cancel()
+    return metrics.render(LoadSample(load=Snapshot())).decode()
 
 
 async def test_what_other_workers_fetch_is_told_too(tmp_path: Path) -> None:
@@ -33,10 +38,10 @@ async def test_what_other_workers_fetch_is_told_too(tmp_path: Path) -> None:
 
     opened = store.open(fetching("pypi://a", "models/a"))
     metrics.started(opened.warm)
-    text = await told(store, metrics, 'source="pypi://a"')
+    text = await told(store, metrics, "pypi://a")
     assert 'tierline_worker_started_warm{engine="0",model_name="m"} 0.0' in text
     WeightsStore(tmp_path).open(fetching("hf://o/b", "models/b")).close()
-    text = await told(store, metrics, 'source="hf://o/b"')
+    text = await told(store, metrics, "hf://o/b")
     assert 'tierline_worker_cached_weights_bytes{engine="0",model_name="m",source="hf://o/b"} 5.0' in text
 
 
