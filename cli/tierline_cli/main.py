@@ -12,6 +12,7 @@ from tierline.artifacts import default_cache_dir
 from tierline.sim.ladder import LADDER
 from tierline_cli.bench.cases import CASES
 from tierline_cli.bench.command import MODEL, SMALL, BenchOptions, parse_pythons, run_bench
+from tierline_cli.bench.drills.command import DrillBenchOptions, run_drill_bench
 from tierline_cli.bench.gateway.command import GatewayBenchOptions, run_gateway_bench
 from tierline_cli.bench.gateway.experiments import Sizes
 from tierline_cli.bench.grid import available_threads
@@ -233,6 +234,28 @@ def operator(
     )
     try:
         code = run_operator_bench(options, _console)
+    except (CommandFailed, DevclusterError) as error:
+        _errors.print(f"[red]tierline bench:[/red] {error}")
+        code = 1
+    raise typer.Exit(code)
+
+
+@bench.command()
+def drills(
+    json_file: Annotated[Path, typer.Option("--json", help="File to add runs to.")] = Path("out/bench/drills.json"),
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind of drill; may be repeated.")] = None,
+    times: Annotated[int, typer.Option(min=1, max=1000, help="How often each kind is run.")] = 20,
+) -> None:
+    """Run every kind of drill many times on a real API server, with nodes that only pretend."""
+    options = DrillBenchOptions(
+        json_file=json_file,
+        sources=default_sources().absolute(),
+        cache_dir=default_cache_dir(os.environ).absolute(),
+        kinds=tuple(kind or ()),
+        times=times,
+    )
+    try:
+        code = run_drill_bench(options, _console)
     except (CommandFailed, DevclusterError) as error:
         _errors.print(f"[red]tierline bench:[/red] {error}")
         code = 1

@@ -16,18 +16,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from tierline.telemetry.percentiles import nearest_rank
+from tierline_cli.bench.crds import install_crds, read_crds
 from tierline_cli.bench.hardware import describe_hardware, revision
 from tierline_cli.bench.operator.fleets import PodWatch, create_fleet, create_tier
 from tierline_cli.bench.operator.process import OperatorProcess, running_operator, until_looked
 from tierline_devcluster.cluster import ClusterOptions, RunningCluster, start
 from tierline_devcluster.nodes import NodeSpec
-from tierline_operator.cluster import Call, Cluster
+from tierline_operator.cluster import Cluster
 
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 PODS_SECONDS = 900.0
 
 
@@ -73,8 +72,7 @@ def run_operator_bench(options: OperatorBenchOptions, console: Console) -> int:
         )
         with start(cluster) as running:
             console.print(f"{sizes.nodes} nodes are ready")
-            crds = [yaml.safe_load(file.read_text()) for file in sorted((options.sources / "crds").glob("*.yaml"))]
-            figures = asyncio.run(_measure(running, crds, options.sizes, console))
+            figures = asyncio.run(_measure(running, read_crds(options.sources), options.sizes, console))
     document = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "revision": revision(options.sources),
@@ -94,7 +92,7 @@ async def _measure(
     log = running.log_dir / "operator.log"
     cluster = Cluster(str(running.kubeconfig))
     try:
-        await _install_crds(cluster, crds)
+        await install_crds(cluster, crds)
         await create_tier(cluster)
         watch = PodWatch(cluster, sizes.pods_per_fleet)
         watching = asyncio.create_task(watch.run())
@@ -113,22 +111,6 @@ async def _measure(
         return figures
     finally:
         await cluster.close()
-
-
-async def _install_crds(cluster: Cluster, crds: Sequence[dict[str, Any]]) -> None:
-    for crd in crds:
-        await cluster.request(Call("POST", CRDS, body=crd))
-    async with asyncio.timeout(60):
-        for crd in crds:
-            await _until_established(cluster, crd["metadata"]["name"])
-
-
-async def _until_established(cluster: Cluster, name: str) -> None:
-    established = False
-    while not established:
-        await asyncio.sleep(0.2)
-        conditions = (await cluster.request(Call("GET", f"{CRDS}/{name}"))).get("status", {}).get("conditions") or ()
-        established = any(it["type"] == "Established" and it["status"] == "True" for it in conditions)
 
 
 async def _fill(cluster: Cluster, watch: PodWatch, sizes: OperatorSizes) -> None:
