@@ -11,6 +11,8 @@ from tierline.fleet.placement.market import Supply
 from tierline.fleet.placement.market_watch import SpotSight, watch_markets
 from tierline.fleet.placement.room import NodeRoom
 from tierline.fleet.placement.room_reading import market_of, placed_pod, read_room, takes_pods
+from tierline.fleet.placement.spot_notices import evacuation_deadline_ms
+from tierline.fleet.reading import read_node
 from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.kinds import NODE, POD, WORKER_POOL
 from tierline_operator.stores import Stores
@@ -51,7 +53,9 @@ class Surveyor:
 
     def _watch_spot(self, nodes: Mapping[str, Manifest], pods_on: Mapping[str, list[Manifest]], now_ms: int) -> None:
         markets = {name: market_of(node)[1] for name, node in nodes.items() if market_of(node)[0] is Supply.SPOT}
-        doomed = frozenset(name for name in markets if not takes_pods(nodes[name], now_ms))
+        ends = {name: evacuation_deadline_ms(read_node(nodes[name]), now_ms) for name in markets}
+        # A cordon, or a kubelet that is silent for a moment, says nothing about the market.
+        doomed = frozenset(name for name, deadline_ms in ends.items() if deadline_ms is not None)
         sight = SpotSight(markets, doomed, frozenset(name for name in markets if pods_on.get(name)))
         workers = ((name, pod) for name, pods in pods_on.items() for pod in pods if _is_worker(pod))
         placed = [placed_pod(pod, nodes.get(name), now_ms) for name, pod in workers]
