@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from tierline_devcluster.components.audit import AUDIT_LOG, audit_flags
 from tierline_devcluster.components.certificates import CertificateFiles, KeyPair
 from tierline_devcluster.components.component import Component, ReadyCheck
 from tierline_devcluster.components.flags import (
@@ -88,7 +89,9 @@ def _etcd(blueprint: Blueprint) -> Component:
 
 
 def _api_server(blueprint: Blueprint) -> Component:
-    flags = api_server_flags(blueprint.ports, blueprint.certificates, blueprint.state.root / "apiserver")
+    state = blueprint.state
+    flags = api_server_flags(blueprint.ports, blueprint.certificates, state.root / "apiserver")
+    flags += audit_flags(state.root / "audit-policy.yaml", state.logs / AUDIT_LOG)
     ready = api_check(blueprint, "/readyz")
     return _component("kube-apiserver", blueprint.binaries.api_server, flags, (ready,), _API)
 
