@@ -98,7 +98,7 @@ class DrillReconciler:
             criteria=criteria_of(spec),
             record=record,
             now_ms=self._clock(),
-            quiet=_is_ready(fleet),
+            quiet=_is_ready(fleet) and self._has_its_workers(fleet),
             leader=self._identity,
             leader_since_ms=self._leader_since_ms,
             obstacle=self._obstacle(drill, fleet),
@@ -137,6 +137,15 @@ class DrillReconciler:
         flood = drill.spec.flood
         quota = self._stores[TENANT_QUOTA].get(drill.metadata.namespace, flood.tenant_quota_ref) if flood else None
         return str(quota["spec"].get("tenant", "")) if quota is not None else ""
+
+    def _has_its_workers(self, fleet: Manifest | None) -> bool:
+        """A fleet's condition follows its workers a moment later; who looks in between would see no fault at all."""
+        pools = self._stores[WORKER_POOL].owned_by(fleet["metadata"]["uid"]) if fleet is not None else ()
+        return all(self._ready_in(pool) >= int(pool["spec"].get("replicas", 0)) for pool in pools)
+
+    def _ready_in(self, pool: Manifest) -> int:
+        pods = map(read_pod, self._stores[POD].owned_by(pool["metadata"]["uid"]))
+        return sum(pod.ready and not pod.terminating and not pod.finished for pod in pods)
 
     def _workers(self, fleet: Manifest | None) -> tuple[frozenset[str], Victim | None]:
         """Return the uids of the fleet's workers that are not on their way out, and one that a fault may hit."""

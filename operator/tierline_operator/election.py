@@ -68,11 +68,23 @@ class Election:
         """Give the Lease back, so that the next replica need not wait for it to run out."""
         try:
             async with asyncio.timeout(self._seconds / 3):
-                lease = await self._read()
-                if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
-                    await self._replace(lease, holder="")
+                while not await self._release():
+                    continue
         except TRANSIENT as error:
             log.warning("cannot release the Lease %s: %s", self._name, error or type(error).__name__)
+
+    async def _release(self) -> bool:
+        """Return False when the Lease changed meanwhile: a renewal that was given up may still arrive."""
+        lease = await self._read()
+        if lease is None or lease["spec"].get("holderIdentity") != self._identity:
+            return True
+        try:
+            await self._replace(lease, holder="")
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            return False
+        return True
 
     def _left(self) -> float:
         return self._renewed + self._seconds * 2 / 3 - self._clock()

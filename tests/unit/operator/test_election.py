@@ -103,6 +103,22 @@ async def test_a_released_lease_is_taken_at_once(server):
     assert server.holder == "b"
 
 
+async def test_a_renewal_that_arrives_late_does_not_keep_a_lease_from_being_released(server):
+    first = election(server)
+    await first.acquire()
+    asked = []
+
+    def renewed_between_reading_and_writing():
+        asked.append(1)
+        if len(asked) == 2:
+            server.version += 1
+            server.lease = {**server.lease, "metadata": {"resourceVersion": str(server.version)}}
+
+    server.asked = renewed_between_reading_and_writing
+    await first.release()
+    assert server.holder == ""
+
+
 async def test_a_lease_that_does_not_change_runs_out_by_the_waiters_own_clock(server):
     clock = Hand()
     await election(server, "a").acquire()

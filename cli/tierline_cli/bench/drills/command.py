@@ -8,6 +8,7 @@ which hits all fleets, runs alone. A run is added to what its file holds already
 import asyncio
 import datetime
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -30,6 +31,7 @@ from tierline_operator.cluster import Cluster
 
 NODES, REPLICAS = 12, 2
 ALONE = "OperatorDown"
+LOG = "operator.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def run_drill_bench(options: DrillBenchOptions, console: Console) -> int:
         )
         with start(cluster) as running:
             outcomes = asyncio.run(_measure(running, options, kinds, console))
+            _keep_log(running.log_dir / LOG, options.json_file.with_suffix(".log"))
     runs = [*before, *({**asdict(it), "revision": revision(options.sources)} for it in outcomes)]
     document = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -101,6 +104,12 @@ def _kinds(names: Sequence[str]) -> tuple[DrillKind, ...]:
     return tuple(known[name] for name in names) or KINDS
 
 
+def _keep_log(log: Path, kept: Path) -> None:
+    """Keep what the operators said beside the figures: a failure is a race to be found there."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(log, kept)
+
+
 def _held(file: Path) -> list[dict[str, Any]]:
     return list(json.loads(file.read_text())["runs"]) if file.exists() else []
 
@@ -113,7 +122,7 @@ async def _measure(
     try:
         await install_crds(cluster, read_crds(options.sources))
         async with AsyncExitStack() as stack:
-            log = running.log_dir / "operator.log"
+            log = running.log_dir / LOG
             await stack.enter_async_context(operator_replicas(running.kubeconfig, log, REPLICAS))
             await furnish(cluster, fleets.values())
             for fleet in fleets.values():
