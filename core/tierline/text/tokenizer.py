@@ -7,6 +7,7 @@ from functools import cached_property
 import tokenizers
 
 from tierline.text.chat import ChatTemplate
+from tierline.text.known_parts import KnownParts
 from tierline.text.token_texts import TokenTexts
 
 
@@ -28,9 +29,11 @@ class Tokenizer:
     context_tokens: int
     chat_template: ChatTemplate | None
     texts: TokenTexts = field(init=False, repr=False, compare=False)
+    _parts: KnownParts = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "texts", TokenTexts(self))
+        object.__setattr__(self, "_parts", KnownParts(self.backend))
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Encode a plain prompt, with the special tokens that the model expects around it (such as BOS)."""
@@ -38,7 +41,7 @@ class Tokenizer:
 
     def encode_rendered(self, text: str) -> tuple[int, ...]:
         """Encode the output of a chat template, which already wrote every special token it wants."""
-        return tuple(self.backend.encode(text, add_special_tokens=False).ids)
+        return self._parts.ids(text)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Return the text, without special tokens; bytes that are no UTF-8 become U+FFFD."""
@@ -49,6 +52,6 @@ class Tokenizer:
         """The most characters that one token stands for; a byte-level spelling has at least one for each of them."""
         return max(map(len, self.backend.get_vocab(with_added_tokens=True)))
 
-    @property
+    @cached_property
     def vocabulary_size(self) -> int:
         return self.backend.get_vocab_size(with_added_tokens=True)

@@ -56,13 +56,14 @@ class _Connections:
 async def run_steady(port: int, load: SteadyLoad) -> list[Exchange]:
     """Send the load's requests to `port`; returns what came of them, in the order they were sent."""
     connections, loop, dice = _Connections(port), asyncio.get_running_loop(), random.Random(load.seed)  # noqa: S311
-    message = request_message(port, KEY, request_body(stream=load.stream, tokens=load.tokens))
     exchanges: list[Exchange] = []
     due_s, end_s = loop.time(), loop.time() + load.seconds
     async with asyncio.TaskGroup() as tasks:
         while (due_s := due_s + dice.expovariate(load.per_second)) < end_s:
             await asyncio.sleep(max(due_s - loop.time(), 0))
             exchange = Exchange(due_s)
+            number = dice.randrange(10**9)
+            message = request_message(port, KEY, request_body(stream=load.stream, tokens=load.tokens, number=number))
             exchanges.append(exchange)
             tasks.create_task(_exchange(connections, message, exchange))
     connections.close()

@@ -11,11 +11,14 @@ TOKEN_TEXT: Final = " that"  # noqa: S105 - a token of text
 PROMPT: Final = "Summarise in three sentences what the meeting of this morning decided, and who does what until when."
 
 
-def request_body(*, stream: bool, tokens: int) -> bytes:
-    """Return the body of a chat request that asks for exactly `tokens` tokens."""
+def request_body(*, stream: bool, tokens: int, number: int = 0) -> bytes:
+    """Return the body of a chat request that asks for exactly `tokens` tokens.
+
+    `number` makes its prompt its own: who remembers prompts is not to be faster here than with people.
+    """
     body = {
         "model": MODEL,
-        "messages": [{"role": "user", "content": PROMPT}],
+        "messages": [{"role": "user", "content": f"{PROMPT} This is meeting {number}."}],
         "max_tokens": tokens,
         "ignore_eos": True,
         "stream": stream,

@@ -88,13 +88,13 @@ class WorkerView:
 
     def can_take(self, context_tokens: int, total_tokens: int, priority: int = 0) -> bool:
         """Whether it may get, now, a request that is `context_tokens` long and at most `total_tokens` in the end."""
-        cost = submit_cost_blocks(context_tokens, self.block_tokens)
-        return (
-            self.accepting
-            and (self._affords(cost) or self._yields(cost, priority))
-            and context_tokens < self.window_tokens
-            and total_tokens <= self.window_tokens
-        )
+        if not self.accepting:
+            return False
+        cost, window = submit_cost_blocks(context_tokens, self.block_tokens), self.window_tokens
+        return context_tokens < window and total_tokens <= window and self._may_spend(cost, priority)
+
+    def _may_spend(self, cost_blocks: int, priority: int) -> bool:
+        return self._affords(cost_blocks) or self._yields(cost_blocks, priority)
 
     def _affords(self, cost_blocks: int) -> bool:
         return self.credit_requests >= 1 and self.credit_blocks >= cost_blocks
@@ -145,11 +145,17 @@ class Obstacle(StrEnum):
 
 def choose_worker(workers: Iterable[WorkerView], need: Need, avoid: Set[str] = frozenset()) -> WorkerView | None:
     """Return the best worker that can take the request now, or None; those in `avoid` only when no other can."""
-    serving = (worker for worker in workers if not need.adapter or need.adapter in worker.adapters)
-    able = [worker for worker in serving if worker.can_take(need.context_tokens, need.total_tokens, need.priority)]
-    able = [worker for worker in able if obstacle(worker, need) is None]
-    able = [worker for worker in able if worker.name not in avoid] or able
-    able = [worker for worker in able if worker.name in need.near] or able
+    able = [
+        worker
+        for worker in workers
+        if (not need.adapter or need.adapter in worker.adapters)
+        and worker.can_take(need.context_tokens, need.total_tokens, need.priority)
+        and obstacle(worker, need) is None
+    ]
+    if avoid:
+        able = [worker for worker in able if worker.name not in avoid] or able
+    if need.near:
+        able = [worker for worker in able if worker.name in need.near] or able
     known = [worker for worker in able if worker.latency is not None and not worker.stale]
     if known:
         return min(known, key=lambda worker: _rank(worker, need))
