@@ -102,6 +102,7 @@ class DrillReconciler:
             leader=self._identity,
             leader_since_ms=self._leader_since_ms,
             obstacle=self._obstacle(drill, fleet),
+            refused=self._withdrawn(drill, fleet),
             victim=victim,
             victim_gone=bool(record.target_uid) and record.target_uid not in uids,
             counts=told.tiers if told else None,
@@ -112,14 +113,26 @@ class DrillReconciler:
         name = drill.spec.fleet_ref
         if fleet is None:
             return "FleetNotFound", f"spec.fleetRef names {name!r}, and there is no such LLMFleet here."
-        if fleet["metadata"].get("labels", {}).get(LABEL_DRILLS) != DRILLS_ALLOWED:
-            return "NotAllowed", f"The fleet {name} does not bear the label {LABEL_DRILLS}={DRILLS_ALLOWED}."
+        forbidden = self._forbidden(drill, fleet)
+        if forbidden is not None:
+            return forbidden
         other = next((it for it in _running(self._stores, drill.metadata.namespace, name, self._clock())), None)
         if other is not None:
             return "AnotherDrill", f"The drill {other} runs on the fleet; this one waits for its end."
         if not _is_ready(fleet):
             return "FleetNotReady", f"The fleet {name} is not Ready; the drill waits until it is."
+        return None
+
+    def _forbidden(self, drill: FleetDrill, fleet: Manifest) -> tuple[str, str] | None:
+        if fleet["metadata"].get("labels", {}).get(LABEL_DRILLS) != DRILLS_ALLOWED:
+            name = fleet["metadata"]["name"]
+            return "NotAllowed", f"The fleet {name} does not bear the label {LABEL_DRILLS}={DRILLS_ALLOWED}."
         return self._flood_obstacle(drill)
+
+    def _withdrawn(self, drill: FleetDrill, fleet: Manifest | None) -> str:
+        """Say why a drill that runs must end: whoever allowed it may change his mind."""
+        forbidden = self._forbidden(drill, fleet) if fleet is not None else None
+        return forbidden[1].rstrip(".") if forbidden is not None else ""
 
     def _flood_obstacle(self, drill: FleetDrill) -> tuple[str, str] | None:
         """A flood is sent, and billed, in the name of a tenant that is there for it."""

@@ -1,4 +1,4 @@
-"""A drill does not take a fleet for recovered that has not noticed its fault yet."""
+"""A drill that runs: it is not over before the fleet has noticed its fault, and ends when it is no longer allowed."""
 
 from crashing_operator import CrashWorld
 
@@ -11,16 +11,34 @@ FLEET = {
 }
 
 
-async def test_a_fleet_whose_condition_still_says_ready_has_yet_to_replace_its_worker():
+async def drilled():
+    """A fleet of which a drill has just deleted a worker."""
     world = CrashWorld()
     world.put("LLMFleet", "chat", FLEET)
     await world.until_quiet()
-    (fleet,) = world.server.of_kind("LLMFleet")
-    labels = {"tierline.dev/drills": "allowed"}
-    world.server.put({**fleet, "metadata": {**fleet["metadata"], "labels": labels}})
+    allow(world, {"tierline.dev/drills": "allowed"})
     world.put("FleetDrill", "kill", {"fleetRef": "chat", "kind": "WorkerKill"})
-
     await world._drill(world.server, "kill")
+    return world
+
+
+def allow(world, labels):
+    (fleet,) = world.server.of_kind("LLMFleet")
+    world.server.put({**fleet, "metadata": {**fleet["metadata"], "labels": labels}})
+
+
+async def test_a_drill_that_is_no_longer_allowed_ends():
+    world = await drilled()
+    allow(world, {})
+    await world._drill(world.server, "kill")
+    status = world.server.objects[FLEET_DRILL.path("demo", "kill")]["status"]
+    (passed,) = [it for it in status["conditions"] if it["type"] == "Passed"]
+    assert (passed["status"], "finished" in status) == ("False", True)
+    assert "does not bear the label tierline.dev/drills=allowed" in passed["message"]
+
+
+async def test_a_fleet_whose_condition_still_says_ready_has_yet_to_replace_its_worker():
+    world = await drilled()
     assert len(world.workers()) == 1
     await world._drill(world.server, "kill")
     conditions = world.server.objects[LLM_FLEET.path("demo", "chat")]["status"]["conditions"]
