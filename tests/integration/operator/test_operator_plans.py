@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 from fake_prometheus import FakePrometheus
-from operator_testing import eventually, fleet, tier
+from operator_testing import eventually, fleet, is_ready, tier
 
-from tierline.api.names import API_VERSION, DRILLS_ALLOWED, LABEL_DRILLS
+from tierline.api.names import API_VERSION, DRILLS_ALLOWED, LABEL_DRILLS, TAINT_SPOT_NOTICE
 from tierline.fleet.scaling.sharing import SharingTimes
-from tierline_operator.cluster import Call
-from tierline_operator.kinds import SLO_TIER
+from tierline_operator.cluster import MERGE_PATCH, Call
+from tierline_operator.kinds import NODE, SLO_TIER
 from tierline_operator.settings import PlanningTimes
 
 pytestmark = pytest.mark.controlplane
@@ -135,8 +135,33 @@ async def test_a_blackout_of_prometheus_is_bridged_by_the_pods_themselves(world,
     prometheus.send(14.0)
     await until_replicas(world, 2, 6)
     await world.objects.until_events("FollowsLoadByFallback", "LLMFleet", 1)
-    await world.objects.delete("FleetDrill", "blackout")
-    await world.objects.until("LLMFleet", "chat", "Scaled", "True", "FollowsLoad")
+
+
+async def test_a_reclaimed_spot_worker_comes_back_in_another_zone(world, start_operator):
+    spot = {f"{world.name}-b", f"{world.name}-c"}
+    for name in sorted(spot):
+        await world.kubelet.join(name, "spot")
+    start_operator(replace(world.settings, planning=QUICK))
+    placement = {"spot": {"policy": "PreferSpot"}}
+    await world.objects.create(
+        fleet("chat", world.name, (world.name,), pools=pools(world, high=1), placement=placement)
+    )
+
+    async def on_spot(other_than=""):
+        """The fleet's one worker, once it is on a spot node and no stand-in is left."""
+        workers = await world.objects.workers()
+        nodes = [pod["spec"].get("nodeName") for pod in workers if is_ready(pod)]
+        settled = len(workers) == len(nodes) == 1 and nodes[0] in spot - {other_than}
+        return nodes[0] if settled else None
+
+    first = await eventually(on_spot, "one worker on spot", 30.0)
+    await stays(on_spot, 1.5)
+    taint = {"key": TAINT_SPOT_NOTICE, "value": str(int(time.time()) + 12), "effect": "NoSchedule"}
+    path = NODE.path(name=first)
+    await world.cluster.request(Call("PATCH", path, body={"spec": {"taints": [taint]}}, content_type=MERGE_PATCH))
+    second = await eventually(lambda: on_spot(other_than=first), "one worker in the other zone", 40.0)
+    assert second != first
+    await world.objects.until("LLMFleet", "chat", "Placed", "True", "AsPlanned")
 
 
 @pytest.fixture

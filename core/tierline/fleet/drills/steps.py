@@ -50,10 +50,10 @@ class DrillView:
     """Everything that a step depends on.
 
     `obstacle` says why the drill may not start now, `refused` why one that runs must end: what the API server said to
-    the injection, or that the drill is no longer allowed. `quiet` is whether
-    the fleet is as wanted, `victim_gone` whether the worker hit is no more, `leader_since_ms` since when this
-    operator, the replica `leader`, leads. `counts` are those of the tenants that make no flood, `flooded` how many
-    requests of the one that does have ended; None when not every gateway tells.
+    the injection, or that the drill is no longer allowed. `quiet` is whether the fleet is as wanted, `victim_gone`
+    whether the worker hit is no more, `leader_since_ms` since when this operator, the replica `leader`, leads. `counts`
+    are those of the tenants that make no flood, `flooded` how many requests of the one that does have ended; None when
+    not every gateway tells.
     """
 
     kind: str
