@@ -10,11 +10,12 @@ from tierline.api.quota import TenantQuota
 from tierline.api.tier import SLOTier
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation, was_applied
 from tierline.fleet.gateway_objects import gateway_name
+from tierline.fleet.guests import Guests, guests, guests_of, hosts
 from tierline.fleet.observed import Manifest, ObjectIdentity
 from tierline.fleet.reading import read_identity
 from tierline.fleet.wanted import Images, WantedFleet
 from tierline.fleet.wanting import forbidden_changes, wanted_fleet
-from tierline_operator.kinds import FLEET_CHILDREN, LLM_FLEET, SLO_TIER, TENANT_QUOTA, WORKER_POOL
+from tierline_operator.kinds import DEPLOYMENT, FLEET_CHILDREN, LLM_FLEET, SLO_TIER, TENANT_QUOTA, WORKER_POOL
 from tierline_operator.stores import Stores
 
 
@@ -34,6 +35,8 @@ def observe_fleet(stores: Stores, live: Manifest, images: Images) -> FleetObserv
         problems=problems,
         secret_names=_secret_names(stores, fleet.namespace),
         children=_children(stores, fleet, wanted),
+        guests=_guests(stores, live),
+        hosts=_hosts(stores, fleet),
     )
 
 
@@ -79,6 +82,29 @@ def _pools_to_change(stores: Stores, fleet: ObjectIdentity, wanted: WantedFleet)
 def sentences(invalid: InvalidResource) -> tuple[str, ...]:
     """Return what is wrong, one sentence a problem, without their full stops."""
     return tuple(str(problem).rstrip(".") for problem in invalid.problems)
+
+
+def _guests(stores: Stores, live: Manifest) -> Guests:
+    """Return what there is of the fleets that this one's gateway is to serve, too."""
+    namespace, own, refs = live["metadata"]["namespace"], live["metadata"]["name"], guests_of(live)
+    models: dict[str, str] = {}
+    for name in (own, *refs) if refs else ():
+        found = find_fleet(stores, namespace, name)
+        try:
+            models |= {name: parse(LLMFleet, found).served_name} if found is not None else {}
+        except InvalidResource:
+            continue
+    return guests(own, refs, models)
+
+
+def _hosts(stores: Stores, fleet: ObjectIdentity) -> dict[str, int]:
+    """Return the fleets whose gateways serve this one, too, and how many gateways of each are ready."""
+    found: dict[str, int] = {}
+    served_by = hosts(stores[LLM_FLEET].all(fleet.namespace))
+    for host in served_by.get((fleet.namespace, fleet.name), ()):
+        deployment = stores[DEPLOYMENT].get(fleet.namespace, gateway_name(host)) or {}
+        found[host] = int(deployment.get("status", {}).get("readyReplicas", 0))
+    return found
 
 
 def _secret_names(stores: Stores, namespace: str) -> tuple[str, ...]:

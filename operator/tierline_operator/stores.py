@@ -5,11 +5,21 @@ from collections.abc import Iterable
 from functools import partial
 
 from tierline.api.names import GROUP
+from tierline.fleet.guests import guests_of, hosts
 from tierline.fleet.observed import ObservedNode
 from tierline.fleet.reading import read_node
 from tierline_operator.cluster import Cluster
 from tierline_operator.feed import Feed
-from tierline_operator.kinds import BY_KIND, LORA_ADAPTER, POD, WATCHED, WORKER_POOL, ResourceKind
+from tierline_operator.kinds import (
+    BY_KIND,
+    DEPLOYMENT,
+    LLM_FLEET,
+    LORA_ADAPTER,
+    POD,
+    WATCHED,
+    WORKER_POOL,
+    ResourceKind,
+)
 from tierline_operator.store import Object, Store
 from tierline_operator.wakes import WakeKey, Wakes
 
@@ -87,6 +97,23 @@ class Stores:
         # A former owner too: a child that was taken away from it has to be taken back.
         for key in {*_concerned(kind, obj), *_concerned(kind, before or obj)}:
             self._wakes.wake(key)
+        if kind == LLM_FLEET.kind and (before or {}).get("spec") != (now or {}).get("spec"):
+            self._wake_fleets(namespace, {*guests_of(obj), *guests_of(before or obj), *self._hosts(obj)})
+        if kind == DEPLOYMENT.kind:
+            # Whoever is served by these gateways becomes available with them.
+            owners = (self[LLM_FLEET].get(namespace, it["name"]) for it in obj["metadata"].get("ownerReferences", ()))
+            self._wake_fleets(namespace, {guest for owner in owners if owner is not None for guest in guests_of(owner)})
+
+    def _hosts(self, fleet: Object) -> tuple[str, ...]:
+        return hosts(self[LLM_FLEET].all(fleet["metadata"]["namespace"])).get(_name(fleet), ())
+
+    def _wake_fleets(self, namespace: str, names: Iterable[str]) -> None:
+        for name in names:
+            self._wakes.wake(WakeKey(LLM_FLEET.kind, namespace, name))
+
+
+def _name(obj: Object) -> tuple[str, str]:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
 
 
 def _fleets_of(adapter: Object | None) -> tuple[str, ...]:

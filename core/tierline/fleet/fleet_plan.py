@@ -18,6 +18,7 @@ from tierline.api.names import (
 )
 from tierline.fleet.drift import ANNOTATION_APPLIED, has_drifted, stamped
 from tierline.fleet.gateway_objects import gateway_name, gateway_objects
+from tierline.fleet.guests import Guests
 from tierline.fleet.observed import Manifest, ObjectIdentity, Reference
 from tierline.fleet.wanted import Images, WantedFleet, WantedPool
 from tierline.fleet.worker_pod import owner_reference
@@ -39,7 +40,8 @@ class FleetObservation:
 
     `wanted` is None when the spec cannot be used; `problems` then says what to put right. `known_tiers` are the
     tiers that exist. `secret_names` hold the API keys of the namespace's tenants. `strangers` are names of children
-    that somebody else's objects bear, without our label.
+    that somebody else's objects bear, without our label. `guests` are the fleets that its gateway serves, too, `hosts`
+    those whose gateways serve this one, with how many of them are ready.
     """
 
     fleet: ObjectIdentity
@@ -50,6 +52,8 @@ class FleetObservation:
     secret_names: tuple[str, ...] = ()
     children: Mapping[ChildKey, Manifest] = field(default_factory=dict)
     strangers: frozenset[ChildKey] = frozenset()
+    guests: Guests = field(default_factory=Guests)
+    hosts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def missing_tiers(self) -> tuple[tuple[int, str], ...]:

@@ -6,6 +6,7 @@ from typing import Any
 from tierline.api.fleet import WEIGHTS_NODES_LIMIT
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation
 from tierline.fleet.gateway_objects import gateway_name
+from tierline.fleet.guests import guests_verdict
 from tierline.fleet.observed import Manifest
 from tierline.fleet.placement.weights import NOWHERE, CachedModel
 from tierline.fleet.rollout.status import fleet_rollout_verdict
@@ -20,7 +21,8 @@ def fleet_verdicts(seen: FleetObservation, refusal: str = "") -> tuple[Verdict, 
     progressing = _progressing(seen, accepted, resolved)
     rolled_out = fleet_rollout_verdict(live for _, live in sorted(seen.pools.items()))
     ready = _ready((accepted, resolved, available), progressing, rolled_out, refusal)
-    return (accepted, resolved, available, progressing, rolled_out, ready)
+    shared = (guests_verdict(seen.guests),) if seen.guests.refs else ()
+    return (accepted, resolved, available, progressing, rolled_out, *shared, ready)
 
 
 def fleet_status(
@@ -105,9 +107,16 @@ def _available(seen: FleetObservation) -> Verdict:
     starved = [live for live in wanting if not live.get("status", {}).get("readyReplicas", 0)]
     if starved:
         return _without_workers(starved)
-    if not _ready_gateways(seen):
-        return Verdict("Available", False, "GatewayNotReady", "No gateway is ready yet.", is_news=False)
+    if not _ready_gateways(seen) + sum(seen.hosts.values()):
+        return _without_gateway(seen)
     return Verdict("Available", True, "Serving", "The fleet serves requests.")
+
+
+def _without_gateway(seen: FleetObservation) -> Verdict:
+    if seen.hosts or (seen.wanted is not None and seen.wanted.gateway_replicas):
+        return Verdict("Available", False, "GatewayNotReady", "No gateway is ready yet.", is_news=False)
+    fix = "set it to 1 or more, or name the fleet in spec.gateway.fleetRefs of another one"
+    return Verdict("Available", False, "NoGateway", f"spec.gateway.replicas is 0: {fix}.")
 
 
 def _without_workers(starved: Iterable[Manifest]) -> Verdict:

@@ -13,6 +13,7 @@ from tierline.api.problems import InvalidResource
 from tierline.api.quota import TenantQuota
 from tierline.api.tier import SLOTier
 from tierline.fleet.gateway_objects import COMPONENT_GATEWAY
+from tierline.fleet.guests import hosts
 from tierline.fleet.observed import Manifest
 from tierline.fleet.placement.market import Supply
 from tierline.fleet.placement.planner import PlacedPod
@@ -96,8 +97,9 @@ class Scene:
 
 def scenes_of(stores: Stores, now_ms: int) -> tuple[Scene, ...]:
     """Return every fleet that can be planned for."""
-    tiers, gateways = valid_tiers(stores), _gateways(stores)
-    made = (_scene(stores, live, tiers, gateways, now_ms) for live in stores[LLM_FLEET].all() if not _leaves(live))
+    fleets = stores[LLM_FLEET].all()
+    tiers, gateways = valid_tiers(stores), _gateways(stores, hosts(fleets))
+    made = (_scene(stores, live, tiers, gateways, now_ms) for live in fleets if not _leaves(live))
     return tuple(scene for scene in made if scene is not None)
 
 
@@ -113,8 +115,10 @@ def shares_of(stores: Stores) -> Mapping[str, int]:
     return shares
 
 
-def _gateways(stores: Stores) -> Mapping[tuple[str, str], dict[str, str]]:
-    """Return the addresses of running gateways by namespace and fleet label."""
+def _gateways(
+    stores: Stores, served_by: Mapping[tuple[str, str], tuple[str, ...]]
+) -> Mapping[tuple[str, str], dict[str, str]]:
+    """Return the addresses of running gateways by namespace and label of the fleet that they serve."""
     found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for pod in stores[POD].all():
         labels, status = pod["metadata"].get("labels", {}), pod.get("status", {})
@@ -125,6 +129,10 @@ def _gateways(stores: Stores) -> Mapping[tuple[str, str], dict[str, str]]:
         ):
             key = (pod["metadata"]["namespace"], labels.get(LABEL_FLEET, ""))
             found[key][pod["metadata"]["name"]] = status["podIP"]
+    own = {key: dict(pods) for key, pods in found.items()}
+    for (namespace, guest), names in served_by.items():
+        for host in names:
+            found[namespace, label_value(guest)] |= own.get((namespace, label_value(host)), {})
     return found
 
 
@@ -161,7 +169,8 @@ def _scene(
         if pod.get("status", {}).get("podIP")
     }
     doors = gateways.get((namespace, label_value(name)), {})
-    asked = FleetPods((namespace, name), doors, addresses, is_blacked_out(stores, namespace, name, now_ms))
+    blacked_out = is_blacked_out(stores, namespace, name, now_ms)
+    asked = FleetPods((namespace, name), doors, addresses, blacked_out, fleet.served_name)
     every = [pod for found in pods.values() for pod in found]
     return Scene(
         (namespace, name),

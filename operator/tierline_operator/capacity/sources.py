@@ -16,6 +16,7 @@ from urllib3.util.retry import Retry
 
 from tierline.api.names import GATEWAY_ADMIN_PORT, WORKER_HTTP_PORT
 from tierline.fleet.scaling.signals import GATEWAY_SERIES, WORKER_SERIES, Reading, Sample
+from tierline.telemetry.gateway_metrics import MODEL
 from tierline_operator.capacity.book import FleetKey
 
 log = logging.getLogger(__name__)
@@ -25,18 +26,26 @@ STALE_SECONDS: Final = 60.0
 AT_A_TIME: Final = 32
 PODS: Final = "pods"
 PROMETHEUS: Final = "Prometheus"
-_LABELS: Final = ("tier", "tenant", "billing_tier", "outcome", "le", "term", "source")
+_LABELS: Final = ("tier", "tenant", "billing_tier", "outcome", "le", "term", "source", MODEL)
 _WANTED: Final = frozenset((*GATEWAY_SERIES, *WORKER_SERIES))
 
 
 @dataclass(frozen=True, slots=True)
 class FleetPods:
-    """The running pods of a fleet, addresses by name; `blacked_out` is one that a drill hides from its source."""
+    """The running pods of a fleet, addresses by name; gateways may serve other models than its `model`, too.
+
+    `blacked_out` is a fleet that a drill hides from its source.
+    """
 
     key: FleetKey
     gateways: Mapping[str, str]
     workers: Mapping[str, str]
     blacked_out: bool = False
+    model: str = ""
+
+    def reading(self, samples: Iterable[Sample], now_ms: int, source: str) -> Reading:
+        """Return what is this fleet's of its pods' samples."""
+        return Reading(now_ms, tuple(it for it in samples if it.label(MODEL) in {"", self.model}), source)
 
 
 class SourceSilent(Exception):
@@ -107,7 +116,7 @@ def _reading_of(fleet: FleetPods, found: Mapping[tuple[str, str], list[Sample]],
     if not all(found.get((fleet.key[0], name)) for name in fleet.gateways) or not fleet.gateways:
         return None
     pods = (*fleet.gateways, *fleet.workers)
-    return Reading(now_ms, tuple(sample for name in pods for sample in found.get((fleet.key[0], name), ())), PROMETHEUS)
+    return fleet.reading((it for name in pods for it in found.get((fleet.key[0], name), ())), now_ms, PROMETHEUS)
 
 
 async def _ask_fleet(
@@ -120,7 +129,7 @@ async def _ask_fleet(
     answers = await asyncio.gather(*gateways, *workers)
     if any(answer is None for answer in answers[: len(gateways)]):
         return None
-    return Reading(now_ms, tuple(sample for answer in answers for sample in answer or ()), PODS)
+    return fleet.reading((sample for answer in answers for sample in answer or ()), now_ms, PODS)
 
 
 async def _ask(

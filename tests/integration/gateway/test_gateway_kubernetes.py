@@ -58,8 +58,8 @@ def quota(tier: str) -> dict:
     return resource("TenantQuota", "acme", {"tenant": "acme", "tierRefs": [tier], "apiKeySecretRefs": refs})
 
 
-def worker_pod(name: str) -> dict:
-    labels = {LABEL_FLEET: "letters", LABEL_COMPONENT: "worker"}
+def worker_pod(name: str, fleet: str) -> dict:
+    labels = {LABEL_FLEET: fleet, LABEL_COMPONENT: "worker"}
     # Bound to a node that does not exist, so neither scheduler nor kubelet touches it.
     spec = {"nodeName": "nowhere", "containers": [{"name": "worker", "image": "none"}]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
@@ -125,13 +125,17 @@ async def eventually(condition, what: str, seconds: float = 20) -> None:
         await asyncio.sleep(0.05)
 
 
-async def answers(client: openai.AsyncOpenAI, tokens: int = 3) -> str:
-    done = await client.completions.create(model="letters", prompt="hi", max_tokens=tokens)
+async def _models(client: openai.AsyncOpenAI) -> list[str]:
+    return [each.id for each in (await client.models.list()).data]
+
+
+async def answers(client: openai.AsyncOpenAI, tokens: int = 3, model: str = "letters") -> str:
+    done = await client.completions.create(model=model, prompt="hi", max_tokens=tokens)
     return done.choices[0].text
 
 
-def serve_pod(cluster: Cluster, name: str, host: str) -> None:
-    cluster.apply(worker_pod(name))
+def serve_pod(cluster: Cluster, name: str, host: str, fleet: str = "letters") -> None:
+    cluster.apply(worker_pod(name, fleet))
     ready = [{"type": "Ready", "status": "True"}]
     status = {"status": {"phase": "Running", "podIP": host, "podIPs": [{"ip": host}], "conditions": ready}}
     cluster.run("patch", "pod", name, "--subresource=status", "--type=merge", "-p", json.dumps(status))
@@ -159,6 +163,7 @@ async def test_the_gateway_follows_the_cluster(cluster: Cluster, model_folder: P
     client = openai.AsyncOpenAI(base_url=f"http://{HOST}:{HTTP_PORT}/v1", api_key="sk-one", max_retries=0)
     log = tmp_path / "gateway.log"
     first, second = await start_worker("w-1", "127.93.0.2"), await start_worker("w-2", "127.93.0.3")
+    third = await start_worker("c-1", "127.93.0.4")
     async with gateway_process(cluster, log) as process:
 
         async def ready() -> bool:
@@ -188,6 +193,24 @@ async def test_the_gateway_follows_the_cluster(cluster: Cluster, model_folder: P
         await holder.wait_for(lambda: bool(holder.cancels))
         assert await running == answer_text(200)
 
+        # A second fleet's model is served as soon as the fleet is named, and no longer when it is not.
+        code = resource("LLMFleet", "code", fleet)
+        cluster.apply(code, resource("LLMFleet", "letters", {**fleet, "gateway": {"fleetRefs": ["code"]}}))
+        serve_pod(cluster, "c-1", "127.93.0.4", "code")
+
+        async def serves_both() -> bool:
+            return (await probe("/readyz"))[0] == 200 and await _models(client) == ["code", "letters"]
+
+        await eventually(serves_both, "both models")
+        assert await answers(client, model="code") == "abc"
+        assert len(third.submits) == 1
+        cluster.apply(resource("LLMFleet", "letters", fleet))
+
+        async def serves_one() -> bool:
+            return await _models(client) == ["letters"]
+
+        await eventually(serves_one, "one model again")
+
         # A tier that is deleted is named by what refers to it.
         cluster.run("delete", "slotier", tier)
 
@@ -204,7 +227,7 @@ async def test_the_gateway_follows_the_cluster(cluster: Cluster, model_folder: P
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 20) == 0, log.read_text()
     await client.close()
-    for worker in (first, second):
+    for worker in (first, second, third):
         await worker.kill()
     cluster.run("delete", "namespace", cluster.namespace, "--wait=false")
 

@@ -77,6 +77,21 @@ async def test_a_fleet_of_which_a_gateway_is_silent_or_has_no_gateway_is_left_ou
     assert await PodSource().read([FleetPods(("demo", "new"), {}, {})], NOW_MS) == {}
 
 
+async def test_of_a_gateway_that_serves_several_models_each_fleet_gets_its_own_figures():
+    shared = GATEWAY.replace('outcome="ok"', 'model="code",outcome="ok"') + (
+        '# TYPE tierline_gateway_queue_requests gauge\ntierline_gateway_queue_requests{model="chat",tier="gold"} 2.0\n'
+    )
+    gateways = {"gw-1": "127.9.8.7"}
+    fleets = [FleetPods(("demo", name), gateways, {}, name) for name in ("chat", "code")]
+    async with serving(text(shared), "127.9.8.7", GATEWAY_ADMIN_PORT):
+        readings = await PodSource().read(fleets, NOW_MS)
+    told = {fleet: [(it.name, it.value) for it in reading.samples] for (_, fleet), reading in readings.items()}
+    assert told == {
+        "chat": [("tierline_gateway_queue_requests", 2.0)],
+        "code": [("tierline_gateway_requests_total", 7.0)],
+    }
+
+
 async def test_prometheus_tells_the_same_samples_whatever_labels_it_adds():
     told = (
         series("tierline_gateway_requests_total", 7.0, tier="gold", tenant="t", outcome="ok", instance="x"),
