@@ -37,14 +37,15 @@ class Counted:
     flooded: int
 
 
-async def counted(gateways: Mapping[str, str], flood_tenant: str) -> Counted | None:
-    """Ask every gateway; None when one does not answer, for a part of the counts would look like a loss."""
+async def counted(gateways: Mapping[str, str], model: str, flood_tenant: str) -> Counted | None:
+    """Ask every gateway for its figures of one model; None when one does not answer, for a part of the counts would
+    look like a loss."""
     if not gateways:
         return None
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         told = await asyncio.gather(*(_ask(session, host) for host in gateways.values()))
-    samples = [sample for answer in told if answer is not None for sample in answer]
+    samples = [it for answer in told for it in answer or () if it.labels.get(names.MODEL, model) == model]
     return None if None in told else _sum(samples, flood_tenant)
 
 

@@ -11,6 +11,7 @@ from tierline.api.problems import InvalidResource
 from tierline.fleet.drills.judging import Check
 from tierline.fleet.drills.status import drill_status, drill_verdicts, read_drill, refused_verdicts
 from tierline.fleet.drills.steps import DrillAct, DrillRecord, DrillStep, DrillView, Victim, step_drill
+from tierline.fleet.guests import served_name
 from tierline.fleet.observed import Manifest
 from tierline.fleet.reading import read_identity, read_pod
 from tierline.fleet.verdicts import Verdict, notices_of
@@ -90,8 +91,9 @@ class DrillReconciler:
         fleet = find_fleet(self._stores, namespace, spec.fleet_ref)
         uids, victim = self._workers(fleet)
         told = None
-        if record.finished_ms is None:
-            told = await counted(gateways_of(self._stores, namespace, spec.fleet_ref), self._flood_tenant(drill))
+        if record.finished_ms is None and fleet is not None:
+            gateways = gateways_of(self._stores, namespace, spec.fleet_ref)
+            told = await counted(gateways, served_name(fleet), self._flood_tenant(drill))
         return DrillView(
             kind=spec.kind,
             lasts_ms=spec.seconds * 1000,

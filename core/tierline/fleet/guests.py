@@ -25,6 +25,11 @@ def guests_of(fleet: Manifest) -> tuple[str, ...]:
     return tuple(str(name) for name in named)
 
 
+def served_name(fleet: Manifest) -> str:
+    """Return the name by which clients ask for a fleet's model."""
+    return str(fleet["spec"]["model"].get("servedName") or fleet["metadata"]["name"])
+
+
 def hosts(fleets: Iterable[Manifest]) -> Mapping[tuple[str, str], tuple[str, ...]]:
     """Return the fleets whose gateways serve another one, too, by namespace and name of that."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)

@@ -44,7 +44,7 @@ async def test_counts_are_by_tier_and_a_floods_tenant_is_counted_apart(gateway):
     gateway.lost.labels("gold", "drill").inc(600)
     gateway.ttft.labels("gold", "acme").observe(0.2)
     gateway.ttft.labels("gold", "drill").observe(50)
-    told = await counted({"g-1": HOST}, "drill")
+    told = await counted({"g-1": HOST}, "chat", "drill")
     gold = told.tiers["gold"]
     assert told.flooded == 100
     assert (gold.requests, gold.missed, gold.failed, gold.refused, gold.lost_tokens) == (11, 2, 1, 2, 6)
@@ -54,6 +54,6 @@ async def test_counts_are_by_tier_and_a_floods_tenant_is_counted_apart(gateway):
 
 async def test_a_part_of_the_gateways_is_not_enough(gateway):
     gateway.requests.labels("gold", "acme", "stop").inc()
-    assert (await counted({"g-1": HOST}, "")).tiers == {"gold": TierCounts(requests=1)}
-    assert await counted({"g-1": HOST, "g-2": SILENT}, "") is None
-    assert await counted({}, "") is None
+    assert (await counted({"g-1": HOST}, "chat", "")).tiers == {"gold": TierCounts(requests=1)}
+    assert await counted({"g-1": HOST, "g-2": SILENT}, "chat", "") is None
+    assert await counted({}, "chat", "") is None

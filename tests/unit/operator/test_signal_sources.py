@@ -82,7 +82,7 @@ async def test_of_a_gateway_that_serves_several_models_each_fleet_gets_its_own_f
         '# TYPE tierline_gateway_queue_requests gauge\ntierline_gateway_queue_requests{model="chat",tier="gold"} 2.0\n'
     )
     gateways = {"gw-1": "127.9.8.7"}
-    fleets = [FleetPods(("demo", name), gateways, {}, name) for name in ("chat", "code")]
+    fleets = [FleetPods(("demo", name), gateways, {}, model=name) for name in ("chat", "code")]
     async with serving(text(shared), "127.9.8.7", GATEWAY_ADMIN_PORT):
         readings = await PodSource().read(fleets, NOW_MS)
     told = {fleet: [(it.name, it.value) for it in reading.samples] for (_, fleet), reading in readings.items()}
