@@ -10,7 +10,9 @@ from functools import partial
 
 import uvloop
 
+from tierline_gateway.batches.storage_limits import MEBIBYTE, StorageLimits
 from tierline_gateway.deferred.later import Later
+from tierline_gateway.deferred.sqlite_store import SQLiteStore
 from tierline_gateway.front.api_errors import unavailable
 from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.garbage import look_seldom
@@ -70,7 +72,7 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
     if settings.state_store_url or settings.pod_process is not None:
         service.share(partial(_store, settings), life)
     process = settings.pod_process
-    later = Later.kept_in(service, settings.state_dir, life) if settings.state_dir else None
+    later = _later(service, settings, life)
     servers = GatewayServers(service, later)
     admin = process.admin_socket if process is not None else settings.admin_port
     await servers.start(settings.bind_host, settings.http_port, admin)
@@ -94,6 +96,13 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
         await later.close()
     workers.close_all()
     await client.close()
+
+
+def _later(service: GatewayService, settings: Settings, life: str) -> Later | None:
+    if settings.state_dir is None:
+        return None
+    limits = StorageLimits(total_bytes=settings.stored_mebibytes * MEBIBYTE)
+    return Later(service, SQLiteStore(settings.state_dir), life, limits)
 
 
 def _store(settings: Settings, fleet: str) -> SharedStore:

@@ -1,5 +1,6 @@
 """What the gateway is told by its environment."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from tierline.api.names import GATEWAY_ADMIN_PORT, GATEWAY_HTTP_PORT
 from tierline.artifacts import default_cache_dir
 
 DEFAULT_DRAIN_SECONDS = 50
+DEFAULT_STORED_MEBIBYTES = 2048
 
 
 class SettingsError(ValueError):
@@ -29,7 +31,7 @@ class Settings:
 
     `state_store_url` is where gateways share counters and quotas, empty where each is alone; its password is empty
     where the URL is enough. With more than one of `processes` this is their supervisor; `pod_process` is set in each.
-    `state_dir` is where answers to be given later are kept; without it there are none.
+    `state_dir` is where answers to be given later are kept, up to `stored_mebibytes`; without it there are none.
     """
 
     fleet: str
@@ -45,6 +47,7 @@ class Settings:
     processes: int = 1
     pod_process: PodProcess | None = None
     state_dir: Path | None = None
+    stored_mebibytes: int = DEFAULT_STORED_MEBIBYTES
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -63,7 +66,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         state_store_password=environment.get("TIERLINE_STATE_STORE_PASSWORD", ""),
         processes=_number(environment, "TIERLINE_GATEWAY_PROCESSES", 1),
         pod_process=_pod_process(environment),
-        state_dir=Path(environment["TIERLINE_STATE_DIR"]) if environment.get("TIERLINE_STATE_DIR") else None,
+        state_dir=_state_dir(environment),
+        stored_mebibytes=_number(environment, "TIERLINE_STORED_MEBIBYTES", DEFAULT_STORED_MEBIBYTES),
     )
 
 
@@ -77,6 +81,12 @@ def _pod_process(environment: Mapping[str, str]) -> PodProcess | None:
         return None
     sockets = (Path(_required(environment, name)) for name in ("TIERLINE_ADMIN_SOCKET", "TIERLINE_STATE_SOCKET"))
     return PodProcess(_number(environment, "TIERLINE_GATEWAY_PROCESS", 0), *sockets)
+
+
+def _state_dir(environment: Mapping[str, str]) -> Path | None:
+    """Return the directory; a relative one is below the folder for temporary files, which a pod has to itself."""
+    value = environment.get("TIERLINE_STATE_DIR", "")
+    return Path(environment.get("TMPDIR") or tempfile.gettempdir()) / value if value else None
 
 
 def _store_url(value: str) -> str:

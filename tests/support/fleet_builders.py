@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tierline.api.fleet import LLMFleet
+from tierline.api.parsing import parse
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation, FleetPlan
 from tierline.fleet.observed import ObjectIdentity, ObservedNode, ObservedPod
 from tierline.fleet.pool_plan import PoolObservation, PoolPlan, plan_pool
@@ -139,3 +141,12 @@ def _key(manifest: Any) -> ChildKey:
 def _stored(manifest: Any) -> dict[str, Any]:
     uid = f"uid-of-{manifest['kind']}-{manifest['metadata']['name']}"
     return {**manifest, "metadata": {**manifest["metadata"], "uid": uid}}
+
+
+def declared_fleet(**spec: Any) -> LLMFleet:
+    """Return a fleet as a user declares it, with some fields of its spec changed."""
+    pools = [
+        {"name": "main", "replicas": {"min": 1, "max": 3}, "resources": {"gpu": 1, "cpu": "2"}, "accelerator": "h100"}
+    ]
+    body = {"model": {"source": "/models/tiny"}, "tierRefs": ["gold"], "pools": pools, **spec}
+    return parse(LLMFleet, {"metadata": {"name": "chat", "namespace": "demo"}, "spec": body})

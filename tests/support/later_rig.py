@@ -8,6 +8,7 @@ from fake_wire_worker import letter_tokenizer
 from gateway_rig import Rig, policy
 
 from tierline_gateway.deferred.later import Later
+from tierline_gateway.deferred.sqlite_store import SQLiteStore
 from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.policy_source import PolicySnapshot, StaticPolicySource
 from tierline_gateway.service import GatewayService
@@ -43,7 +44,7 @@ async def opened(directory: Path, snapshot: PolicySnapshot | None = None, holder
     source, discovery = StaticPolicySource(snapshot or policy()), StaticDiscovery()
     service = GatewayService(source, discovery, f"demo/{holder}", fleet="fleet")
     service.own.tokenizer = letter_tokenizer()
-    later = Later.kept_in(service, directory, holder)
+    later = Later(service, SQLiteStore(directory), holder)
     servers = GatewayServers(service, later)
     await servers.start("127.0.0.1", 0, 0)
     service.start()

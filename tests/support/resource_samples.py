@@ -225,7 +225,13 @@ SAMPLES: dict[str, dict[str, Any]] = {
             },
             "rollout": ROLLOUT,
             "drainSeconds": 20,
-            "gateway": {"replicas": 1, "processes": 1, "fleetRefs": ["code"], "stateStore": STATE_STORE},
+            "gateway": {
+                "replicas": 1,
+                "processes": 1,
+                "fleetRefs": ["code"],
+                "stateStore": STATE_STORE,
+                "storedAnswers": {"claimName": "answers", "maxMebibytes": 512},
+            },
         },
         "status": {
             **STATUS,

@@ -58,6 +58,10 @@ CASES: dict[str, tuple[list[Patch], list[Patch]]] = {
             {"deadlinePercentile": "P99", "targets": {"tpotMilliseconds": {"p99": None}}},
         ],
     ),
+    "storedAnswers.claimName serves one pod: set replicas to 1, or let a stateStore keep the answers.": (
+        [{}, {"replicas": None}, {"replicas": 0}, {"replicas": 3, "storedAnswers": {"claimName": None}}],
+        [{"replicas": 2}],
+    ),
     "quantumTokens has no effect when locality is Ignore: remove it or prefer locality.": (
         [{}, {"locality": None}, {"locality": "Ignore", "quantumTokens": None}],
         [{"locality": "Ignore"}],

@@ -1,10 +1,10 @@
 """The front door of a fleet, as an LLMFleet declares it."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from tierline.api.block import Block
+from tierline.api.block import Block, Rule
 from tierline.api.fields import SECRET_KEY, FleetName, ListOf, ObjectName
 
 STORE_URL = r"^rediss?://[^\s]+$"
@@ -30,6 +30,19 @@ class StateStore(Block):
     )
 
 
+class StoredAnswers(Block):
+    """Where requests are kept whose answers come later: those with `Prefer: respond-async`, files and batches."""
+
+    claim_name: ObjectName | None = Field(
+        default=None,
+        description="claimName is a PersistentVolumeClaim in the fleet's namespace; without it what is kept ends with "
+        "the gateway's pod, or is in the stateStore.",
+    )
+    max_mebibytes: Annotated[int, Field(ge=64, le=1_048_576)] = Field(
+        default=2048, description="maxMebibytes bounds what all tenants keep together; 2048 by default."
+    )
+
+
 class Gateway(Block):
     """The front door of the fleet."""
 
@@ -48,4 +61,20 @@ class Gateway(Block):
     state_store: StateStore | None = Field(
         default=None,
         description="stateStore is what gateways share; without it each pod keeps fairness and quotas by itself.",
+    )
+    stored_answers: StoredAnswers = Field(
+        default_factory=StoredAnswers,
+        description="storedAnswers is where requests are kept whose answers come later, and how much of them.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            field="storedAnswers.claimName",
+            message="serves one pod: set replicas to 1, or let a stateStore keep the answers.",
+            cel=(
+                "!has(self.storedAnswers) || !has(self.storedAnswers.claimName)"
+                " || !has(self.replicas) || self.replicas <= 1"
+            ),
+            holds=lambda it: it.stored_answers.claim_name is None or it.replicas <= 1,
+        ),
     )

@@ -127,6 +127,7 @@ def plan_fleet(seen: FleetObservation) -> FleetPlan:
         seen.images,
         state_store=wanted.state_store,
         processes=wanted.gateway_processes,
+        answers=wanted.answers,
     )
     candidates = (*applied, *(stamped(it) for it in gateway))
     return FleetPlan(

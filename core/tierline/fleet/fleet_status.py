@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tierline.api.fleet import WEIGHTS_NODES_LIMIT
+from tierline.fleet.answer_storage import answers_verdict
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation
 from tierline.fleet.gateway_objects import gateway_name
 from tierline.fleet.guests import guests_verdict
@@ -22,7 +23,9 @@ def fleet_verdicts(seen: FleetObservation, refusal: str = "") -> tuple[Verdict, 
     rolled_out = fleet_rollout_verdict(live for _, live in sorted(seen.pools.items()))
     ready = _ready((accepted, resolved, available), progressing, rolled_out, refusal)
     shared = (guests_verdict(seen.guests),) if seen.guests.refs else ()
-    return (accepted, resolved, available, progressing, rolled_out, *shared, ready)
+    wanted = seen.wanted
+    kept = (answers_verdict(wanted.answers),) if wanted is not None and wanted.gateway_replicas else ()
+    return (accepted, resolved, available, progressing, rolled_out, *shared, *kept, ready)
 
 
 def fleet_status(

@@ -13,8 +13,9 @@ from tierline.api.names import (
     MANAGED_BY,
     label_value,
 )
+from tierline.fleet.answer_storage import answer_env, answer_mounts, answer_volumes, rollout_strategy
 from tierline.fleet.observed import ObjectIdentity
-from tierline.fleet.wanted import Images, SharedStore
+from tierline.fleet.wanted import Images, SharedStore, StoredAnswers
 from tierline.fleet.worker_pod import field_env, http_probe, owner_reference, prefer_not_spot, restricted_security
 
 COMPONENT_GATEWAY = "gateway"
@@ -39,17 +40,19 @@ def gateway_objects(
     secret_names: tuple[str, ...],
     images: Images,
     *,
+    answers: StoredAnswers,
     state_store: SharedStore | None = None,
     processes: int = 1,
 ) -> tuple[dict[str, Any], ...]:
     """Return the objects in the order in which they are applied; `secret_names` hold the tenants' API keys."""
-    container = _container(fleet, images, state_store, processes)
+    container = _container(fleet, images, state_store, processes) | answer_mounts(answers)
+    container["env"] += answer_env(answers)
     return (
         _object(fleet, "v1", "ServiceAccount", {"automountServiceAccountToken": True}),
         _object(fleet, "rbac.authorization.k8s.io/v1", "Role", {"rules": _rules(secret_names)}),
         _object(fleet, "rbac.authorization.k8s.io/v1", "RoleBinding", _binding(fleet)),
         _object(fleet, "v1", "Service", {"spec": _service_spec(fleet)}),
-        _object(fleet, "apps/v1", "Deployment", {"spec": _deployment_spec(fleet, replicas, container)}),
+        _object(fleet, "apps/v1", "Deployment", {"spec": _deployment_spec(fleet, replicas, container, answers)}),
     )
 
 
@@ -109,11 +112,13 @@ def _service_spec(fleet: ObjectIdentity) -> dict[str, Any]:
     }
 
 
-def _deployment_spec(fleet: ObjectIdentity, replicas: int, container: dict[str, Any]) -> dict[str, Any]:
+def _deployment_spec(
+    fleet: ObjectIdentity, replicas: int, container: dict[str, Any], answers: StoredAnswers
+) -> dict[str, Any]:
     return {
         "replicas": replicas,
         "selector": {"matchLabels": _selector(fleet)},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "strategy": rollout_strategy(answers),
         "template": {
             "metadata": {
                 "labels": fleet_labels(fleet.name, COMPONENT_GATEWAY),
@@ -124,6 +129,7 @@ def _deployment_spec(fleet: ObjectIdentity, replicas: int, container: dict[str, 
                 "terminationGracePeriodSeconds": GATEWAY_GRACE_SECONDS,
                 "affinity": {"nodeAffinity": prefer_not_spot()},
                 "containers": [container],
+                **answer_volumes(answers),
             },
         },
     }

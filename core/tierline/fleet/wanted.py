@@ -63,6 +63,23 @@ class SharedStore:
     password_secret: tuple[str, str] | None = None
 
 
+class AnswersIn(Enum):
+    """Where gateways keep what they answer later."""
+
+    NOWHERE = "Nowhere"
+    SCRATCH = "Scratch"
+    CLAIM = "Claim"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswers:
+    """What is answered later, and where it is kept; `claim` is the PersistentVolumeClaim's name."""
+
+    place: AnswersIn = AnswersIn.SCRATCH
+    mebibytes: int = 2048
+    claim: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class WantedFleet:
     """A fleet's desired state. `scales` is False where replicas belong to somebody else (`scaling.mode: External`).
@@ -76,6 +93,7 @@ class WantedFleet:
     scales: bool
     gateway_processes: int = 1
     state_store: SharedStore | None = None
+    answers: StoredAnswers = StoredAnswers()
 
 
 @dataclass(frozen=True, slots=True)

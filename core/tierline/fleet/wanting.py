@@ -15,7 +15,16 @@ from tierline.api.tier import SLOTier
 from tierline.fleet.placement.hedging import Hedge
 from tierline.fleet.placement.planner import PlacementTerms
 from tierline.fleet.rollout.steps import RolloutPolicy
-from tierline.fleet.wanted import Capacity, SharedStore, WantedFleet, WantedPool, WantedWorker, ZoneSpread
+from tierline.fleet.wanted import (
+    AnswersIn,
+    Capacity,
+    SharedStore,
+    StoredAnswers,
+    WantedFleet,
+    WantedPool,
+    WantedWorker,
+    ZoneSpread,
+)
 
 _CAPACITY: Mapping[SpotPolicy, Capacity] = {
     "OnDemandOnly": Capacity.ON_DEMAND,
@@ -43,6 +52,7 @@ def wanted_fleet(fleet: LLMFleet, tiers: Iterable[SLOTier]) -> WantedFleet:
         scales=fleet.spec.scaling.mode == "Tierline",
         gateway_processes=fleet.spec.gateway.processes,
         state_store=_state_store(fleet.spec.gateway),
+        answers=_stored_answers(fleet.spec.gateway),
     )
 
 
@@ -52,6 +62,15 @@ def _state_store(gateway: Gateway) -> SharedStore | None:
         return None
     ref = declared.password_secret_ref
     return SharedStore(declared.url, (ref.name, ref.key) if ref is not None else None)
+
+
+def _stored_answers(gateway: Gateway) -> StoredAnswers:
+    """An answer that only one of several pods knows would be lost for who asks another, so those keep none."""
+    declared = gateway.stored_answers
+    if declared.claim_name:
+        return StoredAnswers(AnswersIn.CLAIM, declared.max_mebibytes, declared.claim_name)
+    place = AnswersIn.SCRATCH if gateway.replicas <= 1 else AnswersIn.NOWHERE
+    return StoredAnswers(place, declared.max_mebibytes)
 
 
 def wanted_worker(pool: WorkerPool) -> WantedWorker:

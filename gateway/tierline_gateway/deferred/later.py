@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 
 from aiohttp import web
 
@@ -13,7 +12,6 @@ from tierline_gateway.batches.storage_limits import StorageLimits
 from tierline_gateway.batches.uploads import Uploads
 from tierline_gateway.deferred.endpoints import DeferredEndpoints
 from tierline_gateway.deferred.patient import PatientClient
-from tierline_gateway.deferred.sqlite_store import SQLiteStore
 from tierline_gateway.deferred.store import RecordStore
 from tierline_gateway.deferred.sweeping import sweep_for_ever
 from tierline_gateway.deferred.tickets import Tickets
@@ -39,10 +37,6 @@ class Later:
             FileEndpoints(service, self.batches, uploads),
             BatchEndpoints(service, self.batches),
         )
-
-    @classmethod
-    def kept_in(cls, service: GatewayService, directory: Path, holder: str = "alone") -> "Later":
-        return cls(service, SQLiteStore(directory), holder)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         for routes in self._routes:

@@ -1,19 +1,11 @@
 import pytest
+from fleet_builders import declared_fleet
 
-from tierline.api.fleet import LLMFleet
 from tierline.api.parsing import parse
 from tierline.api.pool import WorkerPool
 from tierline.api.tier import SLOTier
 from tierline.fleet.wanted import Capacity, ZoneSpread
 from tierline.fleet.wanting import forbidden_changes, wanted_fleet, wanted_worker
-
-
-def declared_fleet(**spec):
-    pools = [
-        {"name": "main", "replicas": {"min": 1, "max": 3}, "resources": {"gpu": 1, "cpu": "2"}, "accelerator": "h100"}
-    ]
-    body = {"model": {"source": "/models/tiny"}, "tierRefs": ["gold"], "pools": pools, **spec}
-    return parse(LLMFleet, {"metadata": {"name": "chat", "namespace": "demo"}, "spec": body})
 
 
 def tier(name, objective="Throughput", **spec):

@@ -6,7 +6,7 @@ import pytest
 from fleet_builders import FLEET, IMAGES, POOL, worker
 
 from tierline.fleet.gateway_objects import gateway_objects
-from tierline.fleet.wanted import Capacity, ZoneSpread
+from tierline.fleet.wanted import AnswersIn, Capacity, StoredAnswers, ZoneSpread
 from tierline.fleet.worker_pod import template_revision, worker_pod, worker_template
 from tierline_devcluster.agent.pod.subset import unsupported_fields
 
@@ -33,18 +33,19 @@ def walk(value, key=""):
         yield from walk(child, child_key)
 
 
+CLAIM = StoredAnswers(AnswersIn.CLAIM, 512, "kept")
 EVERYTHING = {"cpu": "2", "memory": "4Gi", "gpus": 1, "accelerators": ("h100",), "capacity": Capacity.SPOT}
 
 
 @pytest.mark.parametrize("version", ["1.27", "1.35"])
 def test_every_object_is_valid_for_kubernetes(version):
     pod = worker_pod(template(**EVERYTHING), "chat-main", 3)
-    for manifest in (pod, *gateway_objects(FLEET, 2, ("keys",), IMAGES)):
+    for manifest in (pod, *gateway_objects(FLEET, 1, ("keys",), IMAGES, answers=CLAIM)):
         kubernetes_validate.validate(json.loads(json.dumps(manifest)), version, strict=True)
 
 
 def test_the_development_cluster_can_run_every_pod():
-    deployment = gateway_objects(FLEET, 2, ("keys",), IMAGES)[-1]
+    deployment = gateway_objects(FLEET, 1, ("keys",), IMAGES, answers=StoredAnswers())[-1]
     for pod in (worker_pod(template(**EVERYTHING), "chat-main", 3), deployment["spec"]["template"]):
         assert unsupported_fields(pod) == ()
 
@@ -56,7 +57,7 @@ def test_no_pod_names_its_node_or_tolerates_a_reclaim():
 
 
 def test_quantities_are_text_and_ports_name_their_protocol():
-    for manifest in (template(**EVERYTHING), *gateway_objects(FLEET, 1, (), IMAGES)):
+    for manifest in (template(**EVERYTHING), *gateway_objects(FLEET, 1, (), IMAGES, answers=CLAIM)):
         for key, value in walk(manifest):
             if key in {"requests", "limits"} and isinstance(value, dict):
                 assert all(isinstance(amount, str) for amount in value.values())

@@ -39,6 +39,14 @@ def test_a_port_that_is_no_number_is_named() -> None:
         read_settings(POD | {"TIERLINE_HTTP_PORT": "x"})
 
 
+def test_answers_are_kept_in_a_directory_that_may_be_below_the_temporary_one() -> None:
+    assert read_settings(POD).state_dir is None
+    told = {"TIERLINE_STATE_DIR": "answers", "TMPDIR": "/scratch", "TIERLINE_STORED_MEBIBYTES": "64"}
+    settings = read_settings(POD | told)
+    assert (settings.state_dir, settings.stored_mebibytes) == (Path("/scratch/answers"), 64)
+    assert read_settings(POD | told | {"TIERLINE_STATE_DIR": "/var/lib/x"}).state_dir == Path("/var/lib/x")
+
+
 def test_the_store_is_a_redis_and_its_password_is_never_shown() -> None:
     settings = read_settings(
         POD | {"TIERLINE_STATE_STORE_URL": "redis://r:6379/0", "TIERLINE_STATE_STORE_PASSWORD": "hush"}
