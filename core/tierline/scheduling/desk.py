@@ -184,7 +184,8 @@ class RequestDesk:
         return decision if breach is None else quota_refusal(breach, outlook.grounds)
 
     def _outlook(self, queued: QueuedRequest, tier: TierPolicy, workers: Sequence[WorkerView]) -> Outlook:
-        missing, cached = queued.missing_tokens, {worker.name: queued.cached_tokens for worker in workers}
+        missing, known = queued.missing_tokens, queued.cached_tokens
+        cached = {worker.name: known for worker in workers} if known else NOTHING_CACHED
         need = self.need(queued, cached_tokens=cached)
         ahead = self.queue.ahead_of(queued)
         long_tokens = self.prompts.long(tier.name)

@@ -212,8 +212,8 @@ class Dispatcher:
     def _place(self, queued: QueuedRequest) -> WorkerLink | None:
         live = self._live[queued.request_id]
         near = frozenset(other.worker for other in self._choices.beside(live) if other.worker is not None)
-        need = self.desk.need(queued, live.adapter, near)
-        live.decisions.tried = self.links.choose(need, live.prefix_keys, live.avoid)
+        need = self.desk.need(queued, live.adapter, near, self.links.cached_by_worker(live.prefix_keys))
+        live.decisions.tried = self.links.choose(need, live.avoid)
         return self.links.get(live.decisions.tried.chosen)
 
     def _start(self, live: LiveRequest, link: WorkerLink, now_ms: float) -> None:

@@ -1,10 +1,10 @@
 """The connections to all workers, following discovery."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
-from tierline.scheduling.routing.choice import Need, WorkerView, choose_worker, fastest_alone_ms
+from tierline.scheduling.routing.choice import NOTHING_CACHED, Need, WorkerView, choose_worker, fastest_alone_ms
 from tierline.scheduling.routing.locality import PrefixMap
 from tierline.scheduling.routing.route_account import Route
 from tierline_gateway.workers.discovery import WorkerDiscovery, WorkerEndpoint
@@ -36,18 +36,15 @@ class LinkPool:
         for endpoint in wanted.values():
             self._adopt(endpoint, events)
 
-    def choose(self, need: Need, prefix: Sequence[bytes], avoid: Set[str] = frozenset()) -> Route:
+    def choose(self, need: Need, avoid: Set[str] = frozenset()) -> Route:
         """Return which worker should take a request now, if any can, and what that was chosen from.
-
-        `prefix` are its prompt's chunk keys.
 
         An answer that no accepting worker could hold to its end is cut at their largest window, not refused: it was
         admitted when workers were not known, or before the larger ones went away.
         """
         views = [view for view in self.views() if view.accepting]
         window = max((view.window_tokens for view in views), default=0)
-        cached = {view.name: self._prefixes.cached_tokens(view.name, prefix) for view in views}
-        cut = replace(need, total_tokens=min(need.total_tokens, window), cached_tokens=cached)
+        cut = need if need.total_tokens <= window else replace(need, total_tokens=window)
         chosen = choose_worker(views, cut, avoid)
         return Route(tuple(views), cut, frozenset(avoid), chosen.name if chosen else "")
 
@@ -55,6 +52,12 @@ class LinkPool:
         """Remember that a worker computes a prompt with these chunk keys."""
         if link.welcome is not None:
             self._prefixes.sent(link.name, prefix, link.welcome.total_blocks * link.welcome.block_tokens)
+
+    def cached_by_worker(self, prefix: Sequence[bytes]) -> Mapping[str, int]:
+        """Return how much of a prompt's beginning each worker probably holds, by the prompt's chunk keys."""
+        if not prefix:
+            return NOTHING_CACHED
+        return {name: self._prefixes.cached_tokens(name, prefix) for name in self._links}
 
     def cached_tokens(self, prefix: Sequence[bytes]) -> int:
         """Return how much of a prompt's beginning some worker probably holds."""
@@ -110,10 +113,6 @@ class LinkPool:
     def views(self) -> list[WorkerView]:
         """Return every connected worker as routing sees it now."""
         return [view for link in self for view in [link.view()] if view is not None]
-
-    @property
-    def names(self) -> Iterable[str]:
-        return self._links.keys()
 
     def _adopt(self, endpoint: WorkerEndpoint, events: LinkEvents) -> None:
         known = self._links.get(endpoint.name)
