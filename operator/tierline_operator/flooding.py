@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -19,6 +19,7 @@ from tierline.api.names import GATEWAY_HTTP_PORT
 log = logging.getLogger(__name__)
 
 MOST_IN_FLIGHT = 256
+MOST_BEHIND_SECONDS = 1.0
 WORD = "flood "
 
 
@@ -75,20 +76,29 @@ class Floods:
             open_requests: set[asyncio.Task[None]] = set()
             try:
                 async with asyncio.timeout(remaining_s):
-                    for serial in itertools.count():
+                    async for serial in _due(plan.per_second):
                         gateways = plan.gateways()
                         if gateways and len(open_requests) < MOST_IN_FLIGHT:
                             gateway = gateways[serial % len(gateways)]
                             request = asyncio.create_task(_send(session, plan, gateway, serial))
                             open_requests.add(request)
                             request.add_done_callback(open_requests.discard)
-                        await asyncio.sleep(1 / plan.per_second)
             except TimeoutError:
                 log.info("the flood's time is over")
             finally:
                 for request in open_requests:
                     request.cancel()
                 await asyncio.gather(*open_requests, return_exceptions=True)
+
+
+async def _due(per_second: int) -> AsyncIterator[int]:
+    """Yield numbers when they are due; an operator that is busy makes up for at most `MOST_BEHIND_SECONDS`."""
+    clock = asyncio.get_running_loop().time
+    due_s = clock()
+    for serial in itertools.count():
+        yield serial
+        due_s = max(due_s + 1 / per_second, clock() - MOST_BEHIND_SECONDS)
+        await asyncio.sleep(max(0.0, due_s - clock()))
 
 
 async def _send(session: aiohttp.ClientSession, plan: FloodPlan, gateway: str, serial: int) -> None:

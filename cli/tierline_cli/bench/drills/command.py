@@ -8,7 +8,6 @@ which hits all fleets, runs alone. A run is added to what its file holds already
 import asyncio
 import datetime
 import json
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -31,7 +30,6 @@ from tierline_operator.cluster import Cluster
 
 NODES, REPLICAS = 12, 2
 ALONE = "OperatorDown"
-LOG = "operator.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +43,42 @@ class DrillBenchOptions:
     times: int = 20
 
 
+class RunBook:
+    """The file of runs. Each is written down when it ends, so that a bench that is cut short has not been in vain."""
+
+    def __init__(self, file: Path, of_revision: str, console: Console) -> None:
+        self._file = file
+        self._revision = of_revision
+        self._console = console
+        self._hardware = describe_hardware()
+        self.runs: list[Mapping[str, Any]] = list(json.loads(file.read_text())["runs"]) if file.exists() else []
+        self.all_passed = True
+        file.parent.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def log(self) -> Path:
+        """Where the operators' words are kept: a failure is a race to be found there."""
+        return self._file.with_suffix(".log")
+
+    def add(self, outcome: DrillOutcome) -> None:
+        """Write down one run."""
+        self._console.print(f"{outcome.kind} in {outcome.seconds} s: {'passed' if outcome.passed else outcome.message}")
+        self.all_passed = self.all_passed and outcome.passed
+        self.runs.append({**asdict(outcome), "revision": self._revision})
+        document = {
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "hardware": self._hardware,
+            "bounds_seconds": {kind.name: kind.recovery for kind in KINDS},
+            "kinds": summary(self.runs),
+            "runs": self.runs,
+        }
+        self._file.write_text(json.dumps(document, indent=2) + "\n")
+
+
 def run_drill_bench(options: DrillBenchOptions, console: Console) -> int:
     """Run the drills and write the JSON file; returns 1 when one did not pass. Raises `CommandFailed`."""
     kinds = _kinds(options.kinds)
-    before = _held(options.json_file)
+    book = RunBook(options.json_file, revision(options.sources), console)
     nodes = tuple(NodeSpec(f"node-{at}", f"zone-{at % 3}", cpus=64) for at in range(NODES))
     with tempfile.TemporaryDirectory(prefix="tl") as folder:
         cluster = ClusterOptions(
@@ -60,20 +90,9 @@ def run_drill_bench(options: DrillBenchOptions, console: Console) -> int:
             cache_dir=options.cache_dir,
         )
         with start(cluster) as running:
-            outcomes = asyncio.run(_measure(running, options, kinds, console))
-            _keep_log(running.log_dir / LOG, options.json_file.with_suffix(".log"))
-    runs = [*before, *({**asdict(it), "revision": revision(options.sources)} for it in outcomes)]
-    document = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "hardware": describe_hardware(),
-        "bounds_seconds": {kind.name: kind.recovery for kind in KINDS},
-        "kinds": summary(runs),
-        "runs": runs,
-    }
-    options.json_file.parent.mkdir(parents=True, exist_ok=True)
-    options.json_file.write_text(json.dumps(document, indent=2) + "\n")
-    console.print_json(data=document["kinds"])
-    return int(not all(it.passed for it in outcomes))
+            asyncio.run(_measure(running, options, kinds, book))
+    console.print_json(data=summary(book.runs))
+    return int(not book.all_passed)
 
 
 def summary(runs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -104,44 +123,28 @@ def _kinds(names: Sequence[str]) -> tuple[DrillKind, ...]:
     return tuple(known[name] for name in names) or KINDS
 
 
-def _keep_log(log: Path, kept: Path) -> None:
-    """Keep what the operators said beside the figures: a failure is a race to be found there."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(log, kept)
-
-
-def _held(file: Path) -> list[dict[str, Any]]:
-    return list(json.loads(file.read_text())["runs"]) if file.exists() else []
-
-
 async def _measure(
-    running: RunningCluster, options: DrillBenchOptions, kinds: Sequence[DrillKind], console: Console
-) -> list[DrillOutcome]:
+    running: RunningCluster, options: DrillBenchOptions, kinds: Sequence[DrillKind], book: RunBook
+) -> None:
     cluster = Cluster(str(running.kubeconfig))
     fleets = {kind.name: kind.name.lower() for kind in kinds}
     try:
         await install_crds(cluster, read_crds(options.sources))
         async with AsyncExitStack() as stack:
-            log = running.log_dir / LOG
-            await stack.enter_async_context(operator_replicas(running.kubeconfig, log, REPLICAS))
+            await stack.enter_async_context(operator_replicas(running.kubeconfig, book.log, REPLICAS))
             await furnish(cluster, fleets.values())
             for fleet in fleets.values():
                 host = await gateway_address(cluster, fleet)
                 await stack.enter_async_context(standing_in(host, TIER))
-            console.print(f"{len(fleets)} fleets are ready")
-            beside = [_repeat(cluster, kind, options.times, console) for kind in kinds if kind.name != ALONE]
-            found = [it for outcomes in await asyncio.gather(*beside) for it in outcomes]
+            beside = [_repeat(cluster, kind, options.times, book) for kind in kinds if kind.name != ALONE]
+            await asyncio.gather(*beside)
             for kind in kinds:
-                found += await _repeat(cluster, kind, options.times, console) if kind.name == ALONE else []
-        return found
+                if kind.name == ALONE:
+                    await _repeat(cluster, kind, options.times, book)
     finally:
         await cluster.close()
 
 
-async def _repeat(cluster: Cluster, kind: DrillKind, times: int, console: Console) -> list[DrillOutcome]:
-    found = []
+async def _repeat(cluster: Cluster, kind: DrillKind, times: int, book: RunBook) -> None:
     for number in range(times):
-        outcome = await run_drill(cluster, kind.name.lower(), kind, number)
-        console.print(f"{kind.name} {number + 1}: {'passed' if outcome.passed else outcome.message}")
-        found.append(outcome)
-    return found
+        book.add(await run_drill(cluster, kind.name.lower(), kind, number))
