@@ -5,6 +5,7 @@ import contextlib
 from dataclasses import replace
 
 import pytest
+from quick_time import QuickTime
 
 from tierline.fleet.wanted import Images
 from tierline_operator.cluster import ApiError
@@ -42,23 +43,6 @@ class LeaseServer:
     @property
     def holder(self):
         return self.lease["spec"]["holderIdentity"]
-
-
-class QuickTime(asyncio.SelectorEventLoop):
-    """A loop whose time jumps to the next timer: sleeps and timeouts take their whole time and no wait."""
-
-    def __init__(self):
-        super().__init__()
-        self._now = 0.0
-        self._wait, self._selector.select = self._selector.select, self._jump
-
-    def time(self):
-        return self._now
-
-    def _jump(self, timeout):
-        assert timeout is not None, "nothing would ever happen"
-        self._now += max(0.0, timeout)
-        return self._wait(0)
 
 
 class Hand:

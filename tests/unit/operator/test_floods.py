@@ -1,11 +1,13 @@
 """Floods end: at their deadline, when they are stopped, and with the operator; meanwhile they keep their rate."""
 
 import asyncio
+import itertools
 import time
 
 import pytest
 from aiohttp import web
 from operator_testing import eventually
+from quick_time import QuickTime
 
 from tierline.api.names import GATEWAY_HTTP_PORT
 from tierline_operator import flooding
@@ -104,3 +106,25 @@ async def test_a_fleet_that_answers_nothing_is_not_buried(gateway, monkeypatch):
     floods.start("uid", plan(seconds=0.3))
     await eventually(lambda: true(not floods.running), "the flood is over")
     assert len(gateway.bodies) == 3
+
+
+def test_a_busy_operator_makes_up_for_what_it_owes_and_not_for_hours():
+    """At ten a second: on time one each 0.1 s; after five seconds in which it could do nothing a second's worth."""
+
+    async def due(busy_s):
+        loop, at = asyncio.get_running_loop(), []
+        async for serial in flooding._due(10):
+            at.append(round(loop.time(), 6))
+            if serial == 2:
+                loop._now += busy_s
+            if serial == 14:
+                break
+        return at
+
+    with asyncio.Runner(loop_factory=QuickTime) as runner:
+        on_time = runner.run(due(0.0))
+        late = runner.run(due(5.0))
+    steps = [round(after - before, 6) for before, after in itertools.pairwise(on_time)]
+    assert steps == [0.1] * 14
+    assert late.count(late[3]) == 11
+    assert late[-1] > late[3]
