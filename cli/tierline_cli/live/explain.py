@@ -14,10 +14,13 @@ COMPONENT = "gateway"
 
 
 def gateway_ports(url: str, namespace: str, fleet: str) -> list[Port]:
-    """Return the admin port at `url`, or without one those of the fleet's gateways; raises `CommandFailed`."""
+    """Return the admin port at `url`, else those of gateways, the fleet's own first; raises `CommandFailed`."""
     if url:
         return [UrlPort(url)]
-    found: list[Port] = [*ports_of(COMPONENT, GATEWAY_ADMIN_PORT, namespace, fleet)]
+    own = ports_of(COMPONENT, GATEWAY_ADMIN_PORT, namespace, fleet)
+    # The fleet's model may be served by another fleet's gateway, too.
+    others = ports_of(COMPONENT, GATEWAY_ADMIN_PORT, namespace, "") if fleet else []
+    found: list[Port] = [*own, *(port for port in others if port.fleet != fleet)]
     if not found:
         raise CommandFailed("no gateway pod was found; name --namespace and --fleet, or --gateway URL")
     return found

@@ -26,6 +26,15 @@ class Readings:
     def total(self, name: str) -> float:
         return sum(self.samples.get(name, {}).values())
 
+    def of(self, label: str, value: str) -> "Readings":
+        """Return the samples alone of which a label has this value."""
+        wanted = (label, value)
+        kept = {
+            name: {labels: count for labels, count in samples.items() if wanted in labels}
+            for name, samples in self.samples.items()
+        }
+        return Readings(self.at_s, kept)
+
 
 def read(expositions: Iterable[str], at_s: float) -> Readings:
     """Return what several expositions say together."""
@@ -43,6 +52,10 @@ class Change:
 
     now: Readings
     before: Readings | None = None
+
+    def of(self, label: str, value: str) -> "Change":
+        """Return the change of the samples alone of which a label has this value."""
+        return Change(self.now.of(label, value), self.before.of(label, value) if self.before is not None else None)
 
     def per_second(self, label: str, name: str) -> dict[str, float]:
         """Return a counter's rate by one label, 0 everywhere without an earlier reading."""

@@ -33,18 +33,29 @@ def top_view(fleets: list[FleetNow]) -> RenderableType:
 
 
 def _fleet(fleet: FleetNow) -> Iterator[RenderableType]:
-    now = fleet.gateways.now
-    ready = now.by("state", gateway_metrics.WORKERS.name)
-    waiting, running = now.total(gateway_metrics.QUEUE_DEPTH.name), now.total(gateway_metrics.RUNNING.name)
-    states = ", ".join(f"{count:.0f} {state}" for state, count in sorted(ready.items()) if count) or "none"
-    moves = sum(fleet.gateways.per_second("cause", MOVES).values())
     yield Text(f"Fleet {fleet.name}", style="bold")
-    yield f"{running:.0f} run, {waiting:.0f} wait; workers as gateways see them: {states}; {moves:.1f} moves/s"
-    yield _tiers(fleet.gateways)
-    yield _tenants(fleet.gateways)
+    models = sorted(fleet.gateways.now.by(gateway_metrics.MODEL, gateway_metrics.RUNNING.name))
+    if len(models) < 2:
+        yield from _gateways(fleet.gateways)
+    else:
+        for model in models:
+            yield Text(f"Model {model}", style="bold")
+            yield from _gateways(fleet.gateways.of(gateway_metrics.MODEL, model))
     yield _workers(fleet.workers)
     if fleet.silent:
         yield Text(f"did not answer: {', '.join(fleet.silent)}", style="red")
+
+
+def _gateways(change: Change) -> Iterator[RenderableType]:
+    """Yield what gateways say of one model."""
+    now = change.now
+    ready = now.by("state", gateway_metrics.WORKERS.name)
+    waiting, running = now.total(gateway_metrics.QUEUE_DEPTH.name), now.total(gateway_metrics.RUNNING.name)
+    states = ", ".join(f"{count:.0f} {state}" for state, count in sorted(ready.items()) if count) or "none"
+    moves = sum(change.per_second("cause", MOVES).values())
+    yield f"{running:.0f} run, {waiting:.0f} wait; workers as gateways see them: {states}; {moves:.1f} moves/s"
+    yield _tiers(change)
+    yield _tenants(change)
 
 
 def _tiers(change: Change) -> Table:

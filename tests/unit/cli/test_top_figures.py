@@ -77,3 +77,21 @@ def test_the_picture_of_a_fleet() -> None:
     assert any(line.split() == ["acme", "10.0", "400", "0"] for line in lines), lines
     assert any(line.split()[:4] == ["w-0", "5", "0", "25%"] for line in lines), lines
     assert "did not answer: w-1" in output.getvalue()
+
+
+def test_each_model_of_a_shared_gateway_has_its_own_lines() -> None:
+    shared = """# TYPE tierline_gateway_running_requests gauge
+tierline_gateway_running_requests{model="chat"} 2
+tierline_gateway_running_requests{model="code"} 1
+# TYPE tierline_gateway_queue_requests gauge
+tierline_gateway_queue_requests{model="code",tier="gold"} 4
+"""
+    watch = Watch(lambda: [FleetPorts("demo/chat", [FakePort("gw-0", [shared])])], clock_s=lambda: 0.0)
+    output = io.StringIO()
+    Console(file=output, width=100).print(top_view(watch.look()))
+    lines = output.getvalue().splitlines()
+    assert lines[:3] == ["Fleet demo/chat", "Model chat", lines[2]]
+    assert "2 run, 0 wait" in lines[2]
+    code = lines[lines.index("Model code") :]
+    assert "1 run, 4 wait" in code[1]
+    assert any(line.split()[:2] == ["gold", "4"] for line in code)

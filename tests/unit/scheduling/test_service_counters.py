@@ -1,3 +1,7 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tierline.scheduling.queueing.service_counters import Change, PeerService, ServiceCounters
 from tierline.scheduling.queueing.service_exchange import LOST_AFTER_MS, SharedService
 
@@ -117,3 +121,50 @@ def test_a_hundred_thousand_ids_leave_bounded_state_and_the_newest_pays_for_the_
     assert len(counters) <= 2 * 64
     assert counters.of("another") > 0
     assert counters.of("t7") >= 5
+
+
+def beside() -> tuple[ServiceCounters, ServiceCounters]:
+    """The counters of two models behind one gateway."""
+    chat, code = ServiceCounters(), ServiceCounters()
+    chat.stand_beside([code])
+    code.stand_beside([chat])
+    return chat, code
+
+
+def test_what_a_tenant_gets_of_one_model_counts_at_the_other_and_is_given_back_there() -> None:
+    chat, code = beside()
+    code.arrived("a", 1)
+    code.arrived("b", 1)
+    chat.prepay("r", "a", 100.0, 60.0)
+    chat.charge_output("r", "a", 10.0)
+    chat.settle("r")
+    assert (code.of("a"), code.of("b")) == (chat.of("a"), 0.0) == (50.0, 0.0)
+
+
+def test_lifting_is_each_models_own_matter() -> None:
+    """A tenant that was lifted at a busy model is not put back for it at the quiet one, nor the other way round."""
+    chat, code = beside()
+    for tenant, counters, service in (("busy", chat, 10_000.0), ("quiet", code, 10.0)):
+        counters.arrived(tenant, 1)
+        counters.charge(tenant, service)
+    chat.arrived("new", 1)
+    assert chat.of("new") == 10_000
+    code.arrived("new", 1)
+    assert code.of("new") == 10
+    chat.charge("new", 5.0)
+    assert (chat.of("new"), code.of("new"), code.of("busy")) == (10_005, 15, 0)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.floats(0, 1e6)), max_size=30))
+def test_tenants_known_at_both_models_are_charged_the_same_at_both(charges: list[tuple[str, bool, float]]) -> None:
+    chat, code = beside()
+    for counters in (chat, code):
+        for tenant in "ab":
+            counters.arrived(tenant, 1)
+            counters.charge(tenant, 0.0)
+    for tenant, at_chat, service in charges:
+        (chat if at_chat else code).charge(tenant, service)
+    for tenant in "ab":
+        total = sum(service for whose, _, service in charges if whose == tenant)
+        assert chat.of(tenant) == pytest.approx(total)
+        assert code.of(tenant) == pytest.approx(total)

@@ -254,8 +254,8 @@ class ServiceCounters:
         self._unknown = max(self._unknown, snapshot.unknown)
 
     def _charged_beside(self, tenant: str, service: float) -> None:
-        """Count what a tenant that is known here got elsewhere; others are lifted when they come."""
-        if tenant in self._shared:
+        """Count what a tenant that has asked here got elsewhere; others are lifted when they come."""
+        if tenant in self._shared or tenant in self._waiting:
             self._change(tenant, Change(service))
 
     def _exchanges_unmoved(self, tenant: str, counter: float) -> int:
