@@ -38,11 +38,20 @@ class Play:
             "tpot_ms", [each.tpot_ms for each in mine]
         )
 
+    def not_served(self) -> list[dict[str, Any]]:
+        """Return for each request that was not served when it came, and what its client was told."""
+        missing = [record for record in self.records if record.outcome is not Outcome.OK]
+        return [
+            {"at_ms": round(each.arrived_ms), "tenant": each.tenant, "tier": each.tier, "told": each.detail}
+            for each in missing
+        ]
+
     def document(self) -> dict[str, Any]:
         return {
             "title": self.title,
             "requests_per_second": round(len(self.records) / self.arrivals_seconds, 3),
             "requests_per_second_in_time": round(self.requests_per_second_in_time, 3),
+            "not_served": self.not_served(),
             "tenants": {tenant.name: self.tenant(tenant.name) for tenant in self.facts.tenants},
             "scorecard": build_scorecard(self.records, self.facts).document(),
         }
