@@ -12,7 +12,9 @@ import uvloop
 
 from tierline_gateway.batches.storage_limits import MEBIBYTE, StorageLimits
 from tierline_gateway.deferred.later import Later
+from tierline_gateway.deferred.redis_store import RedisRecords
 from tierline_gateway.deferred.sqlite_store import SQLiteStore
+from tierline_gateway.deferred.store import RecordStore
 from tierline_gateway.front.api_errors import unavailable
 from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.garbage import look_seldom
@@ -99,10 +101,19 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
 
 
 def _later(service: GatewayService, settings: Settings, life: str) -> Later | None:
-    if settings.state_dir is None:
-        return None
+    store = _records(settings)
     limits = StorageLimits(total_bytes=settings.stored_mebibytes * MEBIBYTE)
-    return Later(service, SQLiteStore(settings.state_dir), life, limits)
+    return Later(service, store, life, limits) if store is not None else None
+
+
+def _records(settings: Settings) -> RecordStore | None:
+    """Return where answers are kept that come later: a directory of the pod, or what all gateways reach."""
+    if settings.state_dir is not None:
+        return SQLiteStore(settings.state_dir)
+    if settings.state_store_url:
+        fleet = f"{settings.namespace}/{settings.fleet}"
+        return RedisRecords(settings.state_store_url, fleet, settings.state_store_password or None)
+    return None
 
 
 def _store(settings: Settings, fleet: str) -> SharedStore:

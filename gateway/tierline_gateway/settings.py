@@ -31,7 +31,8 @@ class Settings:
 
     `state_store_url` is where gateways share counters and quotas, empty where each is alone; its password is empty
     where the URL is enough. With more than one of `processes` this is their supervisor; `pod_process` is set in each.
-    `state_dir` is where answers to be given later are kept, up to `stored_mebibytes`; without it there are none.
+    `state_dir` is where answers to be given later are kept, up to `stored_mebibytes`; without it they are in the state
+    store, and without that there are none.
     """
 
     fleet: str

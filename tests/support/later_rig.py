@@ -9,6 +9,7 @@ from gateway_rig import Rig, policy
 
 from tierline_gateway.deferred.later import Later
 from tierline_gateway.deferred.sqlite_store import SQLiteStore
+from tierline_gateway.deferred.store import RecordStore
 from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.policy_source import PolicySnapshot, StaticPolicySource
 from tierline_gateway.service import GatewayService
@@ -40,11 +41,12 @@ class LaterRig(Rig):
         await self.close()
 
 
-async def opened(directory: Path, snapshot: PolicySnapshot | None = None, holder: str = "g0") -> LaterRig:
+async def opened(kept: Path | RecordStore, snapshot: PolicySnapshot | None = None, holder: str = "g0") -> LaterRig:
+    """Return a gateway that keeps answers in a directory or a store, which is closed with it."""
     source, discovery = StaticPolicySource(snapshot or policy()), StaticDiscovery()
     service = GatewayService(source, discovery, f"demo/{holder}", fleet="fleet")
     service.own.tokenizer = letter_tokenizer()
-    later = Later(service, SQLiteStore(directory), holder)
+    later = Later(service, SQLiteStore(kept) if isinstance(kept, Path) else kept, holder)
     servers = GatewayServers(service, later)
     await servers.start("127.0.0.1", 0, 0)
     service.start()

@@ -1,7 +1,8 @@
 """What a gateway's pod has for the requests that it answers later, and what the fleet says of their durability.
 
 An emptyDir lives as long as its pod: a process that starts again finds everything, the pod's successor nothing. A claim
-outlives the pod; since one pod at a time may have it, the old one goes before the new one comes.
+outlives the pod; since one pod at a time may have it, the old one goes before the new one comes. The store that
+gateways share serves any number of pods.
 """
 
 from typing import Any
@@ -23,12 +24,12 @@ _ROLLING: dict[str, Any] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge
 
 def answer_env(answers: StoredAnswers) -> list[dict[str, Any]]:
     """Return what the gateway is told; nothing where it keeps no answers."""
+    if answers.place is AnswersIn.NOWHERE:
+        return []
     folders = {AnswersIn.SCRATCH: _SCRATCH_FOLDER, AnswersIn.CLAIM: _CLAIM_PATH}
     folder = folders.get(answers.place)
-    if folder is None:
-        return []
     bound = {"name": "TIERLINE_STORED_MEBIBYTES", "value": str(answers.mebibytes)}
-    return [{"name": "TIERLINE_STATE_DIR", "value": folder}, bound]
+    return [*([{"name": "TIERLINE_STATE_DIR", "value": folder}] if folder else []), bound]
 
 
 def answer_mounts(answers: StoredAnswers) -> dict[str, Any]:
@@ -60,8 +61,11 @@ def answers_verdict(answers: StoredAnswers) -> Verdict:
     kind, fix = "AnswersDurable", "name a claim in spec.gateway.storedAnswers.claimName"
     if answers.place is AnswersIn.CLAIM:
         return Verdict(kind, True, "OnClaim", f"They are kept on the claim {answers.claim!r}.", is_news=False)
+    if answers.place is AnswersIn.STORE:
+        message = "They are in the stateStore, as durable as that server's data: it must persist and evict nothing."
+        return Verdict(kind, True, "InStore", message, is_news=False)
     if answers.place is AnswersIn.SCRATCH:
         message = f"Stored requests, files and batches end with the gateway's pod: to keep them, {fix}."
         return Verdict(kind, False, "OnPodOnly", message, is_news=False)
-    message = f"Several gateways keep no stored requests, files and batches: set gateway.replicas to 1 and {fix}."
+    message = f"Several gateways alone keep none: set spec.gateway.stateStore, or one replica and {fix}."
     return Verdict(kind, False, "NotKept", message, is_news=False)

@@ -69,6 +69,7 @@ class AnswersIn(Enum):
     NOWHERE = "Nowhere"
     SCRATCH = "Scratch"
     CLAIM = "Claim"
+    STORE = "Store"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,10 +65,12 @@ def _state_store(gateway: Gateway) -> SharedStore | None:
 
 
 def _stored_answers(gateway: Gateway) -> StoredAnswers:
-    """An answer that only one of several pods knows would be lost for who asks another, so those keep none."""
+    """An answer that only one of several pods knows would be lost for who asks another, so those keep none alone."""
     declared = gateway.stored_answers
     if declared.claim_name:
         return StoredAnswers(AnswersIn.CLAIM, declared.max_mebibytes, declared.claim_name)
+    if gateway.state_store is not None:
+        return StoredAnswers(AnswersIn.STORE, declared.max_mebibytes)
     place = AnswersIn.SCRATCH if gateway.replicas <= 1 else AnswersIn.NOWHERE
     return StoredAnswers(place, declared.max_mebibytes)
 

@@ -64,7 +64,9 @@ class Batches:
         )
         file = await self.files.find(tenant, asked.input_file_id)
         if file is None or not await self.files.keep_until(file, batch.expires_s + LINES_KEPT_S):
-            raise invalid("input_file_id", f"There is no file {asked.input_file_id!r}; upload it first.")
+            raise invalid(
+                "input_file_id", f"There is no file {asked.input_file_id!r} that can be kept so long; upload it."
+            )
         if file.purpose != PURPOSE_INPUT:
             raise invalid("input_file_id", f"The file's purpose is {file.purpose}; upload it with purpose=batch.")
         await self.holding.put(batch.record())

@@ -9,7 +9,15 @@ import msgspec
 
 from tierline_gateway.batches.input_lines import LineCutter
 from tierline_gateway.batches.storage_limits import StorageLimits
-from tierline_gateway.batches.stored_file import BEGUN_KEPT_S, CHUNK, CHUNK_BYTES, KIND, StoredFile, file_of
+from tierline_gateway.batches.stored_file import (
+    BEGUN_KEPT_S,
+    CHUNK,
+    CHUNK_BYTES,
+    KIND,
+    OLDEST_S,
+    StoredFile,
+    file_of,
+)
 from tierline_gateway.deferred.store import RecordStore
 
 _LINES_AT_ONCE = 256
@@ -69,9 +77,11 @@ class Files:
             yield last
 
     async def keep_until(self, file: StoredFile, until_s: float) -> bool:
-        """Keep a file at least so long; returns False when it is gone."""
+        """Keep a file at least so long; returns False when it is gone, or would be older than any may be."""
         if file.expires_s >= until_s:
             return True
+        if until_s > file.created_s + OLDEST_S:
+            return False
         kept = msgspec.structs.replace(file, expires_s=until_s)
         return await self._store.replace(kept.record(), file.record().document)
 

@@ -12,6 +12,8 @@ CHUNK = "file_chunk"
 CHUNK_BYTES = 256 * 1024
 """What is read, cut into lines and written at once; the event loop has other things to do."""
 KEPT_S = 30 * 24 * 3600.0
+OLDEST_S = 60 * 24 * 3600.0
+"""A file that batches use again and again is not kept for longer than that."""
 BEGUN_KEPT_S = 3600.0
 """A file that was not finished by then is swept."""
 PURPOSE_INPUT = "batch"

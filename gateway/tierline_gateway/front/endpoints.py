@@ -7,7 +7,8 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from tierline.api.names import HEADER_REASON, HEADER_REQUEST_ID
-from tierline_gateway.front.api_errors import ApiError, failed
+from tierline_gateway.deferred.store import StoreUnavailable
+from tierline_gateway.front.api_errors import ApiError, failed, unavailable
 from tierline_gateway.front.bodies import MAX_BODY_BYTES, read_body
 from tierline_gateway.front.identity import request_id_of, tenant_of
 from tierline_gateway.front.intake import CHAT, COMPLETIONS, Endpoint, Intake
@@ -76,6 +77,9 @@ async def answer_errors(request: web.Request, handler: Callable[[web.Request], A
         response: web.StreamResponse = await handler(request)
     except ApiError as error:
         return _refusal(request, error)
+    except StoreUnavailable as error:
+        log.error("%s %s: %s", request.method, request.path, error)
+        return _refusal(request, unavailable("What is answered later cannot be reached now; try again.", "NoStore", 5))
     except web.HTTPException as error:
         return _refusal(request, _from_http(request, error))
     except ConnectionError:

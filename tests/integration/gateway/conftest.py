@@ -1,13 +1,24 @@
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 from fake_wire_worker import FakeWorker, letter_tokenizer
 from gateway_rig import Rig, policy
+from redis_testing import RedisServer
 
 from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.policy_source import StaticPolicySource
 from tierline_gateway.service import GatewayService
 from tierline_gateway.workers.discovery import StaticDiscovery
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One server for tests that do not kill it; each takes a fleet's name of its own."""
+    made = RedisServer(tmp_path_factory.mktemp("redis"))
+    made.start()
+    made.until_up()
+    yield made
+    made.kill()
 
 
 @pytest.fixture

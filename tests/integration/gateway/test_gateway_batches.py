@@ -14,6 +14,7 @@ from later_rig import LaterRig, opened
 from tierline_gateway.batches import batch_runner
 from tierline_gateway.batches.storage_limits import StorageLimits
 from tierline_gateway.deferred import holding
+from tierline_gateway.deferred.redis_store import RedisRecords
 from tierline_gateway.deferred.sweeping import sweep
 
 ENDPOINT = "/v1/completions"
@@ -151,6 +152,32 @@ async def test_a_batch_survives_the_death_of_its_gateway_and_answers_no_line_twi
         answers = await content(client, done.output_file_id)
         assert [one["custom_id"] for one in answers] == [f"q{at}" for at in range(60)]
         assert len(worker.submits) <= 50, "what was durable is not asked again"
+    finally:
+        await second.close()
+
+
+async def test_gateways_with_a_common_store_know_each_others_batches(redis_server, tmp_path, monkeypatch) -> None:
+    """Made at one gateway, watched and cancelled at another; and finished by another when the first one dies."""
+    monkeypatch.setattr(batch_runner, "COUNT_S", 0.02)
+    monkeypatch.setattr(holding, "LEASE_S", 0.3)
+    monkeypatch.setattr(holding, "TURN_S", 0.05)
+    first, second = [
+        await opened(RedisRecords(redis_server.url, f"demo/{tmp_path.name}"), holder=holder) for holder in ("g0", "g1")
+    ]
+    try:
+        await first.add_worker(FakeWorker("w0", requests=2))
+        held = await begun(first.client(), [line(f"q{at}") for at in range(200)])
+        moved = await begun(first.client(), [line(f"q{at}") for at in range(30)])
+        await counted(second.client(), held.id, 2)
+        assert second.later.batches.holding.holds == 0
+        await second.client().batches.cancel(held.id)
+        assert (await ended(second.client(), held.id)).status == "cancelled"
+        await first.die()
+        await second.add_worker(FakeWorker("w1"))
+        done = await ended(second.client(), moved.id)
+        assert (done.status, done.request_counts.completed) == ("completed", 30)
+        answers = await content(second.client(), done.output_file_id)
+        assert [one["custom_id"] for one in answers] == [f"q{at}" for at in range(30)]
     finally:
         await second.close()
 

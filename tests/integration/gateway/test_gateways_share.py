@@ -1,9 +1,6 @@
 """Three gateway processes, one worker, a real Redis: shares hold wherever requests come in and whatever dies."""
 
 import asyncio
-import os
-import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -12,11 +9,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from redis_testing import RedisServer
 from shared_worker import SharedWorker
 
-from tierline.artifacts import default_cache_dir
 from tierline_cli.bench.gateway.http_client import ClientConnection, Exchange
-from tierline_devcluster.provision.redis_server import redis_server_path
 
 SUPPORT = Path(__file__).parents[2] / "support"
 TOKENS = 8
@@ -26,31 +22,9 @@ ALLOWED = 500
 """Of a counter's tokens: requests on their way, and what the gateways serve between two exchanges."""
 
 
-class Store:
-    """A Redis server that may be killed and started again, without anything of what it knew."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        program = redis_server_path(default_cache_dir(os.environ))
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
-        self._process = subprocess.Popen([str(program), *options], stdout=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path)
+def store(tmp_path: Path) -> Iterator[RedisServer]:
+    made = RedisServer(tmp_path)
     made.start()
     yield made
     made.kill()
@@ -77,7 +51,7 @@ class Gateway:
 
 @dataclass
 class Fleet:
-    store: Store
+    store: RedisServer
     worker: SharedWorker
     gateways: list[Gateway] = field(default_factory=list)
     clients: list[asyncio.Task[None]] = field(default_factory=list)
@@ -138,7 +112,7 @@ async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 @pytest.fixture
-async def fleet(store: Store) -> AsyncIterator[Fleet]:
+async def fleet(store: RedisServer) -> AsyncIterator[Fleet]:
     worker = SharedWorker()
     await worker.start()
     made = Fleet(store, worker)

@@ -37,6 +37,14 @@ def test_a_claim_is_mounted_and_never_wanted_by_two_pods():
     assert env["TIERLINE_STATE_DIR"] == mount["mountPath"]
 
 
+def test_a_store_needs_no_volume():
+    strategy, spec, env = pod_of(StoredAnswers(AnswersIn.STORE, 400))
+    assert strategy == "RollingUpdate"
+    assert "volumes" not in spec
+    assert "TIERLINE_STATE_DIR" not in env
+    assert env["TIERLINE_STORED_MEBIBYTES"] == "400"
+
+
 def test_who_keeps_nothing_has_no_directory():
     _, spec, env = pod_of(StoredAnswers(AnswersIn.NOWHERE))
     assert "volumes" not in spec
@@ -49,6 +57,11 @@ def test_who_keeps_nothing_has_no_directory():
         ({}, StoredAnswers(), ("False", "OnPodOnly")),
         ({"processes": 4}, StoredAnswers(), ("False", "OnPodOnly")),
         ({"replicas": 2}, StoredAnswers(AnswersIn.NOWHERE), ("False", "NotKept")),
+        (
+            {"replicas": 3, "stateStore": {"url": "redis://redis:6379/0"}},
+            StoredAnswers(AnswersIn.STORE),
+            ("True", "InStore"),
+        ),
         (
             {"storedAnswers": {"claimName": "kept", "maxMebibytes": 64}},
             StoredAnswers(AnswersIn.CLAIM, 64, "kept"),
