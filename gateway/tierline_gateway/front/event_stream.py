@@ -31,6 +31,7 @@ class EventStream:
         self.response = web.StreamResponse(headers={**HEADERS, **headers})
         self._request = request
         self._chunked = request.version >= HttpVersion11
+        self._begun = False
         if self._chunked:
             self.response.enable_chunked_encoding()
 
@@ -39,7 +40,11 @@ class EventStream:
 
     async def write(self, event: bytes) -> None:
         """Write and wait for a slow client; raises `ConnectionResetError` when it is too slow or gone."""
+        if self._begun and self.keeps_up:
+            self.write_now(event)
+            return
         await self._patiently(self.response.write(event))
+        self._begun = True
 
     async def close(self) -> None:
         await self._patiently(self.response.write_eof())

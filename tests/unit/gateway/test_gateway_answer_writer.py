@@ -24,13 +24,15 @@ SAMPLING = Sampling(max_tokens=2, temperature=0.0, top_p=1.0, top_k=0, seed=1, s
 
 
 class Transport:
+    """Of a client that has left much unread."""
+
     aborted = False
 
     def is_closing(self) -> bool:
         return False
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return event_stream.MOST_UNSENT_BYTES
 
     def abort(self) -> None:
         self.aborted = True
