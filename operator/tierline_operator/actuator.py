@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tierline.api.names import ANNOTATION_EVACUATE_BY, FIELD_MANAGER, STATUS_FIELD_MANAGER, TAINT_SPOT_NOTICE
-from tierline.fleet.observed import Manifest, ObjectIdentity, Reference
+from tierline.fleet.observed import Manifest, ObjectIdentity, ObservedPod, Reference
 from tierline.fleet.pool_plan import Evacuation, PodRemoval
 from tierline.fleet.verdicts import Notice
+from tierline.fleet.worker_pod import owner_reference
 from tierline_operator.cluster import APPLY, MERGE_PATCH, ApiError, Call, Cluster
 from tierline_operator.kinds import BY_KIND, EVENT, NODE, POD, WORKER_POOL, ResourceKind
 from tierline_operator.metrics import Metrics
@@ -103,6 +104,11 @@ class Actuator:
     async def relabel(self, namespace: str, name: str, uid: str, labels: Mapping[str, str]) -> None:
         """Give a worker the labels back by which gateways and budgets find it."""
         await self._patch_pod(namespace, name, {"metadata": {"uid": uid, "labels": labels}})
+
+    async def rehome(self, pool: ObjectIdentity, pod: ObservedPod, labels: Mapping[str, str]) -> None:
+        """Give a worker to another pool: its owner and labels change in one write, its process does not notice."""
+        metadata = {"uid": pod.uid, "labels": labels, "ownerReferences": [owner_reference(pool)]}
+        await self._patch_pod(pool.namespace, pod.name, {"metadata": metadata})
 
     async def publish_deadline(self, namespace: str, evacuation: Evacuation) -> None:
         """Annotate a worker with the time by which its streams must have left, or take that back."""

@@ -70,6 +70,7 @@ class Context:
                 wakes=wakes,
                 clock=epoch_ms,
                 times=settings.planning,
+                images=settings.images,
             ),
             looper=Looper(wakes, metrics, settings.resync_seconds),
         )

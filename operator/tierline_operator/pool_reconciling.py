@@ -32,6 +32,7 @@ from tierline_operator.pool_observing import PoolView, attainment_of, find_pool,
 from tierline_operator.reconciling import Clock, epoch_ms, first_refusal
 from tierline_operator.stores import Stores
 
+HELD_SECONDS = 1.0
 FIGURES_SECONDS = 5.0
 """How often canaries are looked at: no watch tells of requests."""
 
@@ -75,6 +76,8 @@ class PoolReconciler:
         live = find_pool(self._stores, namespace, name)
         if live is None or "deletionTimestamp" in live["metadata"]:
             return None
+        if (namespace, name) in self._book.held:
+            return HELD_SECONDS
         decided = await self._decide(live)
         refusal = await first_refusal(self._keep_revision(decided))
         await self._record(decided)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api_server_in_memory import ApiServerInMemory, wired
+from fleet_builders import IMAGES
 
 from tierline.api.names import API_VERSION, LABEL_ACCELERATOR, LABEL_CAPACITY_TYPE, LABEL_POOL, LABEL_ZONE
 from tierline.fleet.drift import ANNOTATION_APPLIED
@@ -87,6 +88,7 @@ class PlanningWorld:
             wakes=Wakes(),
             clock=lambda: self.now_ms,
             times=PlanningTimes(sharing=SharingTimes(30_000, 30_000)),
+            images=IMAGES,
         )
 
     def put(self, kind: str, name: str, **parts: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a fleet and its pools have in common: model, engine, resources, placement."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -8,6 +9,7 @@ from tierline.api.block import Block, Rule, Transition
 from tierline.api.fields import Counter, Identifier, ListOf, Positive, Quantity
 
 Role = Literal["Unified", "Prefill", "Decode"]
+ROLES: Mapping[str, Role] = {"Unified": "Unified", "Prefill": "Prefill", "Decode": "Decode"}
 Dtype = Literal["Float32", "BFloat16", "Float16"]
 SpotPolicy = Literal["OnDemandOnly", "PreferSpot", "SpotOnly"]
 ZoneSpread = Literal["Required", "Preferred", "Ignored"]

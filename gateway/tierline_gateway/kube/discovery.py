@@ -8,9 +8,11 @@ from tierline.api.names import (
     LABEL_FLEET,
     LABEL_POOL,
     LABEL_REVISION,
+    LABEL_ROLE,
     WORKER_WIRE_PORT,
     label_value,
 )
+from tierline.api.serving import ROLES
 from tierline_gateway.kube.client import Json, KubeClient
 from tierline_gateway.kube.feed import Feed
 from tierline_gateway.workers.discovery import WorkerEndpoint
@@ -54,4 +56,5 @@ def endpoint_of(pod: Json) -> WorkerEndpoint | None:
         evacuate_by_epoch_ms=int(evacuate_by) if evacuate_by.isdecimal() else None,
         pool=labels.get(LABEL_POOL, ""),
         revision=labels.get(LABEL_REVISION, ""),
+        role=ROLES.get(labels.get(LABEL_ROLE, ""), "Unified"),
     )

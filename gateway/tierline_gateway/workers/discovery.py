@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tierline.api.serving import Role
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerEndpoint:
     """A worker pod. `serving` is false when it is not Ready or is being deleted.
 
     `evacuate_by_epoch_ms` is when its streams must have left, None when no deadline is published. `pool` and `revision`
-    say what it was made from, for who compares a change with what was before.
+    say what it was made from, for who compares a change with what was before; `role` is its phase at the moment.
     """
 
     name: str
@@ -20,6 +22,7 @@ class WorkerEndpoint:
     evacuate_by_epoch_ms: int | None = None
     pool: str = ""
     revision: str = ""
+    role: Role = "Unified"
 
 
 class WorkerDiscovery(Protocol):

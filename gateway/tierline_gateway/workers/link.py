@@ -129,6 +129,7 @@ class WorkerLink:
             resident_adapters=self._resident_adapters,
             margin=self.signals.latency_margin,
             pace_budget_ms=self.signals.pace_budget_ms,
+            role=self.endpoint.role,
         )
 
     @property

@@ -26,12 +26,16 @@ class FleetReport:
 
 @dataclass(slots=True)
 class CapacityBook:
-    """Written by the planning loop only; every field holds a value that is replaced as a whole."""
+    """Written by the planning loop only; every field holds a value that is replaced as a whole.
+
+    `held` are pools (namespace, name) whose workers are on their way to another pool: their loops wait.
+    """
 
     rooms: tuple[NodeRoom, ...] = ()
     prices: PriceTable = field(default_factory=PriceTable)
     history: SpotHistory = field(default_factory=SpotHistory)
     emptying: str = ""
+    held: frozenset[FleetKey] = frozenset()
     starts: ColdStarts = field(default_factory=ColdStarts)
     weights: NodeWeights = field(default_factory=NodeWeights)
     speeds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

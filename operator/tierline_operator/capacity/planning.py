@@ -24,16 +24,17 @@ from tierline.fleet.scaling.sharing import Claim, PoolKey, SharingMemory, plan_s
 from tierline.fleet.scaling.signals import FleetTraffic, Reading, traffic_between
 from tierline.fleet.scaling.status import by_fallback, degraded, external, holding_still, placed, scaled
 from tierline.fleet.verdicts import Verdict
+from tierline.fleet.wanted import Images
 from tierline_operator.actuator import Actuator
 from tierline_operator.capacity.accounts import FleetAccount, told
 from tierline_operator.capacity.book import CapacityBook, FleetKey, FleetReport
 from tierline_operator.capacity.keeping import Keeper
 from tierline_operator.capacity.past import FleetPast
+from tierline_operator.capacity.resizing import Resizer
 from tierline_operator.capacity.scenes import Scene, scenes_of, shares_of
 from tierline_operator.capacity.sources import SignalSource, SourceSilent
 from tierline_operator.capacity.starting import StartLearner
 from tierline_operator.capacity.surveying import Surveyor
-from tierline_operator.cluster import ApiError
 from tierline_operator.feed import TRANSIENT
 from tierline_operator.reconciling import Clock
 from tierline_operator.settings import PlanningTimes
@@ -59,6 +60,7 @@ class Planner:
         wakes: Wakes,
         clock: Clock,
         times: PlanningTimes,
+        images: Images,
     ) -> None:
         self._stores = stores
         self._actuator = actuator
@@ -70,6 +72,7 @@ class Planner:
         self._times = times
         self._surveyor = Surveyor(stores, book)
         self._starts = StartLearner(stores, book)
+        self._resizer = Resizer(stores, actuator, book, images, wakes)
         self._pasts: dict[FleetKey, FleetPast] = {}
         self._sharing = SharingMemory()
         self._wishes: dict[PoolKey, int] = {}
@@ -103,7 +106,7 @@ class Planner:
         plans = {scene.key: self._plan(scene, traffic[scene.key], now_ms) for scene in scenes}
         self._share(scenes, plans, now_ms)
         for scene in scenes:
-            await self._scale(scene, plans[scene.key])
+            await self._scale(scene, plans[scene.key], traffic[scene.key], now_ms)
         self._report({scene.key: self._judge(scene, plans[scene.key], why, now_ms) for scene in scenes})
         self._forget(scenes)
         await self._keep(now_ms)
@@ -207,20 +210,11 @@ class Planner:
         wish = max(facts.pool.spec.replicas, self._wishes.get((scene.key[0], name), 0))
         return min(max(wish, facts.low), facts.high)
 
-    async def _scale(self, scene: Scene, plan: ScalingPlan | None) -> None:
-        if not scene.scales:
-            return
-        for name, facts in scene.pools.items():
-            target = self._target(scene, name, plan)
-            if target == facts.pool.spec.replicas:
-                continue
-            log.info("scaling %s/%s from %d to %d", scene.key[0], name, facts.pool.spec.replicas, target)
-            try:
-                await self._actuator.scale(scene.key[0], name, target)
-            except ApiError as error:
-                if error.status not in {404, 409} and not error.is_refusal:
-                    raise
-                log.warning("pool %s/%s cannot be scaled: %s", scene.key[0], name, error)
+    async def _scale(self, scene: Scene, plan: ScalingPlan | None, traffic: FleetTraffic | None, now_ms: int) -> None:
+        if scene.scales:
+            targets = {name: self._target(scene, name, plan) for name in scene.pools}
+            moves, running = plan.moves if plan else (), traffic.running if traffic else {}
+            await self._resizer.resize(scene, targets, moves, running, now_ms)
 
     def _target(self, scene: Scene, name: str, plan: ScalingPlan | None) -> int:
         planned = {it.name: it.replicas for it in plan.decisions} if plan else {}

@@ -29,6 +29,14 @@ def test_a_ready_pod_serves() -> None:
     assert endpoint.evacuate_by_epoch_ms is None
 
 
+def test_a_worker_has_the_role_that_its_label_says_now() -> None:
+    worker = pod()
+    for label, role in (("Prefill", "Prefill"), ("Decode", "Decode"), ("other", "Unified")):
+        endpoint = endpoint_of({**worker, "metadata": {**worker["metadata"], "labels": {"tierline.dev/role": label}}})
+        assert endpoint is not None
+        assert endpoint.role == role
+
+
 def test_terminating_and_unready_pods_stay_but_get_nothing_new() -> None:
     for changed in (pod(deleting=True), pod(status={"conditions": []})):
         endpoint = endpoint_of(changed)

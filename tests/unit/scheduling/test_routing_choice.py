@@ -147,3 +147,17 @@ class TestAdapters:
 
     def test_the_model_alone_goes_anywhere(self) -> None:
         assert choose_worker([self.COLD, self.WARM], NEED).name == "cold"
+
+
+def test_among_workers_alike_a_role_gets_the_requests_whose_larger_part_it_was_sized_for():
+    model = Coefficients(10.0, 1.0, 0.0, 1.0, 0.0)
+    prefill, decode = (replace(IDLE, name=role.lower(), latency=model, role=role) for role in ("Prefill", "Decode"))
+    prompt = Need("r", 100, 110, expected_tokens=110.0)
+    answer = Need("r", 10, 200, expected_tokens=200.0)
+    for workers in ((prefill, decode), (decode, prefill)):
+        assert choose_worker(workers, prompt) == prefill
+        assert choose_worker(workers, answer) == decode
+    busy = replace(prefill, backlog_tokens=1000)
+    assert choose_worker((busy, decode), prompt) == decode, "nobody waits for a role"
+    unified = replace(IDLE, name="a", latency=model)
+    assert choose_worker((decode, unified), prompt) == unified

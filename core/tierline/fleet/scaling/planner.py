@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from tierline.fleet.scaling.capacity import highest_rate, latencies_at
 from tierline.fleet.scaling.forecast import Trend
 from tierline.fleet.scaling.load import FleetLoad, PoolLoad
+from tierline.fleet.scaling.role_flip import RoleMove
 
 DRAIN_SECONDS = 60.0
 LOOK_BACK_MS = 60_000
@@ -95,12 +96,17 @@ class PoolDecision:
 
 @dataclass(frozen=True, slots=True)
 class ScalingPlan:
-    """Decisions for all pools; `flips` are workers that change from one pool to another."""
+    """Decisions for all pools; `moves` are workers that change from one pool to another."""
 
     decisions: tuple[PoolDecision, ...]
     forecast_per_second: float
     pressure: float
-    flips: int = 0
+    moves: tuple[RoleMove, ...] = ()
+
+    @property
+    def flips(self) -> int:
+        """How many workers change their role."""
+        return sum(move.workers for move in self.moves)
 
 
 def plan_scaling(
@@ -126,8 +132,8 @@ def plan_scaling(
     )
     past = memory.pools
     steps = [_step(scene, pool, need, past.get(pool.name, PoolMemory())) for pool, need in _needs(scene)]
-    decisions, flips = _flipped(load, [decision for decision, _ in steps])
-    plan = ScalingPlan(decisions, scene.demand, pressure, flips)
+    decisions, moves = _flipped(load, [decision for decision, _ in steps])
+    plan = ScalingPlan(decisions, scene.demand, pressure, moves)
     return plan, ScalingMemory(trend, pressure, busy_ms, started_ms, {it.name: kept for (it, kept) in steps})
 
 
@@ -255,19 +261,20 @@ def _growth(scene: _Scene, pool: PoolLoad, fewer: int) -> float:
     return max(then.ttft_ms / now.ttft_ms, then.tpot_ms / now.tpot_ms)
 
 
-def _flipped(load: FleetLoad, decisions: list[PoolDecision]) -> tuple[tuple[PoolDecision, ...], int]:
+def _flipped(load: FleetLoad, decisions: list[PoolDecision]) -> tuple[tuple[PoolDecision, ...], tuple[RoleMove, ...]]:
     """Move what decode can spare to prefill and the other way round, instead of adding first and giving back later."""
     roles = {pool.name: pool.worker.role for pool in load.pools if pool.worker}
     pools = {pool.name: pool for pool in load.pools}
     chosen = {it.name: it for it in decisions}
-    flips = 0
+    moves: list[RoleMove] = []
     for taker in (it for it in decisions if it.replicas > it.before and roles.get(it.name) in {"Prefill", "Decode"}):
         for giver in chosen.values():
             if roles.get(giver.name) in {None, "Unified", roles[taker.name]}:
                 continue
             spare = giver.replicas - max(pools[giver.name].bounded(giver.need), 1)
-            moved = max(min(spare, taker.replicas - taker.before - flips), 0)
+            coming = sum(move.workers for move in moves if move.taker == taker.name)
+            moved = max(min(spare, taker.replicas - taker.before - coming), 0)
             if moved:
                 chosen[giver.name] = replace(giver, replicas=giver.replicas - moved, reason="RoleFlip")
-                flips += moved
-    return tuple(chosen.values()), flips
+                moves.append(RoleMove(giver.name, taker.name, moved))
+    return tuple(chosen.values()), tuple(moves)

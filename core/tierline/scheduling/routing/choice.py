@@ -6,6 +6,8 @@ with the latency model that the worker publishes, its backlog of prompts (and wh
 prompt that it probably holds (`locality`). Before that counts whether one more stream would take the worker's pace
 (step) over the request's budget per token, and whether its memory lacks room for the whole answer. Times within ten
 percent are alike; among alike the least loaded is chosen, so that a guess about caches does not outweigh a queue.
+Before load counts the role: without a handover of KV each worker computes both phases of what it gets, so prefill
+workers rather take requests whose prompt costs more than their answer, decode workers the others; nobody is refused.
 
 Inputs: `WorkerView` and `Need`. Bounds: waiting for the worker that holds a prefix is chosen only while its first
 token, waiting included, comes first. When not to believe it: a worker whose signals are stale or that has published
@@ -32,6 +34,7 @@ from math import floor, inf, log
 from types import MappingProxyType
 from typing import Final
 
+from tierline.api.serving import Role
 from tierline.scheduling.admission.first_token import alone_ms
 from tierline.scheduling.batching.planner import INFEASIBLE_STRETCH
 from tierline.scheduling.latency import Coefficients
@@ -54,7 +57,7 @@ class WorkerView:
     has not been heard of for too long to believe its report. `rooms` is what requests above a priority find beyond the
     credit, `margin` what to add to predicted times and `pace_budget_ms` the tightest pace promised to who is there, 0
     when none is (see `wire.frames.Signals`). `adapters` are those that it serves, `resident_adapters` of them lie in
-    its arena.
+    its arena. `role` is the phase that its pool was sized for.
     """
 
     name: str
@@ -75,6 +78,7 @@ class WorkerView:
     resident_adapters: frozenset[str] = frozenset()
     margin: float = 0.0
     pace_budget_ms: float = 0.0
+    role: Role = "Unified"
 
     @property
     def window_tokens(self) -> int:
@@ -241,13 +245,23 @@ def common_obstacle(workers: Iterable[WorkerView], need: Need) -> Obstacle | Non
     return first
 
 
-def _rank(worker: WorkerView, need: Need) -> tuple[bool, bool, int, float, str]:
+def _rank(worker: WorkerView, need: Need) -> tuple[bool, bool, int, bool, float, str]:
     assert worker.latency is not None, "only workers that published a model are ranked"
     too_slow = step_ms(worker, worker.latency, more_requests=1) > need.tpot_budget_ms
     wanted = blocks_for(int(max(need.expected_tokens, need.context_tokens)), worker.block_tokens)
     no_room = worker.used_blocks + wanted > worker.total_blocks
     sooner = floor(log(max(first_token_ms(worker, worker.latency, need), 1e-3)) / log(ALIKE))
-    return (too_slow, no_room, sooner, _load(worker, need), worker.name)
+    return (too_slow, no_room, sooner, _is_of_other_role(worker, need), _load(worker, need), worker.name)
+
+
+def _is_of_other_role(worker: WorkerView, need: Need) -> bool:
+    """Say whether a worker's pool was sized for the phase that costs less of this request, when both run alone."""
+    if worker.role == "Unified" or worker.latency is None:
+        return False
+    answer_tokens = max(need.expected_tokens - need.context_tokens, 0.0)
+    answer_ms = answer_tokens * (worker.latency.decode_ms + worker.latency.kv_token_ms * need.context_tokens)
+    prompt_ms = worker.latency.chunk_ms(need.lacks_cache_tokens(worker.name), 0)
+    return (worker.role == "Prefill") != (prompt_ms > answer_ms)
 
 
 def _load(worker: WorkerView, need: Need) -> float:
