@@ -105,6 +105,23 @@ async def test_a_published_deadline_moves_streams_before_it(rig, make_worker) ->
     assert (await details(rig, "r1"))["moves"][0]["cause"] == "Evacuation"
 
 
+async def test_a_worker_that_changes_its_role_keeps_its_streams_and_is_routed_to_by_the_new_one(
+    rig, make_worker
+) -> None:
+    await make_worker("w0")
+    await make_worker("w1")
+    running = asyncio.create_task(stream_text(rig, extra_headers={"x-request-id": "r1"}))
+    flipped = await mid_stream(rig)
+    rig.discovery.workers = [
+        replace(one, pool="chat-prefill", revision="other", role="Prefill") if one.name == flipped.name else one
+        for one in rig.discovery.workers
+    ]
+    links = rig.service.own.links
+    await rig.until(lambda: links.get(flipped.name).view().role == "Prefill")
+    assert await running == answer_text(TOKENS)
+    assert (await details(rig, "r1"))["moves"] == []
+
+
 async def test_a_worker_with_a_deadline_gets_nothing_new(rig, make_worker) -> None:
     marked = await make_worker("a")
     rig.discovery.workers = [replace(rig.discovery.workers[0], evacuate_by_epoch_ms=int(time.time() * 1000) + 60_000)]
