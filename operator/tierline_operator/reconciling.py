@@ -79,7 +79,7 @@ class Reconciler:
         seen = replace(observe_fleet(self._stores, live, self._images), strangers=strangers)
         planned, cents_per_hour = self._planned(live)
         verdicts = (*fleet_verdicts(seen, refusal), *planned)
-        weights = self._book.weights.of(str(live["spec"].get("model", {}).get("source", "")))
+        weights = self._book.cached(str(live["spec"].get("model", {}).get("source", "")))
         status = fleet_status(seen, verdicts, self._clock(), cents_per_hour, weights)
         await self._actuator.write_status(seen.fleet, live, status)
         for notice in notices_of(seen.fleet, verdicts):

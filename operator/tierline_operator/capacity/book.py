@@ -28,7 +28,8 @@ class FleetReport:
 class CapacityBook:
     """Written by the planning loop only; every field holds a value that is replaced as a whole.
 
-    `held` are pools (namespace, name) whose workers are on their way to another pool: their loops wait.
+    `held` are pools (namespace, name) whose workers are on their way to another pool: their loops wait. `models` says
+    where each model is, by source: `weights` the other way round.
     """
 
     rooms: tuple[NodeRoom, ...] = ()
@@ -38,12 +39,17 @@ class CapacityBook:
     held: frozenset[FleetKey] = frozenset()
     starts: ColdStarts = field(default_factory=ColdStarts)
     weights: NodeWeights = field(default_factory=NodeWeights)
+    models: Mapping[str, CachedModel] = field(default_factory=dict)
     speeds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     reports: Mapping[FleetKey, FleetReport] = field(default_factory=dict)
 
     def report(self, namespace: str, fleet: str) -> FleetReport | None:
         """Return what is known of a fleet, None before the first plan."""
         return self.reports.get((namespace, fleet))
+
+    def cached(self, model: str) -> CachedModel:
+        """Return which nodes have a model."""
+        return self.models.get(model, NOWHERE)
 
     def speeds_of(self, model: str) -> Mapping[str, float]:
         """Return what each kind of accelerator delivers with a model, relative to others."""

@@ -20,7 +20,7 @@ from tierline.fleet.placement.planner import PlacedPod
 from tierline.fleet.placement.room import Need
 from tierline.fleet.placement.room_reading import placed_pod, read_need
 from tierline.fleet.placement.spot_history import SpotHistory
-from tierline.fleet.scaling.cold_starts import StartSight
+from tierline.fleet.scaling.cold_starts import COUNTED_MS, StartSight
 from tierline.fleet.scaling.fleet_load import PoolFacts
 from tierline.fleet.scaling.sharing import Claim
 from tierline.fleet.scaling.start_reading import read_start
@@ -40,7 +40,8 @@ from tierline_operator.stores import Stores
 class Scene:
     """A fleet whose spec can be used, as it stands: its tiers that exist, its pools, its workers by pool.
 
-    `uids` are those of its workers by name, `starts` how far each has come, `needs` what one of each pool asks for.
+    `uids` are those of its workers by name, `starts` how far young ones have come, `needs` what one of each pool asks
+    for.
     """
 
     key: FleetKey
@@ -181,7 +182,12 @@ def _scene(
         accelerators,
         asked,
         uids={pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in every},
-        starts=tuple(read_start(pod, nodes[pod["metadata"]["uid"]], fleet.spec.model.source) for pod in every),
+        starts=tuple(
+            read_start(pod, nodes[pod["metadata"]["uid"]], fleet.spec.model.source)
+            for pool, found in pods.items()
+            for pod, worker in zip(found, workers[pool], strict=True)
+            if not worker.ready or worker.age_ms <= COUNTED_MS
+        ),
         needs={pool: read_need(found[0]) for pool, found in pods.items() if found},
     )
 

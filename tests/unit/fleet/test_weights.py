@@ -7,6 +7,7 @@ from tierline.fleet.placement.weights import (
     AFFINITY_WEIGHT,
     MOST_NODES,
     MOST_PREFERRED,
+    NOWHERE,
     CachedModel,
     NodeWeights,
     preferring,
@@ -18,14 +19,14 @@ REQUIRED = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerm
 
 def test_the_newest_word_of_a_node_counts():
     known = NodeWeights().told("n1", {"a": 5, "b": 7}).told("n2", {"a": 6}).told("n1", {"b": 7})
-    assert known.of("a") == CachedModel(6, ("n2",))
-    assert known.of("b") == CachedModel(7, ("n1",))
-    assert known.of("c") == CachedModel()
+    assert known.by_model().get("a", NOWHERE) == CachedModel(6, ("n2",))
+    assert known.by_model().get("b", NOWHERE) == CachedModel(7, ("n1",))
+    assert known.by_model().get("c", NOWHERE) == CachedModel()
 
 
 def test_a_node_that_is_gone_is_forgotten_and_only_so_many_are_kept():
     known = NodeWeights().told("n1", {"a": 5}).told("n2", {"a": 5})
-    assert known.among({"n2", "n3"}).of("a").nodes == ("n2",)
+    assert known.among({"n2", "n3"}).by_model()["a"].nodes == ("n2",)
     for index in range(MOST_NODES):
         known = known.told(f"m{index}", {"a": 5})
     assert len(known.nodes) == MOST_NODES

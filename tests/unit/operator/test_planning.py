@@ -213,7 +213,7 @@ async def test_where_the_weights_are_is_told_and_makes_the_next_start_a_warm_one
     world.node("n1", gpus=8)
     world.fleet("chat")
     await world.look(times=3, chat=ONE)
-    assert world.book.weights.of("/models/tiny").nodes == ()
+    assert world.book.cached("/models/tiny").nodes == ()
     world.signals.cached = {"/models/tiny": 98_000_000.0, "/models/other": 5.0}
     account = await seen(world)
     report = world.book.report("demo", "chat")
@@ -222,10 +222,10 @@ async def test_where_the_weights_are_is_told_and_makes_the_next_start_a_warm_one
     assert account["scale"]["starts"][0]["warm"] is True
     world.signals.silent = "asleep"
     await world.look(times=3)
-    assert world.book.weights.of("/models/tiny").nodes == ("n1",), "silence is no news of a node"
+    assert world.book.cached("/models/tiny").nodes == ("n1",), "silence is no news of a node"
     node = world.server.objects.pop("/api/v1/nodes/n1")
     world.server.version += 1
     gone = {**node, "metadata": {**node["metadata"], "resourceVersion": str(world.server.version)}}
     world.stores[NODE].forget(gone)
     await world.look()
-    assert world.book.weights.of("/models/tiny").nodes == ()
+    assert world.book.cached("/models/tiny").nodes == ()

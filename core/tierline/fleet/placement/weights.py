@@ -10,6 +10,7 @@ remembered; `MOST_PREFERRED` nodes enter a pod. When not to use it: where worker
 nobody tells of any and nothing changes.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,9 +54,13 @@ class NodeWeights:
             return self
         return NodeWeights({name: it for name, it in self.nodes.items() if name in existing})
 
-    def of(self, source: str) -> CachedModel:
-        holders = {name: it[source] for name, it in self.nodes.items() if source in it}
-        return CachedModel(max(holders.values(), default=0), tuple(sorted(holders)))
+    def by_model(self) -> Mapping[str, CachedModel]:
+        """Return where each model is."""
+        holders: dict[str, dict[str, int]] = defaultdict(dict)
+        for name, models in self.nodes.items():
+            for source, size in models.items():
+                holders[source][name] = size
+        return {source: CachedModel(max(it.values()), tuple(sorted(it))) for source, it in holders.items()}
 
 
 def preferring(pod: Mapping[str, Any], hostnames: Collection[str]) -> dict[str, Any]:

@@ -25,6 +25,9 @@ LONGEST_WAIT_MS = 120_000
 TELLING_MS = 300_000
 """How long a worker that is ready may take to tell whether it started warm."""
 
+COUNTED_MS = round(LONGEST_SECONDS * 1000) + TELLING_MS
+"""A ready worker that is older has been counted, or never will be."""
+
 MEAN_GAIN = 1 / 8
 DEVIATION_GAIN = 1 / 4
 SPREADS = 2.0
