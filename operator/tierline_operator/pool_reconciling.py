@@ -94,10 +94,10 @@ class PoolReconciler:
         record = read_record(live.get("status", {}))
         if view.template is None:
             return _Decided(view, live, RolloutStep(record, {}), plan_pool(view.seen))
+        view = replace(view, seen=replace(view.seen, start_ms=start_time_ms(self._book, live, view)))
         step = step_rollout(await self._rollout_view(view, record))
         placement = place_pool(self._stores, self._book, live, view)
-        start_ms = start_time_ms(self._book, live, view)
-        seen = replace(view.seen, shares=step.shares, placement=placement, start_ms=start_ms)
+        seen = replace(view.seen, shares=step.shares, placement=placement)
         return _Decided(replace(view, seen=seen), live, step, plan_pool(seen))
 
     async def _rollout_view(self, view: PoolView, record: RolloutRecord) -> RolloutView:
@@ -159,7 +159,8 @@ class PoolReconciler:
         if live is None:
             return
         view = observe_pool(self._stores, live, self._images, self._clock())
-        seen = replace(view.seen, shares=decided.seen.shares, placement=decided.seen.placement)
+        former = decided.seen
+        seen = replace(view.seen, shares=former.shares, placement=former.placement, start_ms=former.start_ms)
         verdicts = pool_verdicts(seen, view.problems, decided.step.hold, refusal)
         status = pool_status(seen, verdicts, decided.plan.last_attempt, _rollout_status(decided.step))
         await self._actuator.write_status(seen.pool, live, status)

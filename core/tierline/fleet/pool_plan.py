@@ -4,8 +4,8 @@ The rules, in the order in which they are applied:
 
 1. Pods that have ended are cleaned; pods whose node is gone are removed without waiting for anybody.
 2. A pod of an old revision, or in the wrong place, that is not ready gives no capacity and goes at once.
-3. As many pods are created as are missing; a pod on a doomed node is counted absent from the moment at which its
-   replacement must start to serve in time (`start_ms` before the deadline, twice and with a margin).
+3. As many pods are created as are missing; a pod on a doomed node is counted absent. One whose node lives on for much
+   longer than a replacement needs is none yet: its notice counts from `2 * start_ms` and a margin before its deadline.
 4. Pods in the wrong place, or that no revision's share has room for, are replaced within the rollout's bounds: at
    most `max_surge` pods too many, at least `replicas - max_unavailable` ready ones.
 5. Of a revision's surplus those go first that placement gives up, then those not ready, then the youngest; never a
@@ -14,11 +14,12 @@ The rules, in the order in which they are applied:
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tierline.fleet.census import COOLING_MS, NODE_SIGHT_MS, Census, Doomed, take_census
 from tierline.fleet.observed import ObjectIdentity, ObservedNode, ObservedPod
 from tierline.fleet.placement.planner import PoolPlacement
+from tierline.fleet.placement.spot_notices import LONGEST_LEAD_MS
 
 EVACUATION_MARGIN_MS = 10_000
 """How long before its node's end an evacuated worker is asked to leave: the time its shutdown takes."""
@@ -128,14 +129,13 @@ def plan_pool(seen: PoolObservation) -> PoolPlan:
     last = max([seen.last_attempt, *(pod.attempt for pod in seen.pods)])
     if seen.pool.deleting:
         return PoolPlan(last_attempt=last)
-    census = take_census(seen.pods, seen.nodes, seen.now_ms)
+    census = census_of(seen)
     cleaned = _cleaning(census)
     if seen.revision is None:
         return PoolPlan(last_attempt=last, removals=cleaned, evacuations=_evacuations(census))
-    counted = (*census.staying, *_with_time_left(census, seen))
-    sorted_out = _sort_out(counted, seen)
-    useless = tuple(pod for pod in counted if pod in sorted_out.excess and not pod.ready)
-    kept = tuple(pod for pod in counted if pod not in useless)
+    sorted_out = _sort_out(census.staying, seen)
+    useless = tuple(pod for pod in census.staying if pod in sorted_out.excess and not pod.ready)
+    kept = tuple(pod for pod in census.staying if pod not in useless)
     workers = _workers_to_create(sorted_out, kept, len(census.cooling), seen, last)
     removals = (
         *cleaned,
@@ -150,6 +150,26 @@ def plan_pool(seen: PoolObservation) -> PoolPlan:
         evacuations=_evacuations(census),
         wake_at_ms=_next_moment(census, seen),
     )
+
+
+def census_of(seen: PoolObservation) -> Census:
+    """Return the census in which a notice counts once a replacement has to start; one that was told always does."""
+    census = take_census(seen.pods, seen.nodes, seen.now_ms)
+    early = [
+        it.pod for it in census.doomed if it.pod.evacuate_by_ms is None and seen.now_ms < _counts_from_ms(it, seen)
+    ]
+    if not early:
+        return census
+    staying = sorted((*census.staying, *early), key=lambda pod: (pod.attempt, pod.name))
+    doomed = tuple(it for it in census.doomed if it.pod not in early)
+    return replace(census, staying=tuple(staying), doomed=doomed)
+
+
+def _counts_from_ms(doomed: Doomed, seen: PoolObservation) -> int:
+    if seen.start_ms is None:
+        return 0
+    # Twice: one that fails its first start must have the time for another one.
+    return doomed.deadline_ms - max(2 * seen.start_ms + EVACUATION_MARGIN_MS, LONGEST_LEAD_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,16 +221,6 @@ def _departures(census: Census, kept: tuple[ObservedPod, ...], seen: PoolObserva
             yield PodRemoval(it.pod.name, it.pod.uid, "its node is about to be reclaimed and its replacement is ready")
 
 
-def _with_time_left(census: Census, seen: PoolObservation) -> tuple[ObservedPod, ...]:
-    """Return ready pods whose nodes live on for longer than a replacement needs."""
-    return tuple(it.pod for it in census.doomed if it.pod.ready and seen.now_ms < _replace_at_ms(it, seen))
-
-
-def _replace_at_ms(doomed: Doomed, seen: PoolObservation) -> int:
-    # Twice: one that fails its first start must have the time for another one.
-    return 0 if seen.start_ms is None else _leave_at_ms(doomed) - 2 * seen.start_ms
-
-
 def _leave_at_ms(doomed: Doomed) -> int:
     return doomed.deadline_ms - EVACUATION_MARGIN_MS
 
@@ -235,11 +245,14 @@ def _evacuations(census: Census) -> tuple[Evacuation, ...]:
 
 
 def _next_moment(census: Census, seen: PoolObservation) -> int | None:
-    leaving = [moment for it in census.doomed for moment in (_leave_at_ms(it), _replace_at_ms(it, seen))]
+    leaving = [_leave_at_ms(it) for it in census.doomed]
+    announced = [_counts_from_ms(it, seen) for it in take_census(seen.pods, seen.nodes, seen.now_ms).doomed]
     cooled = [(pod.finished_ms or pod.created_ms) + COOLING_MS for pod in census.cooling]
     unknown_nodes = [
         pod.scheduled_ms + NODE_SIGHT_MS + 1
         for pod in seen.pods
         if pod.node and pod.node not in seen.nodes and pod.scheduled_ms is not None
     ]
-    return min((moment for moment in (*leaving, *cooled, *unknown_nodes) if moment > seen.now_ms), default=None)
+    return min(
+        (moment for moment in (*leaving, *announced, *cooled, *unknown_nodes) if moment > seen.now_ms), default=None
+    )

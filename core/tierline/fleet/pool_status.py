@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tierline.api.names import LABEL_POOL, label_value
-from tierline.fleet.census import Census, take_census
-from tierline.fleet.pool_plan import PoolObservation
+from tierline.fleet.census import Census
+from tierline.fleet.pool_plan import PoolObservation, census_of
 from tierline.fleet.rollout.status import ROLLED_BACK, rollout_verdict
 from tierline.fleet.rollout.steps import Hold
 from tierline.fleet.verdicts import Verdict, conditions_of
@@ -17,7 +17,7 @@ def pool_verdicts(
     """Return the pool's conditions. `hold` is where a change waits, if it does; `refusal` is what the API server said
     to our last write, if it refused it.
     """
-    census = take_census(seen.pods, seen.nodes, seen.now_ms)
+    census = census_of(seen)
     accepted = _accepted(problems)
     available = _available(seen, census)
     old = [pod for pod in census.staying if pod.revision not in seen.wanted] if seen.revision is not None else []
@@ -31,7 +31,7 @@ def pool_status(
     seen: PoolObservation, verdicts: tuple[Verdict, ...], last_attempt: int, rollout: Mapping[str, Any] | None = None
 ) -> Mapping[str, Any]:
     """Return the status to write, without anything that changes while its meaning does not."""
-    census = take_census(seen.pods, seen.nodes, seen.now_ms)
+    census = census_of(seen)
     return {
         **({"rollout": rollout} if rollout else {}),
         "observedGeneration": seen.pool.generation,

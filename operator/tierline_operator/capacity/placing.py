@@ -5,13 +5,12 @@ from dataclasses import replace
 
 from tierline.api.parsing import parse
 from tierline.api.pool import WorkerPool
-from tierline.fleet.census import take_census
 from tierline.fleet.observed import Manifest
 from tierline.fleet.placement.planner import PlacedPod, PoolPlacement, place
 from tierline.fleet.placement.room import Need, offers_of
 from tierline.fleet.placement.room_reading import placed_pod, read_need
 from tierline.fleet.placement.slot_pod import LABEL_HOSTNAME
-from tierline.fleet.pool_plan import PoolObservation
+from tierline.fleet.pool_plan import PoolObservation, census_of
 from tierline.fleet.wanting import placement_terms
 from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.capacity.starting import expected_start, warm_nodes
@@ -46,7 +45,7 @@ def _host_name(stores: Stores, node: str) -> str:
 
 
 def _staying(stores: Stores, seen: PoolObservation, pods: Sequence[Manifest]) -> list[PlacedPod]:
-    staying = {pod.uid for pod in take_census(seen.pods, seen.nodes, seen.now_ms).staying}
+    staying = {pod.uid for pod in census_of(seen).staying}
     return [
         placed_pod(pod, stores[NODE].get("", pod.get("spec", {}).get("nodeName", "")), seen.now_ms)
         for pod in pods

@@ -136,18 +136,33 @@ def test_a_worker_on_a_doomed_node_is_told_and_replaced_while_it_still_serves():
     assert plan.wake_at_ms == deadline - EVACUATION_MARGIN_MS
 
 
-def test_a_replacement_starts_when_it_must_to_serve_in_time_and_not_long_before():
+def test_a_notice_long_before_counts_when_a_replacement_must_start_and_not_sooner():
     deadline = NOW + 3_600_000
     nodes = (node(), doomed_node(deadline, "node-b"))
     seen = replace(pool(pod(1), pod(2, node="node-b"), nodes=nodes), start_ms=90_000)
-    plan = plan_pool(seen)
     must_start = deadline - EVACUATION_MARGIN_MS - 2 * 90_000
-    assert (plan.attempts, plan.wake_at_ms) == ((), must_start)
-    assert plan.evacuations == (Evacuation("chat-main-2", "uid-2", deadline),)
-    told = replace(seen, now_ms=must_start - 1)
-    assert plan_pool(told).attempts == ()
-    assert plan_pool(replace(told, now_ms=must_start)).attempts == (3,)
-    assert plan_pool(replace(seen, start_ms=None)).attempts == (3,)
+    early = plan_pool(seen)
+    assert early.is_empty, "the worker serves on and gateways are told nothing yet"
+    assert early.wake_at_ms == must_start
+    assert plan_pool(replace(seen, now_ms=must_start - 1)).is_empty
+    due = plan_pool(replace(seen, now_ms=must_start))
+    assert (due.attempts, due.evacuations) == ((3,), (Evacuation("chat-main-2", "uid-2", deadline),))
+    assert plan_pool(replace(seen, start_ms=None)).attempts == (3,), "nobody knows how long a start takes"
+
+
+def test_a_notice_that_was_told_is_not_taken_back_by_a_start_that_became_faster():
+    deadline = NOW + 150_000
+    told = pod(2, node="node-b", evacuate_by_ms=deadline)
+    seen = replace(pool(pod(1), told, nodes=(node(), doomed_node(deadline, "node-b"))), start_ms=1_000)
+    plan = plan_pool(seen)
+    assert (plan.attempts, plan.evacuations) == ((3,), ())
+
+
+def test_a_notice_without_a_deadline_of_its_own_counts_at_once_however_fast_a_start_is():
+    tainted = node("node-b", taints={"aws-node-termination-handler/spot-itn": ""})
+    seen = replace(pool(pod(1), pod(2, node="node-b"), nodes=(node(), tainted)), start_ms=1_000)
+    plan = plan_pool(seen)
+    assert (plan.attempts, plan.evacuations) == ((3,), (Evacuation("chat-main-2", "uid-2", NOW + 120_000),))
 
 
 def test_it_leaves_shortly_before_the_deadline_when_its_replacement_is_ready():

@@ -52,6 +52,9 @@ NODE_DELETION_LEAD_MS = 120_000
 """Time given to a node that is being deleted and still waits for a finalizer: the shortest of the big clouds' notices
 for nodes that announce no deadline of their own."""
 
+LONGEST_LEAD_MS = max(NODE_DELETION_LEAD_MS, *(notice.lead_ms for notice in SPOT_NOTICES))
+"""Only a deadline that a node announces can be farther away than this."""
+
 
 def evacuation_deadline_ms(node: ObservedNode, now_ms: int, promised_ms: int | None = None) -> int | None:
     """Return the epoch milliseconds by which `node` has to be left, or None when nothing announces its end.
