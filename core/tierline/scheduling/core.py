@@ -10,7 +10,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from tierline.scheduling.batching.batch import Batch, InFlight
+from tierline.scheduling.batching.batch import Batch, DecodeColumns, InFlight
 from tierline.scheduling.batching.features import batch_features
 from tierline.scheduling.batching.headroom import Headroom
 from tierline.scheduling.batching.planner import BatchPlanner
@@ -26,6 +26,7 @@ from tierline.scheduling.memory.parking import Parking
 from tierline.scheduling.memory.preemption import Preemptor
 from tierline.scheduling.memory.reuse import PrefixReuse
 from tierline.scheduling.memory.saved_context import SavedContexts
+from tierline.scheduling.memory.table_rows import joined
 from tierline.scheduling.memory.transfers import Direction, TransferResult
 from tierline.scheduling.plans import (
     NO_COPIES,
@@ -79,6 +80,7 @@ class SchedulerCore:
             drafting=self.drafting,
         )
         self._last_iteration_ms = 0.0
+        self._columns = DecodeColumns()
         self.headroom = Headroom(limits, self.slots, self.memory, self.saved, self.adapters, preemptor=self.preemptor)
 
     def submit(self, request: EngineRequest) -> NackReason | None:
@@ -165,7 +167,10 @@ class SchedulerCore:
         if self.drafting is not None:
             self.drafting.accept(plan, result, delivered, self.counters)
         self.reuse.settle(plan)
-        finished = self._deliver(plan.slots[delivered], result.stopped[delivered])
+        if len(delivered) == len(plan.slots):
+            finished = self._deliver(plan.slots, result.stopped)
+        else:
+            finished = self._deliver(plan.slots[delivered], result.stopped[delivered])
         self._vacate(plan)
         return Committed(tuple(delivered.tolist()), finished)
 
@@ -224,21 +229,20 @@ class SchedulerCore:
 
     def _plan_of(self, batch: Batch) -> BatchPlan:
         decodes = len(batch.decodes)
-        slots, starts = batch.decodes.astype(np.int32), batch.decode_starts.astype(np.int32)
-        counts, samples = np.ones(decodes, np.int32), np.ones(decodes, np.bool_)
+        slots, counts, samples = self._columns.of(batch.decodes)
+        starts = batch.decode_starts.astype(np.int32)
         if batch.chunks:
             chunks = np.array(batch.chunks, np.int32)
             slots, starts = np.concatenate((slots, chunks[:, 0])), np.concatenate((starts, chunks[:, 1]))
             counts, samples = np.concatenate((counts, chunks[:, 2])), np.concatenate((samples, chunks[:, 3] != 0))
         with_adapter = counts[self.adapters.of_slot[slots] != NONE] if self.limits.max_adapters else counts[:0]
-        updates = np.concatenate((self.memory.take_updates(), *batch.updates))
         plan = BatchPlan(
             batch.iteration,
             slots,
             starts,
             counts,
             samples,
-            updates,
+            joined([self.memory.take_updates(), *batch.updates]),
             decodes,
             tuple(batch.admitted),
             copies=np.array(batch.copies, np.int32) if batch.copies else NO_COPIES,
@@ -262,8 +266,9 @@ class SchedulerCore:
             self.drafting.switch.commit(flight.epoch, tokens, result.elapsed_ms, plain.decodes, load_ms)
 
     def _deliver(self, slots: NDArray[np.int32], stopped: NDArray[np.bool_]) -> tuple[Finished, ...]:
-        self.slots.confirmed[slots] += 1
-        complete = self.slots.confirmed[slots] >= self.slots.max_total[slots]
+        confirmed = self.slots.confirmed[slots] + 1
+        self.slots.confirmed[slots] = confirmed
+        complete = confirmed >= self.slots.max_total[slots]
         finished = []
         for index in (stopped | complete).nonzero()[0].tolist():
             slot = int(slots[index])

@@ -164,7 +164,7 @@ class BatchPlan:
 
     @property
     def tokens(self) -> int:
-        return int(self.counts.sum())
+        return int(np.add.reduce(self.counts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ class FleetSimulation:
         self._refused = frozenset(self._requests[index].request_id for index in refused)
         self._unfinished = len(self._requests)
         self._moved: dict[str, tuple[str, ...]] = {}
+        self._receiving: dict[str, tuple[tuple[str, ...], list[SimulatedRequest]]] = {}
         self._events: list[_Event] = []
         self._numbers = itertools.count()
         self._schedule_known()
@@ -215,31 +216,41 @@ class FleetSimulation:
 
     def _hear(self, worker: SimulatedWorker) -> None:
         for tokens in worker.tell():
-            self._deliver(tokens)
+            self._deliver(worker, tokens)
             for request_id in tokens.ended:
                 request = self._by_id[request_id]
                 request.left(self._clock.now_ms)
                 self._conclude(request, Outcome.OK)
 
-    def _deliver(self, tokens: NewTokens) -> None:
-        now_ms, by_id = self._clock.now_ms, self._by_id
-        unpaid: list[str] = []
-        for request_id in tokens.request_ids:
-            request = by_id[request_id]
+    def _deliver(self, worker: SimulatedWorker, tokens: NewTokens) -> None:
+        now_ms = self._clock.now_ms
+        unpaid: dict[str, int] = {}
+        requests = self._receivers(worker, tokens)
+        for request in requests:
             token_ms = request.token_ms
-            if not token_ms:
-                self._desk.first_token(request_id, now_ms)
             token_ms.append(now_ms)
-            if len(token_ms) == request.prepaid_tokens:
-                self._charge(request, request.prepaid_tokens)
-            elif len(token_ms) > request.prepaid_tokens:
-                unpaid.append(request.planned.tenant)
-        for tenant, count in Counter(unpaid).items():
+            received = len(token_ms)
+            if received == 1:
+                self._desk.first_token(request.request_id, now_ms)
+            if received > request.prepaid_tokens:
+                tenant = request.planned.tenant
+                unpaid[tenant] = unpaid.get(tenant, 0) + 1
+            elif received == request.prepaid_tokens:
+                self._charge(request, received)
+        for tenant, count in unpaid.items():
             self._desk.queue.charge_output("", tenant, count, self._setup.tenants[tenant].weight)
         if self._metered:
-            counts = Counter(by_id[request_id].planned.tenant for request_id in tokens.request_ids)
+            counts = Counter(request.planned.tenant for request in requests)
             for tenant in self._metered.intersection(counts):
                 self._usage[tenant].generated(counts[tenant], now_ms)
+
+    def _receivers(self, worker: SimulatedWorker, tokens: NewTokens) -> list[SimulatedRequest]:
+        """Return the requests that get the tokens; they are looked up anew only when others go on than last time."""
+        request_ids, requests = self._receiving.get(worker.name, ((), []))
+        if tokens.request_ids is not request_ids:
+            requests = [self._by_id[request_id] for request_id in tokens.request_ids]
+            self._receiving[worker.name] = (tokens.request_ids, requests)
+        return requests
 
     def _charge(self, request: SimulatedRequest, tokens: int) -> None:
         """Charge tokens that were paid for in advance; only their sum matters, so it is done once."""

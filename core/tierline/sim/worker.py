@@ -21,9 +21,12 @@ STALE_MS: Final = 3000.0
 
 @dataclass(frozen=True, slots=True)
 class NewTokens:
-    """One output token for each of `request_ids`; it is the last one of those in `ended`."""
+    """One output token for each of `request_ids`; it is the last one of those in `ended`.
 
-    request_ids: list[str]
+    As long as the same requests go on together, `request_ids` is the same tuple.
+    """
+
+    request_ids: tuple[str, ...]
     ended: frozenset[str]
 
 
@@ -60,6 +63,7 @@ class SimulatedWorker:
         # By slot: how many tokens prompt and answer have when the answer ends.
         self._end_tokens: NDArray[np.int64] = np.zeros(limits.max_running_requests, np.int64)
         self._ids = [""] * limits.max_running_requests
+        self._sampling: tuple[NDArray[np.int32] | None, tuple[str, ...]] = (None, ())
         self._truth = truth
         self._core = SchedulerCore(limits, LatencyModel(truth), planner)
         self._account = CreditAccount()
@@ -152,7 +156,7 @@ class SimulatedWorker:
         self.busy_ms += running.elapsed_ms
         plan = running.plan
         stopped = plan.samples & (plan.starts + plan.counts + 1 >= self._end_tokens[plan.slots])
-        given = [self._ids[slot] for slot in plan.slots[plan.samples].tolist()]
+        given = self._given(plan)
         committed = self._core.commit(IterationResult(plan.iteration, stopped, running.elapsed_ms))
         ended = frozenset(finished.request_id for finished in committed.finished)
         self.outstanding -= ended
@@ -178,6 +182,14 @@ class SimulatedWorker:
         lost = tuple(sorted(self.outstanding.union(*(tokens.ended for tokens in self._untold))))
         self.outstanding.clear()
         return lost
+
+    def _given(self, plan: BatchPlan) -> tuple[str, ...]:
+        """Return whose tokens a plan samples; plans that decode the same requests have their slots in common."""
+        slots, given = self._sampling
+        if plan.slots is not slots:
+            given = tuple([self._ids[slot] for slot in plan.slots[plan.samples].tolist()])
+            self._sampling = (plan.slots, given)
+        return given
 
     def _forget_view(self) -> None:
         if self.silent_since_ms is None:

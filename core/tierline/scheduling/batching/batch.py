@@ -43,3 +43,18 @@ class InFlight:
     plan: BatchPlan
     features: BatchFeatures
     epoch: int = 0
+
+
+class DecodeColumns:
+    """What a plan says of rows that decode: slot, one token, sampled; the same arrays while the same rows go on."""
+
+    def __init__(self) -> None:
+        self._decodes = np.empty(0, np.int64)
+        self._columns = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.bool_)
+
+    def of(self, decodes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
+        """Return slots, counts and samples of `decodes`; nobody may write into them."""
+        if decodes is not self._decodes:
+            self._decodes, rows = decodes, len(decodes)
+            self._columns = decodes.astype(np.int32), np.ones(rows, np.int32), np.ones(rows, np.bool_)
+        return self._columns

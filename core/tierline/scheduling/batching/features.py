@@ -12,11 +12,11 @@ def batch_features(plan: BatchPlan) -> BatchFeatures:
     kv_read_tokens = float(np.add.reduce(plan.starts[:decodes])) + decodes
     if decodes == len(plan.slots) and not len(plan.drafts):
         return BatchFeatures(0.0, 0.0, float(decodes), kv_read_tokens, adapter_tokens=float(plan.adapter_tokens))
-    drafts = float(plan.drafts.sum())
+    drafts = float(plan.drafts.sum()) if len(plan.drafts) else 0.0
     starts, counts = plan.starts[decodes:], plan.counts[decodes:]
     return BatchFeatures(
-        float(counts.sum()),
-        float((counts * (starts + counts / 2)).sum()),
+        float(np.add.reduce(counts)),
+        float(np.add.reduce(counts * (starts + counts / 2))),
         float(decodes),
         kv_read_tokens,
         drafts,

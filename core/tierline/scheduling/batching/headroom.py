@@ -57,7 +57,9 @@ class Headroom:
         A few slots are kept for priorities above those here (`rooms`): a slot, unlike memory, is not given back before
         its request ends, so a flood of one tier would shut out the tiers above it.
         """
-        waiting, backlog_tokens = self._backlog()
+        return self._grantable(*self._backlog())
+
+    def _grantable(self, waiting: int, backlog_tokens: int) -> int:
         kept = self._limits.max_running_requests // SLOTS_PER_KEPT
         return min(max(self.free_requests - kept, 0), self.feed.room(waiting, backlog_tokens))
 
@@ -67,42 +69,46 @@ class Headroom:
 
         Adapters that no running request uses give theirs back when a request needs them.
         """
-        unused = self._adapters.unused_pages if self._limits.max_adapters else 0
-        there = self._memory.total - self._memory.used + unused
         if self._slots.all_decode:
-            return there
-        return max(there - int(self._owed_blocks().sum()), 0)
+            return self._unclaimed_blocks()
+        return max(self._unclaimed_blocks() - int(np.add.reduce(self._owed_blocks())), 0)
+
+    def _unclaimed_blocks(self) -> int:
+        unused = self._adapters.unused_pages if self._limits.max_adapters else 0
+        return self._memory.total - self._memory.used + unused
 
     def room(self, priority: int) -> tuple[int, int]:
         """Return how many requests and blocks one of `priority` finds here: lower ones yield to it and are not waited
         for."""
-        return self._room(priority, self._lacking_tokens(), self._owed_blocks(), self._preemptor.yields())
+        victims = self._preemptor.victims(self._preemptor.guaranteed())
+        return self._room(priority, self._lacking_tokens(), self._owed_blocks(), victims)
 
     def _room(
-        self, priority: int, lacking: NDArray[np.int64], owed: NDArray[np.int64], yields: list[tuple[int, int]]
+        self, priority: int, lacking: NDArray[np.int64], owed: NDArray[np.int64], victims: NDArray[np.intp]
     ) -> tuple[int, int]:
         before = self._slots.priority >= priority
-        unused = self._adapters.unused_pages if self._limits.max_adapters else 0
-        yielding = max((blocks for victim_priority, blocks in yields if victim_priority < priority), default=0)
-        there = self._memory.total - self._memory.used + unused + yielding
+        there = min(self._unclaimed_blocks() + self._preemptor.yielded_below(victims, priority), self._memory.total)
         mine = lacking[before]
         room = self.feed.room(int(np.count_nonzero(mine)), int(np.add.reduce(mine)))
-        return min(self.free_requests, room), max(min(there, self._memory.total) - int(owed[before].sum()), 0)
+        return min(self.free_requests, room), max(there - int(np.add.reduce(owed[before])), 0)
 
     @property
     def rooms(self) -> tuple[tuple[int, int, int], ...]:
         """What credits cannot tell when they run short: rows (priority, requests, blocks), the room of a request above
         that priority, for each priority here."""
-        if self.grantable_requests and self.free_blocks >= self._limits.blocks_per_request:
+        lacking, owed = self._lacking_tokens(), self._owed_blocks()
+        grantable = self._grantable(int(np.count_nonzero(lacking)), int(np.add.reduce(lacking)))
+        free_blocks = self._unclaimed_blocks() - int(np.add.reduce(owed))
+        if grantable and free_blocks >= self._limits.blocks_per_request:
             return ()
-        here = self._slots.priority[self._present]
-        lacking, owed, yields = self._lacking_tokens(), self._owed_blocks(), self._preemptor.yields()
-        return tuple((each, *self._room(each + 1, lacking, owed, yields)) for each in sorted(set(here.tolist())))
+        here = sorted(set(self._slots.priority[self._present].tolist()))
+        victims = self._preemptor.victims(self._preemptor.guaranteed())
+        return tuple((each, *self._room(each + 1, lacking, owed, victims)) for each in here)
 
     @property
     def pace_budget_ms(self) -> float:
         """The tightest time per token that a request here was promised, 0 when none was."""
-        tightest_ms = float(self._slots.tpot_ms[self._present].min(initial=np.inf))
+        tightest_ms = float(np.minimum.reduce(self._slots.tpot_ms[self._present], initial=np.inf))
         return tightest_ms if tightest_ms < np.inf else 0.0
 
     @property
@@ -136,4 +142,4 @@ class Headroom:
         if self._slots.all_decode:
             return 0, 0
         lacking = self._lacking_tokens()
-        return int(np.count_nonzero(lacking)), int(lacking.sum())
+        return int(np.count_nonzero(lacking)), int(np.add.reduce(lacking))

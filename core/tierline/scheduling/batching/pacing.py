@@ -33,14 +33,15 @@ def paced(
     if not len(rows):
         return rows
     budgets_ms = slots.tpot_ms[rows]
-    tightest_ms = float(budgets_ms.min())
-    if tightest_ms == float(budgets_ms.max()):
+    tightest_ms = float(np.minimum.reduce(budgets_ms))
+    if tightest_ms == float(np.maximum.reduce(budgets_ms)):
         return rows
-    costs_ms = latency.coefficients.decode_ms + latency.coefficients.kv_token_ms * (slots.computed[rows] + 1)
+    costs, computed = latency.coefficients, slots.computed[rows]
     share = 1 - PROMPTS_SHARE if prompts else 1.0
-    room_ms = share * tightest_ms / (1 + latency.margin) - latency.coefficients.iteration_ms
-    if float(costs_ms.sum()) <= room_ms:
+    room_ms = share * tightest_ms / (1 + latency.margin) - costs.iteration_ms
+    if costs.decode_ms * len(rows) + costs.kv_token_ms * (int(np.add.reduce(computed)) + len(rows)) <= room_ms:
         return rows
+    costs_ms = costs.decode_ms + costs.kv_token_ms * (computed + 1)
     urgency = (iteration - slots.last_planned[rows]) * tightest_ms / budgets_ms
     order = np.argsort(-urgency, kind="stable")
     chosen = (urgency[order] >= 1) | (np.cumsum(costs_ms[order]) <= room_ms)

@@ -85,7 +85,7 @@ class BatchPlanner:
         batch = Batch(iteration, decodes, starts, self.token_limit.tokens - len(decodes), 0.0, updates=updates)
         if self._drafting is not None:
             self._draft(batch, self._drafting)
-        slots.computed[decodes] += 1
+        slots.computed[decodes] = starts + 1
         slots.known[decodes] += 1
         slots.last_planned[decodes] = iteration
         return batch
@@ -102,7 +102,8 @@ class BatchPlanner:
             ready &= slots.drafting == 0
         rows = np.asarray(ready.nonzero()[0], np.int64)
         if len(rows) and len(rows) == len(slots.slot_of) and self._drafting is None:
-            self._steady = (slots.changes, rows, int((slots.max_total - slots.known)[rows].min()) - 1)
+            turns = int(np.minimum.reduce((slots.max_total - slots.known)[rows])) - 1
+            self._steady = (slots.changes, rows, turns)
         return rows
 
     def _draft(self, batch: Batch, drafting: Drafting) -> None:
@@ -131,11 +132,11 @@ class BatchPlanner:
         return decodes, [memory.append_one_each(fed)]
 
     def _chunk_budget_ms(self, batch: Batch) -> float:
-        tightest_ms = float(self._slots.tpot_ms[batch.decodes].min(initial=np.inf))
+        tightest_ms = float(np.minimum.reduce(self._slots.tpot_ms[batch.decodes], initial=np.inf))
         if tightest_ms == np.inf:
             return tightest_ms
-        decodes, drafts = len(batch.decodes), int(batch.drafts.sum())
-        kv_read_tokens = float(batch.decode_starts.sum()) + decodes
+        decodes, drafts = len(batch.decodes), int(batch.drafts.sum()) if len(batch.drafts) else 0
+        kv_read_tokens = float(np.add.reduce(batch.decode_starts)) + decodes
         alone = BatchFeatures(0.0, 0.0, float(decodes), kv_read_tokens, drafts, drafts)
         alone_ms = self._latency.coefficients.predict_ms(alone)
         return max(tightest_ms / (1 + self._latency.margin), alone_ms * INFEASIBLE_STRETCH) - alone_ms
@@ -187,8 +188,8 @@ class BatchPlanner:
             may_join = [mode.may_join(slots, joining) for mode in (continuous, discrete, slices)]
             joining = joining[np.logical_or.reduce(may_join)]
         candidates = np.concatenate((running.nonzero()[0], joining))
-        if not len(candidates):
-            return []
+        if len(candidates) <= 1:
+            return [(int(slot), bool(running[slot])) for slot in candidates]
         keys = (slots.arrival, slots.deadline_ms, ~running, -slots.priority)
         ordered = candidates[np.lexsort(tuple(key[candidates] for key in keys))]
         return list(zip(ordered.tolist(), running[ordered].tolist(), strict=True))

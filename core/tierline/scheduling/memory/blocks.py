@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 
 from tierline.scheduling.counters import EngineCounters
 from tierline.scheduling.memory.prefix_cache import PrefixCache
+from tierline.scheduling.memory.table_rows import NO_ROWS, table_rows
 from tierline.scheduling.plans import EngineLimits
 
 Blocks = NDArray[np.int32]
-
-NO_UPDATES = np.empty((0, 3), np.int32)
 
 
 class BlockState:
@@ -122,8 +121,8 @@ class MemoryManager:
         blocks = self._pop(len(slots), BlockState.OWNED)
         indexes = self.owned[slots]
         self.table[slots, indexes] = blocks
-        self.owned[slots] += 1
-        return np.array((slots, indexes, blocks), np.int32).T
+        self.owned[slots] = indexes + 1
+        return table_rows(slots, indexes, blocks)
 
     def append(self, slot: int, count: int) -> NDArray[np.int32]:
         """Give `slot` `count` more blocks; returns the changed rows (slot, index, block)."""
@@ -196,7 +195,7 @@ class MemoryManager:
     def take_updates(self) -> NDArray[np.int32]:
         """Return the rows (slot, index, block) that changed outside of a plan, once; they precede the plan's own."""
         if not self._updates:
-            return NO_UPDATES
+            return NO_ROWS
         updates, self._updates = np.array(self._updates, np.int32), []
         return updates
 
@@ -251,7 +250,7 @@ class MemoryManager:
         first, count = int(self.owned[slot]), len(blocks)
         self.table[slot, first : first + count] = blocks
         self.owned[slot] += count
-        return np.array((np.full(count, slot), np.arange(first, first + count), blocks), np.int32).T
+        return table_rows(slot, np.arange(first, first + count), blocks)
 
     def _refer(self, blocks: Blocks) -> None:
         for block in blocks[self.state[blocks] == BlockState.CACHED].tolist():

@@ -35,8 +35,8 @@ class Preemptor:
         slots = self._slots
         running = slots.phase == Phase.RUNNING
         mask: NDArray[np.bool_] = running & ~slots.preemptible
-        spare = self._memory.total - self._memory.pages - int(slots.full_blocks[mask].sum())
-        fitting = np.flatnonzero(running & slots.preemptible & (slots.full_blocks <= spare))
+        spare = self._memory.total - self._memory.pages - int(np.add.reduce(slots.full_blocks[mask]))
+        fitting = (running & slots.preemptible & (slots.full_blocks <= spare)).nonzero()[0]
         if len(fitting):
             mask[fitting[np.lexsort((slots.arrival[fitting], -slots.priority[fitting]))[0]]] = True
         return mask
@@ -141,10 +141,14 @@ class Preemptor:
         after = [victim for victim in equal.tolist() if (slots.deadline_ms[victim], slots.arrival[victim]) > rank]
         return np.concatenate((lower, np.array(after, np.intp), slices.used_up(slots, slot)))
 
-    def yields(self) -> list[tuple[int, int]]:
-        """Return (priority, blocks) of each victim, the lowest priority first: what it and those before it give up."""
-        victims = self._victims(self.guaranteed())
-        return list(zip(self._slots.priority[victims].tolist(), self._yields(victims).tolist(), strict=True))
+    def yielded_below(self, victims: NDArray[np.intp], priority: int) -> int:
+        """Return how many blocks come free when those of `victims` that rank below `priority` give up all of theirs."""
+        memory, below = self._memory, victims[self._slots.priority[victims] < priority]
+        if not len(below) or not memory.more_references:
+            return int(np.add.reduce(memory.owned[below]))
+        given = np.concatenate([memory.table[victim, : memory.owned[victim]] for victim in below.tolist()])
+        blocks, references = np.unique(given, return_counts=True)
+        return int(np.count_nonzero(references == memory.references[blocks]))
 
     def _yields(self, victims: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return how many blocks come free when the first one, two, three of `victims` give up all of theirs."""
@@ -160,12 +164,16 @@ class Preemptor:
             freed.append(total)
         return np.array(freed, np.int64)
 
-    def _victims(self, guaranteed: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Requests with blocks that may yield, first victim first; one whose last token is in flight frees itself."""
+    def victims(self, guaranteed: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Return who has blocks and may yield, in no order; one whose last token is in flight frees itself."""
         slots = self._slots
-        running = (slots.phase == Phase.RUNNING) & ~guaranteed & (slots.known < slots.max_total)
-        parked = (slots.phase == Phase.PARKED) & (self._memory.owned > 0)
-        return self._worst_first(np.flatnonzero(running | parked), guaranteed)
+        yielding = (slots.phase == Phase.RUNNING) & ~guaranteed & (slots.known < slots.max_total)
+        yielding |= (slots.phase == Phase.PARKED) & (self._memory.owned > 0)
+        return yielding.nonzero()[0]
+
+    def _victims(self, guaranteed: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Return them in order, first victim first."""
+        return self._worst_first(self.victims(guaranteed), guaranteed)
 
     def _worst_first(self, candidates: NDArray[np.intp], guaranteed: NDArray[np.bool_]) -> NDArray[np.intp]:
         slots = self._slots

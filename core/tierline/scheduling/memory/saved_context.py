@@ -101,7 +101,7 @@ class SavedContexts:
     @property
     def waiting_slots(self) -> set[int]:
         """Slots whose request waits for a transfer."""
-        return {way.slot for way in self.under_way.values()} - {NOBODY}
+        return {way.slot for way in self.under_way.values()} - {NOBODY} if self.under_way else set()
 
     @property
     def loading_slots(self) -> set[int]:
@@ -180,6 +180,9 @@ class SavedContexts:
 
     def drop(self, slot: int) -> None:
         """Forget what is saved of `slot`; pages that a transfer still touches come free when it has ended."""
+        self.end[slot] = 0
+        if not self._segments and not self.under_way:
+            return
         touched = [way.segment for way in self.under_way.values()]
         for segment in self._segments.pop(slot, []):
             if segment not in touched:
@@ -187,7 +190,6 @@ class SavedContexts:
         for way in self.under_way.values():
             if way.slot == slot and way.transfer.direction is Direction.SAVE:
                 way.slot = NOBODY
-        self.end[slot] = 0
 
     def leave(self, slot: int) -> bool:
         """Forget `slot`, whose request is gone; returns whether its blocks must stay until a load has ended."""
@@ -196,6 +198,8 @@ class SavedContexts:
 
     def take_transfers(self, iteration: int) -> tuple[Transfer, ...]:
         """Return the transfers that the plan of `iteration` tells, each once."""
+        if not self._untold:
+            return ()
         told = [ticket for ticket in self._untold if self.under_way[ticket].after < iteration]
         self._untold = [ticket for ticket in self._untold if ticket not in told]
         return tuple(self.under_way[ticket].transfer for ticket in told)
