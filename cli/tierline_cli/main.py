@@ -1,6 +1,7 @@
 """The command `tierline`."""
 
 import os
+from dataclasses import replace
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated
@@ -72,10 +73,17 @@ def simulate(  # noqa: PLR0917 typer makes options of them
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the workload; default the scenario's.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Page of a comparison; default out/simulate/SCENARIO.html.")] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Send this CSV (or trace of gateways) instead of the scenario's traffic."
+        ),
+    ] = None,
 ) -> None:
     """Run the shipped policies on a virtual clock, or compare them with simpler ones and with an oracle."""
     try:
-        run_simulation(simulate_options(scenario, policy, everyone, load, seed, json_file, html), _console)
+        options = simulate_options(scenario, policy, everyone, load, seed, json_file, html)
+        run_simulation(replace(options, trace=trace), _console)
     except CommandFailed as error:
         _errors.print(f"[red]tierline simulate:[/red] {error}", markup=True)
         raise typer.Exit(1) from error

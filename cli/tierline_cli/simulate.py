@@ -13,6 +13,7 @@ from rich.table import Table
 from tierline.sim.comparison import Comparison, compare
 from tierline.sim.ladder import LADDER
 from tierline.sim.recorded import InvalidRecording
+from tierline.sim.replaced_traffic import with_traffic_of
 from tierline.sim.run import SimulationResult, simulate
 from tierline.sim.scenario import InvalidScenario, Scenario, load_scenario
 from tierline.telemetry.scorecard import Scorecard
@@ -23,7 +24,7 @@ from tierline_cli.screen import scorecard_view
 
 @dataclass(frozen=True, slots=True)
 class SimulateOptions:
-    """What the user asked for; `loads` are percent of the scenario's."""
+    """What the user asked for; `loads` are percent of the scenario's, `trace` is sent instead of its traffic."""
 
     scenario: Path
     policies: tuple[str, ...]
@@ -31,6 +32,7 @@ class SimulateOptions:
     seed: int | None
     json_file: Path | None
     html_file: Path | None
+    trace: Path | None = None
 
 
 def simulate_options(  # noqa: PLR0917 one for each option of the command
@@ -52,6 +54,8 @@ def run_simulation(options: SimulateOptions, console: Console) -> None:
     """Simulate, show, and write the files that are asked for; raises `CommandFailed`."""
     try:
         scenario = load_scenario(options.scenario)
+        if options.trace is not None:
+            scenario = with_traffic_of(scenario, options.trace)
         seed = scenario.seed if options.seed is None else options.seed
         if options.html_file is None:
             document = _one(scenario, options, seed, console)

@@ -39,9 +39,15 @@ def source(tenant: str, tier_name: str, per_second: float, **options: Any) -> di
 
 
 def run_fleet(
-    policy: str, *, seed: int = 1, workers: int = 1, engine: dict[str, int] | None = None, **parts: Any
+    policy: str,
+    *,
+    seed: int = 1,
+    workers: int = 1,
+    engine: dict[str, int] | None = None,
+    latency: dict[str, float] | None = None,
+    **parts: Any,
 ) -> SimulationResult:
     """Simulate a fleet; `parts` are the scenario's seconds, tiers, tenants and traffic."""
-    sizes = {"count": workers, "engine": {**ENGINE, **(engine or {})}, "latency": H100_8B}
+    sizes = {"count": workers, "engine": {**ENGINE, **(engine or {})}, "latency": latency or H100_8B}
     scenario = parse_scenario({"name": "effect", "workers": sizes, **parts}, "effect")
     return simulate(scenario, LADDER[policy], seed, Path())

@@ -114,8 +114,14 @@ def _first_adapters(settings: WorkerSettings, fits: AdapterFormat, resident: Res
     return catalog
 
 
-def build_engine(settings: WorkerSettings, loaded: Loaded, metrics: WorkerMetrics, progress: Progress) -> Engine:
-    """Warm the executor up and return the engine around it."""
+def build_engine(
+    settings: WorkerSettings,
+    loaded: Loaded,
+    metrics: WorkerMetrics,
+    progress: Progress,
+    clock: Callable[[], float] = time.monotonic,
+) -> Engine:
+    """Warm the executor up and return the engine around it; `clock` gives seconds."""
     roofline = warm_up(loaded)
     latency = LatencyModel(roofline.coefficients())
     offload = calibrate(loaded.tiers, loaded.limits)
@@ -132,7 +138,7 @@ def build_engine(settings: WorkerSettings, loaded: Loaded, metrics: WorkerMetric
         executor=loaded.executor,
         metrics=metrics,
         progress=progress,
-        clock=time.monotonic,
+        clock=clock,
         adapters=loaded.adapters,
         keys=_key_space(settings) if loaded.limits.prefix_caching else None,
         tiers=loaded.tiers,

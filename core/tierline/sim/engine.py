@@ -13,6 +13,7 @@ from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.memory.transfers import StorageTier
 from tierline.scheduling.plans import BatchPlan, EngineRequest, IterationResult
 from tierline.sim.clock import VirtualClock
+from tierline.sim.noise import EXACT, Noise
 from tierline.sim.tiers import PageTimes, SimulatedTiers
 
 
@@ -28,7 +29,8 @@ class SimulatedEngine:
     """One engine whose device takes as long as `truth` says; every request runs to its full length.
 
     A request that finds no slot waits in arrival order. `token_ms` holds for each request when its tokens were made.
-    `accepts` says of a request and a position whether a draft of it would be right there.
+    `accepts` says of a request and a position whether a draft of it would be right there. `host_ms` pass between two
+    iterations, in which the device does nothing and which the latency model does not see.
     """
 
     def __init__(
@@ -38,11 +40,15 @@ class SimulatedEngine:
         accepts: Callable[[str, int], bool] = lambda _request_id, _position: False,
         *,
         tiers: Mapping[StorageTier, PageTimes] | None = None,
+        noise: Noise = EXACT,
+        host_ms: float = 0.0,
     ) -> None:
         self._tiers = SimulatedTiers(tiers or {})
         self._core = core
         self._truth = truth
         self._accepts = accepts
+        self._noise = noise
+        self._host_ms = host_ms
         self._clock = VirtualClock()
         self.token_ms: dict[str, list[float]] = {}
 
@@ -70,8 +76,8 @@ class SimulatedEngine:
 
     def _run(self, plan: BatchPlan) -> None:
         names = [self._core.slots.request(slot).request_id for slot in plan.slots.tolist()]
-        elapsed_ms = self._truth.predict_ms(batch_features(plan)) if names else 0.0
-        self._clock.advance(elapsed_ms + self._tiers.begin(plan, self._clock.now_ms))
+        elapsed_ms = self._truth.predict_ms(batch_features(plan)) * self._noise.factor() if names else 0.0
+        self._clock.advance(self._host_ms + elapsed_ms + self._tiers.begin(plan, self._clock.now_ms))
         stopped, sampled = np.zeros(len(names), np.bool_), self._sampled(plan, names)
         result = IterationResult(plan.iteration, stopped, elapsed_ms, sampled, plan.drafts)
         for row in self._core.commit(result).delivered:

@@ -55,16 +55,12 @@ class FleetSimulation:
     def __init__(
         self, setup: FleetSetup, policy: Policy, workload: Sequence[PlannedRequest], refused: Collection[int] = ()
     ) -> None:
-        limits = policy.limits(setup.limits)
         self._setup = setup
         self._policy = policy
         self._clock = VirtualClock()
         self._desk = RequestDesk(lambda request_id: self._by_id[request_id].context_tokens)
         self._workers = {
-            (name := f"worker-{index}"): SimulatedWorker(
-                name, limits, setup.truth, policy.planner, setup.faults.slowdowns_of(index)
-            )
-            for index in range(setup.workers)
+            worker.name: worker for worker in setup.new_workers(policy.limits(setup.limits), policy.planner)
         }
         self._usage = {name: TenantUsage(_limits_of(tenant)) for name, tenant in setup.tenants.items()}
         self._metered = {name for name, tenant in setup.tenants.items() if tenant.tokens_per_minute is not None}
@@ -137,6 +133,7 @@ class FleetSimulation:
         queued = self._queued(request)
         if self._policy.refuses:
             decision = self._decide(request, queued, usage)
+            request.eta_ms = decision.eta_ms
             if not decision.accepted:
                 self._end(request, Outcome.REJECTED, decision.reason)
                 return

@@ -11,6 +11,7 @@ from tierline.sim.workload import PlannedRequest
 
 REQUIRED_COLUMNS = ("arrival_seconds", "prompt_tokens", "output_tokens")
 TENANT_COLUMN = "tenant"
+TIER_COLUMN = "tier"
 
 
 class InvalidRecording(ValueError):
@@ -19,13 +20,13 @@ class InvalidRecording(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Which part of which file is sent, to which tier. `tenant` is None where each row names its own.
+    """Which part of which file is sent, to which tier. `tier` and `tenant` are None where each row names its own.
 
     `speed` above 1 sends the same requests in less time.
     """
 
     path: Path
-    tier: str
+    tier: str | None = None
     tenant: str | None = None
     from_seconds: float = 0.0
     speed: float = 1.0
@@ -39,6 +40,11 @@ def read_recording(recording: Recording, seconds: float) -> tuple[PlannedRequest
     return tuple(request for request in planned if 0 <= request.at_ms < seconds * 1000)
 
 
+def columns_of(path: Path) -> frozenset[str]:
+    """Return the columns that a CSV names in its first line; raises `InvalidRecording`."""
+    return frozenset(csv.DictReader(io.StringIO(_text(path))).fieldnames or ())
+
+
 def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()
@@ -48,7 +54,8 @@ def _text(path: Path) -> str:
 
 
 def _check_columns(recording: Recording, columns: Sequence[str]) -> None:
-    needed = REQUIRED_COLUMNS if recording.tenant is not None else (*REQUIRED_COLUMNS, TENANT_COLUMN)
+    own = ((recording.tenant, TENANT_COLUMN), (recording.tier, TIER_COLUMN))
+    needed = (*REQUIRED_COLUMNS, *(column for known, column in own if known is None))
     for name in needed:
         if name not in columns:
             raise InvalidRecording(f"{recording.path} has no column {name!r}: it needs {', '.join(needed)}")
@@ -58,11 +65,18 @@ def _planned(recording: Recording, line: int, row: dict[str, str]) -> PlannedReq
     arrival_seconds = _number(recording.path, line, row, "arrival_seconds")
     return PlannedRequest(
         at_ms=(arrival_seconds - recording.from_seconds) / recording.speed * 1000,
-        tenant=recording.tenant if recording.tenant is not None else row[TENANT_COLUMN],
-        tier=recording.tier,
+        tenant=recording.tenant if recording.tenant is not None else _name(recording.path, line, row, TENANT_COLUMN),
+        tier=recording.tier if recording.tier is not None else _name(recording.path, line, row, TIER_COLUMN),
         prompt_tokens=_tokens(recording.path, line, row, "prompt_tokens"),
         output_tokens=_tokens(recording.path, line, row, "output_tokens"),
     )
+
+
+def _name(path: Path, line: int, row: dict[str, str], column: str) -> str:
+    name = (row[column] or "").strip()
+    if not name:
+        raise InvalidRecording(f"{path} line {line}: {column} is empty: name one of the scenario's")
+    return name
 
 
 def _tokens(path: Path, line: int, row: dict[str, str], column: str) -> int:

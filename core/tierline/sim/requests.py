@@ -14,7 +14,8 @@ class SimulatedRequest:
     """One request: `token_ms` is the journal, so what a lost worker had not delivered is computed again elsewhere.
 
     `tier` is the one that serves it, after a degradation another one than it was sent to. With `prepaid_tokens` tokens
-    the answer is as long as its tenant paid for when it started.
+    the answer is as long as its tenant paid for when it started. `eta_ms` is the time to its first token that admission
+    foresaw when it came.
     """
 
     request_id: str
@@ -29,6 +30,7 @@ class SimulatedRequest:
     token_ms: list[float] = field(default_factory=list)
     placements: list[Placement] = field(default_factory=list)
     prepaid_tokens: int = 1
+    eta_ms: float | None = None
     _placed_ms: float = 0.0
     _recomputed_tokens: int = 0
 

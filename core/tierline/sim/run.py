@@ -93,7 +93,6 @@ def planned_requests(scenario: Scenario, seed: int, folder: Path) -> tuple[Plann
     planned = list(plan_workload(generated, scenario.seconds, seed))
     for source in scenario.traffic:
         if source.csv is not None:
-            assert source.tier is not None, "checked with the scenario"
             recording = Recording(folder / source.csv, source.tier, source.tenant, source.from_seconds, source.speed)
             planned.extend(read_recording(recording, scenario.seconds))
         if source.trace is not None:
@@ -147,6 +146,7 @@ def _setup(scenario: Scenario, compiled: CompiledPolicy) -> FleetSetup:
             latency.kv_token_ms,
         ),
         workers=scenario.workers.count,
+        noise_percent=latency.noise_percent,
         faults=_faults(scenario),
     )
 

@@ -51,13 +51,17 @@ class TenantSection(Section):
 
 
 class LatencySection(Section):
-    """What the device takes: per iteration, prefill token, attention pair, decoding row and KV token read."""
+    """What the device takes: per iteration, prefill token, attention pair, decoding row and KV token read.
+
+    Iterations vary by `noisePercent` about that.
+    """
 
     iteration_ms: Milliseconds
     prefill_token_ms: Milliseconds
     attention_pair_ms: Milliseconds
     decode_ms: Milliseconds
     kv_token_ms: Milliseconds
+    noise_percent: Annotated[float, Field(ge=0, le=100)] = 0.0
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -80,7 +84,7 @@ class WorkersSection(Section):
 class TrafficSection(Section):
     """One source of requests: a preset at a rate, a recorded CSV, or a trace that gateways recorded.
 
-    Without a tenant each CSV row names its own; a trace's rows name tenant and tier.
+    Without a tenant or a tier each CSV row names its own; a trace's rows name both.
 
     A preset is sent from `startSeconds` to `endSeconds`. `maxTokens` is the longest answer that clients ask for;
     without it schedulers know the length of each answer, which real ones do not.
@@ -142,9 +146,9 @@ class TrafficSection(Section):
         Rule("tenant", "is required with preset.", "", lambda it: it.preset is None or it.tenant is not None),
         Rule(
             "tier",
-            "is required with preset and csv; the rows of a trace name their own, and their tenant.",
+            "is required with preset; the rows of a trace name their own, and their tenant.",
             "",
-            lambda it: it.tier is not None if it.trace is None else (it.tier, it.tenant) == (None, None),
+            lambda it: (it.preset is None or it.tier is not None) and (it.trace is None or not (it.tier or it.tenant)),
         ),
     )
 

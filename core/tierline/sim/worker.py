@@ -12,6 +12,7 @@ from tierline.scheduling.latency import Coefficients, LatencyModel
 from tierline.scheduling.plans import BatchPlan, EngineLimits, EngineRequest, IterationResult
 from tierline.scheduling.routing.choice import WorkerView
 from tierline.sim.faults import Slowdown
+from tierline.sim.noise import EXACT, Noise
 from tierline.wire.credits import CreditAccount, CreditIssuer, submit_cost_blocks
 from tierline.wire.frames import NackReason
 
@@ -50,7 +51,9 @@ class SimulatedWorker:
         limits: EngineLimits,
         truth: Coefficients,
         planner: type[BatchPlanner],
+        *,
         slowdowns: tuple[Slowdown, ...] = (),
+        noise: Noise = EXACT,
     ) -> None:
         self.name = name
         self.alive = True
@@ -58,6 +61,7 @@ class SimulatedWorker:
         self.busy_ms = 0.0
         self.silent_since_ms: float | None = None
         self._slowdowns = slowdowns
+        self._noise = noise
         self._untold: list[NewTokens] = []
         self.outstanding: set[str] = set()
         # By slot: how many tokens prompt and answer have when the answer ends.
@@ -142,7 +146,7 @@ class SimulatedWorker:
         plan = self._core.plan(now_ms) if self._running is None and self.outstanding else None
         if plan is None:
             return None
-        elapsed_ms = self._truth.predict_ms(self._core.in_flight[-1].features)
+        elapsed_ms = self._truth.predict_ms(self._core.in_flight[-1].features) * self._noise.factor()
         for slowdown in self._slowdowns:
             elapsed_ms *= slowdown.factor if slowdown.from_ms <= now_ms < slowdown.until_ms else 1.0
         self._running = _Running(plan, elapsed_ms)

@@ -95,3 +95,33 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path, options:
     result = CliRunner().invoke(app, ["simulate", scenario(tmp_path), *options], env={"COLUMNS": "300"})
     assert result.exit_code == 1
     assert said in result.output
+
+
+def traced(folder: Path, rows: str, text: str = SCENARIO) -> tuple[int, str]:
+    trace = folder / "day.csv"
+    trace.write_text(rows)
+    result = CliRunner().invoke(
+        app, ["simulate", scenario(folder, text), "--trace", str(trace)], env={"COLUMNS": "200"}
+    )
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_a_trace_is_sent_instead_of_the_scenarios_traffic(tmp_path: Path) -> None:
+    rows = "arrival_seconds,prompt_tokens,output_tokens\n0,10,3\n0.5,20,4\n"
+    document = tmp_path / "r.json"
+    trace = tmp_path / "day.csv"
+    trace.write_text(rows)
+    arguments = ["simulate", scenario(tmp_path), "--trace", str(trace), "--json", str(document)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert json.loads(document.read_text())["scorecard"]["requests"]["total"] == 2
+
+
+def test_a_wrong_trace_is_told_which_column_and_what_to_do(tmp_path: Path) -> None:
+    two = SCENARIO.replace("[{name: a}]", "[{name: a}, {name: b}]")
+    code, said = traced(tmp_path, "arrival_seconds,prompt_tokens,output_tokens\n0,1,1\n", two)
+    assert (code, "no column 'tenant': add one that names for each row one of a, b" in said) == (1, True)
+    code, said = traced(tmp_path, "arrival_seconds,prompt_tokens\n0,1\n")
+    assert (code, "no column 'output_tokens'" in said) == (1, True)
+    code, said = traced(tmp_path, "arrival_seconds,tenant,prompt_tokens,output_tokens\n0,z,1,1\n", two)
+    assert (code, "tenants must list z" in said) == (1, True)
+    assert traced(tmp_path, "arrival_seconds,tenant,prompt_tokens,output_tokens\n0,b,1,1\n", two)[0] == 0

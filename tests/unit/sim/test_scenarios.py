@@ -2,6 +2,7 @@
 
 import copy
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,16 @@ def test_a_recording_is_cut_and_sped_up(tmp_path: Path) -> None:
 def test_a_wrong_recording_is_told_where(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InvalidRecording, match=said.replace("(", r"\(")):
         read_recording(recording(tmp_path, text), seconds=30)
+
+
+def test_rows_of_a_recording_may_name_their_tiers(tmp_path: Path) -> None:
+    rows = "arrival_seconds,tier,prompt_tokens,output_tokens\n0,gold,1,2\n1,tin,3,4\n"
+    known = recording(tmp_path, rows, tenant="a")
+    planned = read_recording(replace(known, tier=None), seconds=30)
+    assert [(one.tenant, one.tier) for one in planned] == [("a", "gold"), ("a", "tin")]
+    assert {one.tier for one in read_recording(known, seconds=30)} == {"t"}
+    with pytest.raises(InvalidRecording, match="line 2: tier is empty"):
+        read_recording(replace(recording(tmp_path, rows.replace("gold", ""), tenant="a"), tier=None), seconds=30)
 
 
 def test_a_missing_recording_is_named(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
         read_trace(tmp_path / "none", 0.0, 1.0, 60.0)
 
 
-@pytest.mark.parametrize("source", [{"trace": "x", "tier": "gold"}, {"csv": "x"}, {"trace": "x", "csv": "y"}])
+@pytest.mark.parametrize("source", [{"trace": "x", "tier": "gold"}, {"trace": "x", "csv": "y"}])
 def test_a_source_is_one_thing(source: dict[str, str]) -> None:
     with pytest.raises(InvalidScenario, match="traffic"):
         parse_scenario({"name": "n", "seconds": 1, "traffic": [source]}, "file")

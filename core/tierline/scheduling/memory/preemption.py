@@ -169,7 +169,8 @@ class Preemptor:
         slots = self._slots
         yielding = (slots.phase == Phase.RUNNING) & ~guaranteed & (slots.known < slots.max_total)
         yielding |= (slots.phase == Phase.PARKED) & (self._memory.owned > 0)
-        return yielding.nonzero()[0]
+        found: NDArray[np.intp] = yielding.nonzero()[0]
+        return found
 
     def _victims(self, guaranteed: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Return them in order, first victim first."""
