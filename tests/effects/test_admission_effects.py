@@ -1,7 +1,10 @@
 """What admission promises: who is let in is in time, however much comes, and long prompts are let in as others are."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
-from simulated_fleets import run_fleet, source, tier
+from simulated_fleets import H100_8B, run_fleet, source, tier
 
 from tierline.sim.run import SimulationResult
 from tierline.telemetry.goodput import met
@@ -13,7 +16,7 @@ KNEE_PER_SECOND = 18.0
 SECONDS = 40
 
 
-def conversations(load: float, **parts: int) -> SimulationResult:
+def conversations(load: float, **parts: Any) -> SimulationResult:
     traffic = [source("a", "interactive", KNEE_PER_SECOND * load, maxTokens=1000)]
     tiers, tenants = [INTERACTIVE], [{"name": "a"}]
     return run_fleet("tierline", seconds=SECONDS, tiers=tiers, tenants=tenants, traffic=traffic, **parts)
@@ -36,6 +39,21 @@ def test_who_is_let_in_is_in_time(record_effect, overloaded: SimulationResult) -
     shares = [kept(overloaded), kept(conversations(1.0)), kept(conversations(1.25, seed=2))]
     percent = 100 * min(shares)
     record_effect("A1_admitted_in_time", value=percent, threshold=100.0, unit="% at 100, 125 and 150 % load")
+
+
+def eta_kept(results: Iterable[SimulationResult]) -> float:
+    """Return the share of first tokens that came by the time that admission foresaw."""
+    served = [one for result in results for one in result.fleet_run.requests if one.token_ms and one.eta_ms is not None]
+    return sum(one.token_ms[0] - one.planned.at_ms <= one.eta_ms for one in served) / len(served)
+
+
+def test_promises_hold_where_iterations_vary(record_effect) -> None:
+    """The foreseen time is meant as a 95th percentile: the prediction's residual makes its margin (`first_token`)."""
+    noisy = {**H100_8B, "noisePercent": 5.0}
+    results = [conversations(load, latency=noisy) for load in (1.25, 1.5)]
+    percent = 100 * min(map(kept, results))
+    record_effect("A4_admitted_in_time_noisy", value=percent, threshold=99.0, unit="% at 125 and 150 %, 5 % noise")
+    record_effect("A4_eta_kept", value=100 * eta_kept(results), threshold=97.0, unit="% of first tokens, 5 % noise")
 
 
 def test_long_prompts_are_let_in_as_others_are(record_effect, overloaded: SimulationResult) -> None:

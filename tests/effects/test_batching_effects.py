@@ -94,3 +94,41 @@ def test_requests_join_and_leave_between_iterations(record_effect) -> None:
     _, static_ms = run(StaticBatching, arrivals, limits)
     ratio = static_ms / continuous_ms
     record_effect("continuous_throughput", value=ratio, threshold=1.7, unit="x output tokens/s of static batching")
+
+
+PACES = ((25.0, 17), (50.0, 21), (100.0, 23))
+"""A time per token that is promised, and requests a second near what one device can serve with it."""
+
+STATIC_TOKENS = (512, 1024, 2048)
+FIRST_TOKEN_MS = 2000.0
+
+
+def in_time(engine: SimulatedEngine, arrivals: list[Arrival], tpot_ms: float) -> float:
+    """Return the share of requests whose first token came within two seconds and whose p99 gap is as promised."""
+    good = 0
+    for arrival in arrivals:
+        moments = engine.token_ms[arrival.request.request_id]
+        kept = float(np.percentile(np.diff(moments), 99)) <= tpot_ms * 1.001
+        good += kept and moments[0] - arrival.at_ms <= FIRST_TOKEN_MS
+    return good / len(arrivals)
+
+
+def static_share(tokens: int, per_second: float, tpot_ms: float) -> float:
+    arrivals = conversation(per_second, 20, 41)
+    return in_time(run(BatchPlanner, arrivals, replace(LIMITS, max_batched_tokens=tokens))[0], arrivals, tpot_ms)
+
+
+def dynamic_share(per_second: float, tpot_ms: float) -> float:
+    arrivals = conversation(per_second, 20, 41, tpot_ms)
+    return in_time(run(BatchPlanner, arrivals, LIMITS)[0], arrivals, tpot_ms)
+
+
+def test_chunks_by_the_latency_model_equal_the_best_static_budget_at_each_pace(record_effect) -> None:
+    """Sarathi-Serve profiles its budget once; which is best depends on the pace that is promised."""
+    static = {tokens: [static_share(tokens, rate, pace) for pace, rate in PACES] for tokens in STATIC_TOKENS}
+    best = [max(shares) for shares in zip(*static.values(), strict=True)]
+    ours = min(dynamic_share(rate, pace) / most for (pace, rate), most in zip(PACES, best, strict=True))
+    record_effect("C1_chunks_over_best_static", value=ours, threshold=0.97, unit="x requests in time, worst pace")
+    worst = [min(share / most for share, most in zip(shares, best, strict=True)) for shares in static.values()]
+    value = max(worst)
+    record_effect("C1_best_fixed_budget", value=value, threshold=0.8, unit="x at its worst pace", at_least=False)
