@@ -105,9 +105,55 @@ def _preferred_hosts(pod):
     return [host for term in terms for it in term["matchExpressions"] for host in it["values"]]
 
 
+async def test_a_decode_worker_that_can_be_spared_becomes_a_prefill_worker_in_place(world, start_operator, prometheus):
+    """Prompts cost a prefill worker 110 ms and a decode worker 1 ms: three of the latter are two too many."""
+    start_operator(replace(world.settings, planning=QUICK, prometheus_url=prometheus.url))
+    phases = [
+        {**pools(world, high=4)[0], "name": role.lower(), "role": role, "resources": {"gpu": 1}}
+        for role in ("Prefill", "Decode")
+    ]
+    patient = {"stabilizationSeconds": 120}
+    await world.objects.create(fleet("chat", world.name, (world.name,), pools=phases, scaling=patient))
+    await world.objects.until("LLMFleet", "chat", "Ready", "True")
+    await world.objects.until("LLMFleet", "chat", "Scaled", "True")
+    await world.objects.patch("WorkerPool", "chat-decode", {"spec": {"replicas": 3}}, "scale")
+
+    async def four():
+        return len(await _workers(world)) == 4 and all(map(_is_ready, await _workers(world)))
+
+    await eventually(four, "four ready workers", 30.0)
+    before = {pod["metadata"]["uid"] for pod in await _workers(world)}
+    prometheus.send(8.0)
+
+    async def flipped():
+        pods = [pod["metadata"] for pod in await _workers(world)]
+        return any(
+            it["labels"]["tierline.dev/role"] == "Prefill" and it["name"].startswith("chat-decode") for it in pods
+        )
+
+    await eventually(flipped, "a decode worker with the other role", 30.0)
+
+    async def same_workers():
+        return {pod["metadata"]["uid"] for pod in await _workers(world)}
+
+    await stays(same_workers, 1.5)
+    assert await same_workers() == before
+    await world.objects.until("LLMFleet", "chat", "Ready", "True")
+    owners = {
+        (await world.objects.get("WorkerPool", f"chat-{it}"))["metadata"]["uid"]: it for it in ("prefill", "decode")
+    }
+    for pod in await _workers(world):
+        labels = pod["metadata"]["labels"]
+        assert owners[pod["metadata"]["ownerReferences"][0]["uid"]] == labels["tierline.dev/role"].lower()
+
+
 async def _workers(world):
     pods = await world.objects.every("Pod")
     return [pod for pod in pods if "tierline.dev/pool" in pod["metadata"]["labels"]]
+
+
+def _is_ready(pod):
+    return any(it["type"] == "Ready" and it["status"] == "True" for it in pod.get("status", {}).get("conditions", ()))
 
 
 async def test_an_idle_fleet_goes_to_zero_and_a_request_that_waits_wakes_it(world, start_operator, prometheus):
