@@ -44,6 +44,7 @@ class ClusterOptions:
 
     `state_dir` is emptied by the start; None means `<cache>/devcluster/<name>`. Without `nodes` there is no agent.
     `detach` lets the cluster outlive the calling process. `runs_processes=False` makes nodes that only pretend.
+    Nodes give a sign of life every `heartbeat_seconds`, and are lost when five are missing.
     """
 
     name: str = "dev"
@@ -52,6 +53,7 @@ class ClusterOptions:
     prometheus: bool = True
     detach: bool = False
     runs_processes: bool = True
+    heartbeat_seconds: float = 1.0
     cache_dir: Path = field(default_factory=lambda: default_cache_dir(os.environ).absolute())
 
     @property
@@ -135,7 +137,7 @@ def start(options: ClusterOptions, progress: Reporter | None = None) -> RunningC
     with file_lock(state.lock):
         _take_over(state)
         with step(reporter, "make certificates"):
-            blueprint = _draw(state, binaries)
+            blueprint = _draw(state, binaries, options.heartbeat_seconds)
         info = _prepare(options, blueprint)
         supervisor = start_supervisor(state, options.detach, reporter)
     cluster = RunningCluster(state, info, supervisor)
@@ -169,9 +171,9 @@ def _take_over(state: StateDir) -> None:
         folder.mkdir(mode=0o700, parents=True)
 
 
-def _draw(state: StateDir, binaries: Binaries) -> Blueprint:
+def _draw(state: StateDir, binaries: Binaries, heartbeat_seconds: float) -> Blueprint:
     certificates = create_certificates(state.certificates)
-    return Blueprint(state, binaries, certificates, ControlPlanePorts(*free_ports(5)))
+    return Blueprint(state, binaries, certificates, ControlPlanePorts(*free_ports(5)), heartbeat_seconds)
 
 
 def _prepare(options: ClusterOptions, blueprint: Blueprint) -> ClusterInfo:
@@ -225,6 +227,7 @@ def _agent(options: ClusterOptions, blueprint: Blueprint, discovery_port: int, k
         nodes=options.nodes,
         cache_dir=str(options.cache_dir),
         runs_processes=options.runs_processes,
+        lease_seconds=options.heartbeat_seconds,
     ).save(state.agent_config)
     return agent_component(state.agent_config, discovery_port, _agent_environment(options))
 

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -58,12 +58,14 @@ class Call:
 class Cluster:
     """One connection pool to the API server. Create it inside the running loop; `close` it at the end.
 
-    `kubeconfig` is used instead of the pod's own account, which is the default inside a cluster.
+    `kubeconfig` is used instead of the pod's own account, which is the default inside a cluster. `sent` is told the
+    verb of every request.
     """
 
     def __init__(self, kubeconfig: str | None = None) -> None:
         self._kubeconfig = kubeconfig or os.environ.get("KUBECONFIG")
         self._client: client.ApiClient | None = None
+        self.sent: Callable[[str], None] = lambda _verb: None
         self._speaks_old: bool | None = None
 
     async def login(self) -> kopf.ConnectionInfo:
@@ -162,6 +164,7 @@ class Cluster:
             call.method, call.path, query_params=given, header_params={}, auth_settings=["BearerToken"]
         )
         headers |= {"Content-Type": call.content_type, "Accept": PLAIN}
+        self.sent(call.method.lower())
         answer = await api.call_api(call.method, url, headers, call.body, _request_timeout=timeout)
         async with answer.response as response:
             yield response

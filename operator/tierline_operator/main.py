@@ -56,6 +56,7 @@ class Operator:
     async def run(self) -> bool:
         """Serve until stopped; False when leadership was lost and the process should start anew."""
         cluster = self._connect()
+        cluster.sent = lambda verb: self.metrics.requests.labels(verb).inc()
         settings = self._settings
         health = await serve_health(
             settings.http_host, settings.http_port, lambda: self.is_ready, self.metrics.registry, self.account_of

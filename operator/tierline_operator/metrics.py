@@ -30,4 +30,10 @@ class Metrics:
             ["verb", "kind"],
             registry=self.registry,
         )
+        self.requests = Counter(
+            "tierline_operator_requests",
+            "Requests to the API server, by verb; watches count once.",
+            ["verb"],
+            registry=self.registry,
+        )
         self.leader = Gauge("tierline_operator_leader", "1 while this replica is the leader.", registry=self.registry)

@@ -33,12 +33,13 @@ _FIRST_POD_NEEDS = (
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """All that the components' command lines are made of."""
+    """All that the components' command lines are made of. Nodes give a sign of life every `heartbeat_seconds`."""
 
     state: StateDir
     binaries: Binaries
     certificates: CertificateFiles
     ports: ControlPlanePorts
+    heartbeat_seconds: float = 1.0
 
     @property
     def server(self) -> str:
@@ -98,7 +99,9 @@ def _api_server(blueprint: Blueprint) -> Component:
 
 def _controller_manager(blueprint: Blueprint) -> Component:
     kubeconfig = _component_kubeconfig(blueprint, "controller-manager", blueprint.certificates.controller_manager)
-    flags = controller_manager_flags(blueprint.binaries.version, blueprint.ports, blueprint.certificates, kubeconfig)
+    flags = controller_manager_flags(
+        blueprint.binaries.version, blueprint.ports, blueprint.certificates, kubeconfig, blueprint.heartbeat_seconds
+    )
     ready = tuple(api_check(blueprint, path) for path in _FIRST_POD_NEEDS)
     program = blueprint.binaries.controller_manager
     return _component("kube-controller-manager", program, flags, ready, _CONTROLLERS)

@@ -89,9 +89,16 @@ def api_server_flags(ports: ControlPlanePorts, certificates: CertificateFiles, w
 
 
 def controller_manager_flags(
-    version: KubernetesVersion, ports: ControlPlanePorts, certificates: CertificateFiles, kubeconfig: Path
+    version: KubernetesVersion,
+    ports: ControlPlanePorts,
+    certificates: CertificateFiles,
+    kubeconfig: Path,
+    heartbeat_seconds: float = 1.0,
 ) -> list[str]:
-    """Return kube-controller-manager's flags; eviction is not slowed down however few nodes a zone has."""
+    """Return kube-controller-manager's flags; eviction is not slowed down however few nodes a zone has.
+
+    A node that misses five heartbeats is lost.
+    """
     return [
         *_controller_flags(version, ports.controller_manager, certificates, kubeconfig),
         "--use-service-account-credentials=true",
@@ -100,8 +107,8 @@ def controller_manager_flags(
         f"--cluster-signing-cert-file={certificates.ca.cert}",
         f"--cluster-signing-key-file={certificates.ca.key}",
         "--node-monitor-period=1s",
-        "--node-monitor-grace-period=5s",
-        "--node-startup-grace-period=10s",
+        f"--node-monitor-grace-period={5 * heartbeat_seconds:g}s",
+        f"--node-startup-grace-period={10 * heartbeat_seconds:g}s",
         "--node-eviction-rate=100",
         "--secondary-node-eviction-rate=100",
         "--unhealthy-zone-threshold=1",

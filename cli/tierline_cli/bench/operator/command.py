@@ -11,7 +11,7 @@ import datetime
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,13 @@ from tierline.telemetry.percentiles import nearest_rank
 from tierline_cli.bench.crds import install_crds, read_crds
 from tierline_cli.bench.hardware import describe_hardware, revision
 from tierline_cli.bench.operator.fleets import PodWatch, create_fleet, create_tier
-from tierline_cli.bench.operator.process import OperatorProcess, running_operator, until_looked
+from tierline_cli.bench.operator.process import OperatorProcess, cpu_by_program, running_operator, until_looked
 from tierline_devcluster.cluster import ClusterOptions, RunningCluster, start
 from tierline_devcluster.nodes import NodeSpec
 from tierline_operator.cluster import Cluster
+
+HEARTBEAT_SECONDS = 10.0
+"""As kubelets do it: 500 nodes that tell every second that they live would be most of the API server's work."""
 
 PODS_SECONDS = 900.0
 
@@ -68,11 +71,13 @@ def run_operator_bench(options: OperatorBenchOptions, console: Console) -> int:
             nodes=nodes,
             prometheus=False,
             runs_processes=False,
+            heartbeat_seconds=HEARTBEAT_SECONDS,
             cache_dir=options.cache_dir,
         )
         with start(cluster) as running:
             console.print(f"{sizes.nodes} nodes are ready")
-            figures = asyncio.run(_measure(running, read_crds(options.sources), options.sizes, console))
+            crds = read_crds(options.sources)
+            figures = asyncio.run(_measure(running, Path(folder), crds, options.sizes, console))
     document = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "revision": revision(options.sources),
@@ -87,7 +92,7 @@ def run_operator_bench(options: OperatorBenchOptions, console: Console) -> int:
 
 
 async def _measure(
-    running: RunningCluster, crds: Sequence[dict[str, Any]], sizes: OperatorSizes, console: Console
+    running: RunningCluster, folder: Path, crds: Sequence[dict[str, Any]], sizes: OperatorSizes, console: Console
 ) -> dict[str, Any]:
     log = running.log_dir / "operator.log"
     cluster = Cluster(str(running.kubeconfig))
@@ -100,13 +105,13 @@ async def _measure(
             await _fill(cluster, watch, sizes)
             console.print(f"{sizes.fleets} fleets have their workers")
             await _until_quiet(operator, sizes)
-            figures = await _changes(cluster, watch, operator, sizes)
+            figures = await _changes(cluster, watch, operator, sizes, folder)
             await _until_quiet(operator, sizes)
         started = time.monotonic()
         async with running_operator(running.kubeconfig, log) as operator:
-            await until_looked(operator, 2 * (sizes.fleets + sizes.changes))
+            await until_looked(operator, sizes.fleets + sizes.changes)
             figures["start_seconds"] = round(time.monotonic() - started, 2)
-            figures |= await _idle(operator, sizes)
+            figures |= await _idle(operator, sizes, folder)
         watching.cancel()
         return figures
     finally:
@@ -122,32 +127,45 @@ async def _fill(cluster: Cluster, watch: PodWatch, sizes: OperatorSizes) -> None
 
 
 async def _changes(
-    cluster: Cluster, watch: PodWatch, operator: OperatorProcess, sizes: OperatorSizes
+    cluster: Cluster, watch: PodWatch, operator: OperatorProcess, sizes: OperatorSizes, folder: Path
 ) -> dict[str, Any]:
-    writes, applied = await operator.writes(), dict[str, float]()
-    began = time.monotonic()
+    writes, requests, applied = await operator.writes(), await operator.requests(), dict[str, float]()
+    began, spent = time.monotonic(), _spent(operator, folder)
     for at in range(sizes.changes):
         await asyncio.sleep(max(0.0, began + at / sizes.changes_per_second - time.monotonic()))
         applied[f"new-{at}"] = time.monotonic()
         await create_fleet(cluster, f"new-{at}", sizes.pods_per_fleet)
     async with asyncio.timeout(PODS_SECONDS):
         await watch.until(applied)
+    shares = _shares(spent, _spent(operator, folder), time.monotonic() - began)
     took_ms = sorted(1000 * (watch.complete_at[name] - moment) for name, moment in applied.items())
     await _until_quiet(operator, sizes)
-    calls = (await operator.writes() - writes) / sizes.changes
     return {
         "apply_to_pods_ms": {name: round(nearest_rank(took_ms, at), 1) for name, at in (("p50", 50), ("p99", 99))},
-        "api_calls_per_change": round(calls, 1),
+        "writes_per_change": round((await operator.writes() - writes) / sizes.changes, 1),
+        "api_calls_per_change": round((await operator.requests() - requests) / sizes.changes, 1),
+        "cpu_percent_while_changing": shares,
     }
 
 
-async def _idle(operator: OperatorProcess, sizes: OperatorSizes) -> dict[str, Any]:
+def _spent(operator: OperatorProcess, folder: Path) -> Mapping[str, float]:
+    """Return the CPU seconds of all that work here: the operator, the cluster's processes, and this one."""
+    return {**cpu_by_program(folder), "operator": operator.cpu_seconds(), "bench": time.process_time()}
+
+
+def _shares(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> Mapping[str, float]:
+    """Return who used how many percent of a core, by program."""
+    return {name: round(100 * (used - before.get(name, 0.0)) / seconds, 1) for name, used in sorted(after.items())}
+
+
+async def _idle(operator: OperatorProcess, sizes: OperatorSizes, folder: Path) -> dict[str, Any]:
     await _until_quiet(operator, sizes)
-    before = operator.cpu_seconds()
+    before, spent = operator.cpu_seconds(), _spent(operator, folder)
     await asyncio.sleep(sizes.idle_seconds)
     used = operator.cpu_seconds() - before
     return {
         "idle_cpu_percent": round(100 * used / sizes.idle_seconds, 2),
+        "cpu_percent_while_idle": _shares(spent, _spent(operator, folder), sizes.idle_seconds),
         "memory_mb": round(operator.memory_mb(), 1),
     }
 

@@ -4,7 +4,8 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,28 +28,31 @@ class OperatorProcess:
     pid: int
     url: str
 
-    async def looks(self) -> float:
-        """Return how many reconciliations have ended."""
-        return await self._sum("tierline_operator_reconcile_seconds_count")
+    async def looks(self, kind: str) -> float:
+        """Return how many reconciliations of a kind have ended."""
+        return await self._sum("tierline_operator_reconcile_seconds_count", kind)
 
     async def writes(self) -> float:
         """Return how many writes the API server took."""
         return await self._sum("tierline_operator_writes_total")
+
+    async def requests(self) -> float:
+        """Return how many requests were sent; those of kopf, which puts the finalizer on, do not count."""
+        return await self._sum("tierline_operator_requests_total")
 
     @property
     def lives(self) -> bool:
         return Path(f"/proc/{self.pid}").exists()
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_seconds(self.pid)
 
     def memory_mb(self) -> float:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         resident = next(line for line in lines if line.startswith("VmRSS"))
         return int(resident.split()[1]) / 1024
 
-    async def _sum(self, sample: str) -> float:
+    async def _sum(self, sample: str, kind: str | None = None) -> float:
         async with aiohttp.ClientSession() as session:
             try:
                 async with session.get(f"{self.url}/metrics") as response:
@@ -56,7 +60,31 @@ class OperatorProcess:
             except aiohttp.ClientError:
                 return 0.0
         families = text_string_to_metric_families(text)
-        return sum(it.value for family in families for it in family.samples if it.name == sample)
+        samples = (it for family in families for it in family.samples if it.name == sample)
+        return sum(it.value for it in samples if kind in {None, it.labels.get("kind")})
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the time that a process has had on the CPU."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def cpu_by_program(folder: Path) -> Mapping[str, float]:
+    """Return the CPU seconds of all processes that have the cluster's folder in their command line, by program.
+
+    Nodes are one process, which runs as `python`.
+    """
+    used: dict[str, float] = defaultdict(float)
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().decode().split("\0") if entry.name.isdigit() else [""]
+            if any(str(folder) in word for word in words):
+                name = Path(words[0]).name
+                used["nodes" if name.startswith("python") else name] += cpu_seconds(int(entry.name))
+        except OSError:
+            continue
+    return used
 
 
 @asynccontextmanager
@@ -90,10 +118,10 @@ async def running_operator(kubeconfig: Path, log: Path) -> AsyncIterator[Operato
             await process.wait()
 
 
-async def until_looked(operator: OperatorProcess, looks: int) -> None:
-    """Wait until so many reconciliations have ended; raises `CommandFailed`."""
+async def until_looked(operator: OperatorProcess, fleets: int) -> None:
+    """Wait until as many fleets and as many pools have been looked at; raises `CommandFailed`."""
     async with asyncio.timeout(READY_SECONDS):
-        while await operator.looks() < looks:
+        while min([await operator.looks(kind) for kind in ("LLMFleet", "WorkerPool")]) < fleets:
             if not operator.lives:
                 raise CommandFailed("the operator ended; see its log in the cluster's folder")
             await asyncio.sleep(POLL_SECONDS)
