@@ -11,13 +11,15 @@ from tierline.fleet.pool_plan import Evacuation, PodRemoval
 from tierline.fleet.verdicts import Notice
 from tierline.fleet.worker_pod import owner_reference
 from tierline_operator.cluster import APPLY, MERGE_PATCH, ApiError, Call, Cluster
-from tierline_operator.kinds import BY_KIND, EVENT, NODE, POD, WORKER_POOL, ResourceKind
+from tierline_operator.kinds import BY_KIND, CONTROLLER_REVISION, EVENT, NODE, POD, WORKER_POOL, ResourceKind
+from tierline_operator.lanes import Lane, Lanes
 from tierline_operator.metrics import Metrics
 from tierline_operator.stores import Stores
 
 log = logging.getLogger(__name__)
 
 EVENT_MESSAGE_LIMIT = 1000
+_WORKERS_NEED = frozenset({WORKER_POOL.kind, CONTROLLER_REVISION.kind, POD.kind, NODE.kind})
 
 
 class Actuator:
@@ -28,6 +30,7 @@ class Actuator:
         self._stores = stores
         self._metrics = metrics
         self._identity = identity
+        self._lanes = Lanes()
 
     async def apply(self, manifest: Manifest) -> None:
         """Make the object say what the manifest says; what others added stays."""
@@ -39,7 +42,8 @@ class Actuator:
     async def find(self, kind: ResourceKind, namespace: str, name: str) -> Manifest | None:
         """Ask the server for an object that the stores do not know, which may be there without our label."""
         try:
-            return await self._cluster.request(Call("GET", kind.path(namespace, name)))
+            async with self._lanes.turn(Lane.WORKERS):
+                return await self._cluster.request(Call("GET", kind.path(namespace, name)))
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -58,10 +62,14 @@ class Actuator:
             log.info("%s %s is there already", kind.kind, metadata["name"])
 
     async def scale(self, namespace: str, pool: str, replicas: int) -> None:
-        """Write a pool's replicas through its `scale` subresource."""
+        """Write a pool's replicas through its `scale` subresource; one that is not there needs none."""
         path = WORKER_POOL.path(namespace, pool, "scale")
         body = {"spec": {"replicas": replicas}}
-        await self._write(WORKER_POOL, Call("PATCH", path, body=body, content_type=MERGE_PATCH))
+        try:
+            await self._write(WORKER_POOL, Call("PATCH", path, body=body, content_type=MERGE_PATCH))
+        except ApiError as error:
+            if error.status != 404:
+                raise
 
     async def delete(self, reference: Reference, grace_seconds: int | None = None) -> None:
         """Delete exactly the referenced object; one that is gone already is fine."""
@@ -140,7 +148,8 @@ class Actuator:
         body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "status": status}
         query = {"fieldManager": STATUS_FIELD_MANAGER, "force": "true"}
         path = kind.path(owner.namespace, owner.name, "status")
-        await self._write(kind, Call("PATCH", path, query, body, APPLY))
+        # What is fenced is recorded before workers are made or moved, and they wait for it.
+        await self._write(kind, Call("PATCH", path, query, body, APPLY), Lane.WORKERS if fenced else Lane.WORDS)
 
     async def post_event(self, owner: ObjectIdentity, notice: Notice) -> None:
         """Post an Event; losing one is not worth failing for."""
@@ -167,7 +176,7 @@ class Actuator:
             "count": 1,
         }
         try:
-            await self._write(EVENT, Call("POST", EVENT.path(owner.namespace or "default"), body=body))
+            await self._write(EVENT, Call("POST", EVENT.path(owner.namespace or "default"), body=body), Lane.WORDS)
         except ApiError as error:
             log.warning("no Event for %s %s: %s", owner.kind, owner.name, error)
 
@@ -178,7 +187,10 @@ class Actuator:
             return error.status == 404
         return False
 
-    async def _write(self, kind: ResourceKind, call: Call) -> None:
-        answer = await self._cluster.request(call)
+    async def _write(self, kind: ResourceKind, call: Call, lane: Lane | None = None) -> None:
+        """Make a write in its lane, which follows from its kind unless one is given."""
+        usual = Lane.WORKERS if kind.kind in _WORKERS_NEED else Lane.CHILDREN
+        async with self._lanes.turn(usual if lane is None else lane):
+            answer = await self._cluster.request(call)
         self._metrics.writes.labels(call.method.lower(), kind.kind).inc()
         self._stores.note(answer)

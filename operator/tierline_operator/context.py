@@ -22,6 +22,7 @@ from tierline_operator.pool_reconciling import PoolReconciler
 from tierline_operator.reconciling import Reconciler, epoch_ms
 from tierline_operator.settings import Settings
 from tierline_operator.stores import Stores
+from tierline_operator.telling import STATUS_SECONDS
 from tierline_operator.wakes import Wakes
 
 
@@ -55,8 +56,10 @@ class Context:
             settings=settings,
             cluster=cluster,
             stores=stores,
-            reconciler=Reconciler(stores, actuator, settings.images, book=book),
-            pools=PoolReconciler(stores, actuator, settings.images, figures=GatewayFigures(), book=book),
+            reconciler=Reconciler(stores, actuator, settings.images, book=book, status_seconds=STATUS_SECONDS),
+            pools=PoolReconciler(
+                stores, actuator, settings.images, figures=GatewayFigures(), book=book, status_seconds=STATUS_SECONDS
+            ),
             adapters=AdapterReconciler(stores, wakes, sights),
             drills=DrillReconciler(stores, actuator, faults, settings.identity),
             floods=floods,

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 10.0
-QUIET_SECONDS = 0.02
+QUIET_SECONDS = 0.1
 """Pause between two looks at one object, in which a burst of events becomes one look."""
 
 Look = Callable[[], Awaitable[float | None]]

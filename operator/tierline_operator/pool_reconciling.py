@@ -1,7 +1,7 @@
 """One look at a pool: observe, decide how far a change goes, record that, carry the plan out, tell."""
 
 import re
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from tierline.fleet.rollout.disruption_budget import disruption_budget
 from tierline.fleet.rollout.record import read_record, record_status
 from tierline.fleet.rollout.revision_history import forgotten, next_number, revision_object
 from tierline.fleet.rollout.steps import RolloutRecord, RolloutStep, RolloutView, in_canary, step_rollout
-from tierline.fleet.verdicts import notices_of
 from tierline.fleet.wanted import Images
 from tierline.fleet.worker_pod import template_revision, worker_pod
 from tierline_operator.actuator import Actuator
@@ -29,8 +28,10 @@ from tierline_operator.drill_reconciling import is_blacked_out
 from tierline_operator.kinds import DISRUPTION_BUDGET
 from tierline_operator.looping import Refused
 from tierline_operator.pool_observing import PoolView, attainment_of, find_pool, gateways_of, observe_pool
-from tierline_operator.reconciling import Clock, epoch_ms, first_refusal
+from tierline_operator.reconciling import Clock, epoch_ms
 from tierline_operator.stores import Stores
+from tierline_operator.telling import Teller
+from tierline_operator.together import first_refusal, together
 
 HELD_SECONDS = 1.0
 FIGURES_SECONDS = 5.0
@@ -63,6 +64,7 @@ class PoolReconciler:
         figures: FigureSource,
         book: CapacityBook,
         clock: Clock = epoch_ms,
+        status_seconds: float = 0.0,
     ) -> None:
         self._stores = stores
         self._actuator = actuator
@@ -70,6 +72,7 @@ class PoolReconciler:
         self._figures = figures
         self._book = book
         self._clock = clock
+        self._teller = Teller(actuator, status_seconds)
 
     async def pool(self, namespace: str, name: str) -> float | None:
         """Reconcile one pool; returns the seconds until time alone changes its plan, or raises `Refused` with them."""
@@ -79,12 +82,11 @@ class PoolReconciler:
         if (namespace, name) in self._book.held:
             return HELD_SECONDS
         decided = await self._decide(live)
-        refusal = await first_refusal(self._keep_revision(decided))
-        await self._record(decided)
+        refusal = await self._prepare(decided)
         refusal = refusal or await first_refusal(self._writes(decided))
         refusal = _without_attempts(refusal, name)
-        await self._tell(namespace, name, decided, refusal)
-        due = self._due(decided)
+        left = await self._tell(namespace, name, decided, refusal)
+        due = min((it for it in (self._due(decided), left) if it is not None), default=None)
         if refusal:
             raise Refused(refusal, due)
         return due
@@ -120,11 +122,19 @@ class PoolReconciler:
         gateways = gateways_of(self._stores, pool.namespace, view.fleet)
         return await self._figures.figures(Change(pool.uid, pool.name, record.stable, wanted, gateways))
 
-    def _keep_revision(self, decided: _Decided) -> Iterable[Awaitable[None]]:
-        view = decided.view
+    async def _prepare(self, decided: _Decided) -> str:
+        """Keep what the workers are made from and record their numbers; returns what was refused of the former."""
+        refusals: list[str] = []
+
+        async def keep() -> None:
+            refusals.append(await first_refusal([tuple(self._revisions(decided.view))]))
+
+        await together(keep(), self._record(decided))
+        return refusals[0]
+
+    def _revisions(self, view: PoolView) -> Iterable[Awaitable[None]]:
         if view.template is not None and template_revision(view.template) not in view.templates:
-            number = next_number(view.history)
-            yield self._actuator.create(revision_object(view.seen.pool, view.template, number))
+            yield self._actuator.create(revision_object(view.seen.pool, view.template, next_number(view.history)))
 
     async def _record(self, decided: _Decided) -> None:
         """Recorded before pods are made or removed: whoever takes over goes on, and no name is used a second time."""
@@ -133,18 +143,22 @@ class PoolReconciler:
         if decided.view.template is None or not (changed or decided.plan.workers):
             return
         recorded = {**status, "lastAttempt": decided.plan.last_attempt, "rollout": _rollout_status(decided.step)}
+        self._teller.told(decided.seen.pool.uid)
         await self._actuator.write_status(decided.seen.pool, decided.live, recorded, fenced=True)
 
-    def _writes(self, decided: _Decided) -> Iterable[Awaitable[None]]:
+    def _writes(self, decided: _Decided) -> Iterable[Sequence[Awaitable[None]]]:
+        """Yield stage after stage: new workers and what running ones have to know, then what goes."""
         namespace, plan, view = decided.seen.pool.namespace, decided.plan, decided.view
-        yield from (self._actuator.apply(it) for it in self._budget(view))
-        yield from (self._actuator.relabel(namespace, *it) for it in _mislabelled(view))
-        yield from (self._actuator.publish_deadline(namespace, it) for it in plan.evacuations)
-        yield from (self._actuator.create(it) for it in _new_pods(decided))
-        yield from (self._actuator.remove_pod(namespace, it) for it in plan.removals)
+        yield [
+            *(self._actuator.create(it) for it in _new_pods(decided)),
+            *(self._actuator.relabel(namespace, *it) for it in _mislabelled(view)),
+            *(self._actuator.publish_deadline(namespace, it) for it in plan.evacuations),
+        ]
+        yield [self._actuator.apply(it) for it in self._budget(view)]
+        yield [self._actuator.remove_pod(namespace, it) for it in plan.removals]
         record = decided.step.record
         old = forgotten(view.history, record, decided.seen.revision, decided.seen.pods) if view.template else ()
-        yield from (self._actuator.delete(it) for it in old)
+        yield [self._actuator.delete(it) for it in old]
 
     def _budget(self, view: PoolView) -> Iterable[Manifest]:
         pool = view.seen.pool
@@ -154,18 +168,17 @@ class PoolReconciler:
         if view.template is not None and not leaving and has_drifted(live, budget):
             yield budget
 
-    async def _tell(self, namespace: str, name: str, decided: _Decided, refusal: str) -> None:
+    async def _tell(self, namespace: str, name: str, decided: _Decided, refusal: str) -> float | None:
+        """Write the pool's status, or return how long to wait with it: one that is refused is told of at once."""
         live = find_pool(self._stores, namespace, name)
         if live is None:
-            return
+            return None
         view = observe_pool(self._stores, live, self._images, self._clock())
         former = decided.seen
         seen = replace(view.seen, shares=former.shares, placement=former.placement, start_ms=former.start_ms)
         verdicts = pool_verdicts(seen, view.problems, decided.step.hold, refusal)
         status = pool_status(seen, verdicts, decided.plan.last_attempt, _rollout_status(decided.step))
-        await self._actuator.write_status(seen.pool, live, status)
-        for notice in notices_of(seen.pool, verdicts):
-            await self._actuator.post_event(seen.pool, notice)
+        return await self._teller.tell(seen.pool, live, status, verdicts, at_once=bool(refusal))
 
     def _due(self, decided: _Decided) -> float | None:
         now_ms, hold = self._clock(), decided.step.hold

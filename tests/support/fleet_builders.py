@@ -115,8 +115,6 @@ class Applied:
 
     def after(self, plan: FleetPlan) -> "Applied":
         children = dict(self.seen.children)
-        for manifest in plan.creates:
-            children.setdefault(_key(manifest), _stored(manifest))
         for manifest in plan.applies:
             held = children.get(_key(manifest), {})
             spec = {**held.get("spec", {}), **manifest.get("spec", {})}

@@ -100,16 +100,15 @@ class ScalePool:
 
 @dataclass(frozen=True, slots=True)
 class FleetPlan:
-    """What to write, in this order: `creates` (only if absent), `applies`, `scales`, `deletes`."""
+    """What to write, in this order: `applies`, `scales`, `deletes`. The pools are the first of `applies`."""
 
-    creates: tuple[Manifest, ...] = ()
     applies: tuple[Manifest, ...] = ()
     scales: tuple[ScalePool, ...] = ()
     deletes: tuple[Reference, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        return not (self.creates or self.applies or self.scales or self.deletes)
+        return not (self.applies or self.scales or self.deletes)
 
 
 def plan_fleet(seen: FleetObservation) -> FleetPlan:
@@ -131,7 +130,6 @@ def plan_fleet(seen: FleetObservation) -> FleetPlan:
     )
     candidates = (*applied, *(stamped(it) for it in gateway))
     return FleetPlan(
-        creates=tuple(_new_pool(seen.fleet, pool) for pool in seen.wanted.pools if _is_new(seen, pool)),
         applies=tuple(it for it in candidates if _needs_apply(seen, it)),
         scales=_scales(seen, seen.wanted),
         deletes=_deletes(seen, seen.wanted),
@@ -157,10 +155,6 @@ def was_applied(fleet: ObjectIdentity, pool: WantedPool, live: Manifest) -> bool
 
 def owns(owner: ObjectIdentity, live: Manifest) -> bool:
     return any(it["uid"] == owner.uid for it in live["metadata"].get("ownerReferences", ()))
-
-
-def _is_new(seen: FleetObservation, pool: WantedPool) -> bool:
-    return ChildKey("WorkerPool", pool.name) not in seen.children
 
 
 def _needs_apply(seen: FleetObservation, manifest: Manifest) -> bool:
@@ -196,31 +190,22 @@ def _pool_manifest(fleet: ObjectIdentity, pool: WantedPool) -> dict[str, Any]:
     }
 
 
-def _new_pool(fleet: ObjectIdentity, pool: WantedPool) -> dict[str, Any]:
-    """Return the least that the server accepts, with the first replicas: these are written once and never applied.
-
-    What is applied later is owned by the applier, and replicas must stay free for autoscalers.
-    """
-    whole = _pool_manifest(fleet, pool)
-    first = {
-        "fleetRef": fleet.name,
-        "role": pool.spec["role"],
-        "replicas": pool.min_replicas,
-        "model": {"source": pool.spec["model"]["source"]},
-    }
-    return {**whole, "spec": first}
-
-
 def _scales(seen: FleetObservation, wanted: WantedFleet) -> tuple[ScalePool, ...]:
-    if not wanted.scales:
-        return ()
-    return tuple(
-        ScalePool(pool.name, pool.bounded(replicas))
-        for pool in wanted.pools
-        if pool.name in seen.pools
-        for replicas in [int(seen.pools[pool.name]["spec"].get("replicas", 0))]
-        if pool.bounded(replicas) != replicas
-    )
+    """Replicas are never applied, since what is applied is the applier's own, and autoscalers must have them.
+
+    So a pool is made without them, and gets its first ones here, whoever scales it later.
+    """
+    staying = (pool for pool in wanted.pools if not seen.leaving(ChildKey("WorkerPool", pool.name)))
+    targets = ((pool.name, *_replicas(seen.pools.get(pool.name), pool, wanted.scales)) for pool in staying)
+    return tuple(ScalePool(name, target) for name, now, target in targets if target != now)
+
+
+def _replicas(live: Manifest | None, pool: WantedPool, scales: bool) -> tuple[int, int]:
+    """Return what a pool has and what it should have."""
+    given = live["spec"].get("replicas") if live is not None else None
+    if given is None:
+        return 0, pool.min_replicas
+    return int(given), pool.bounded(int(given)) if scales else int(given)
 
 
 def _deletes(seen: FleetObservation, wanted: WantedFleet) -> tuple[Reference, ...]:

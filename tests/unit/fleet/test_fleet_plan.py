@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from fleet_builders import FLEET, Applied, fleet, wanted, wanted_pool
 
 from tierline.fleet.fleet_plan import ChildKey, ScalePool, plan_fleet
@@ -20,15 +21,25 @@ def verdict(seen, kind):
 
 def test_a_new_fleet_gets_its_pools_and_its_gateway():
     plan = plan_fleet(fleet())
-    assert [it["spec"] for it in plan.creates] == [
-        {"fleetRef": "chat", "role": "Unified", "replicas": 2, "model": {"source": "/models/tiny"}}
-    ]
+    assert plan.applies[0]["spec"] == {"fleetRef": "chat", "role": "Unified", "model": {"source": "/models/tiny"}}
     kinds = [it["kind"] for it in plan.applies]
     assert kinds == ["WorkerPool", "ServiceAccount", "Role", "RoleBinding", "Service", "Deployment"]
 
 
-def test_replicas_are_written_once_and_never_applied():
-    assert all("replicas" not in it["spec"] for it in plan_fleet(fleet()).applies if it["kind"] == "WorkerPool")
+@pytest.mark.parametrize("scales", [True, False])
+def test_first_replicas_are_written_once_and_never_applied(scales):
+    plan = plan_fleet(fleet(wanted(scales=scales)))
+    assert all("replicas" not in it["spec"] for it in plan.applies if it["kind"] == "WorkerPool")
+    assert plan.scales == (ScalePool("chat-main", 2),)
+    unscaled = Applied(fleet(wanted(scales=scales))).after(replace(plan, scales=())).seen
+    assert plan_fleet(unscaled).scales == plan.scales, "an operator that died in between is made up for"
+
+
+def test_a_pool_on_its_way_out_is_not_scaled():
+    seen = running(fleet())
+    key = ChildKey("WorkerPool", "chat-main")
+    leaving = {**seen.children[key], "metadata": {**seen.children[key]["metadata"], "deletionTimestamp": "now"}}
+    assert plan_fleet(replace(seen, children={**seen.children, key: leaving})).scales == ()
 
 
 def test_a_fleet_as_wanted_is_left_alone():
