@@ -10,6 +10,7 @@ from tierline.fleet.observed import ObservedNode
 from tierline.fleet.reading import read_node
 from tierline_operator.cluster import Cluster
 from tierline_operator.feed import Feed
+from tierline_operator.heartbeats import without_heartbeats
 from tierline_operator.kinds import (
     BY_KIND,
     DEPLOYMENT,
@@ -32,10 +33,14 @@ ADAPTERS = "Adapters"
 
 
 class Stores:
-    """All stores by kind. `run` keeps them fed; `synced` says whether every one has been filled once."""
+    """All stores by kind. `run` keeps them fed; `synced` says whether every one has been filled once.
+
+    `changes` grows with every change that is more than a heartbeat of a node.
+    """
 
     def __init__(self, cluster: Cluster, namespaces: tuple[str, ...], wakes: Wakes) -> None:
         self._wakes = wakes
+        self.changes = 0
         self._stores = {kind.kind: Store(partial(self._changed, kind)) for kind in WATCHED}
         self._feeds = tuple(
             Feed(cluster, kind, self._stores[kind.kind], namespace)
@@ -74,6 +79,7 @@ class Stores:
 
     def _changed(self, kind: ResourceKind, before: Object | None, now: Object | None) -> None:
         obj = now if now is not None else before
+        self.changes += not _is_heartbeat(kind.kind, before, now)
         if obj is not None:
             self._route(kind.kind, obj, before, now)
 
@@ -114,6 +120,12 @@ class Stores:
 
 def _name(obj: Object) -> tuple[str, str]:
     return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _is_heartbeat(kind: str, before: Object | None, now: Object | None) -> bool:
+    if kind != "Node" or before is None or now is None:
+        return False
+    return without_heartbeats(before) == without_heartbeats(now)
 
 
 def _fleets_of(adapter: Object | None) -> tuple[str, ...]:

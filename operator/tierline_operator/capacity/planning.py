@@ -20,7 +20,6 @@ from tierline.fleet.scaling.fleet_load import (
 )
 from tierline.fleet.scaling.learned import Learned
 from tierline.fleet.scaling.planner import ScalingPlan, plan_scaling
-from tierline.fleet.scaling.sharing import Claim, PoolKey, SharingMemory, plan_sharing
 from tierline.fleet.scaling.signals import FleetTraffic, Reading, traffic_between
 from tierline.fleet.scaling.status import by_fallback, degraded, external, holding_still, placed, scaled
 from tierline.fleet.verdicts import Verdict
@@ -31,7 +30,9 @@ from tierline_operator.capacity.book import CapacityBook, FleetKey, FleetReport
 from tierline_operator.capacity.keeping import Keeper
 from tierline_operator.capacity.past import FleetPast
 from tierline_operator.capacity.resizing import Resizer
-from tierline_operator.capacity.scenes import Scene, scenes_of, shares_of
+from tierline_operator.capacity.rest import Rest
+from tierline_operator.capacity.scenes import Scene, Scenes
+from tierline_operator.capacity.sharing_out import Sharer
 from tierline_operator.capacity.sources import SignalSource, SourceSilent
 from tierline_operator.capacity.starting import StartLearner
 from tierline_operator.capacity.surveying import Surveyor
@@ -74,8 +75,9 @@ class Planner:
         self._starts = StartLearner(stores, book)
         self._resizer = Resizer(stores, actuator, book, images, wakes)
         self._pasts: dict[FleetKey, FleetPast] = {}
-        self._sharing = SharingMemory()
-        self._wishes: dict[PoolKey, int] = {}
+        self._sharer = Sharer(stores, book, times.sharing)
+        self._scenes = Scenes(stores)
+        self._rest = Rest()
         self._accounts: dict[FleetKey, FleetAccount] = {}
         self._learned = Learned()
         self._cents: Mapping[str, int] = {}
@@ -95,22 +97,37 @@ class Planner:
 
     async def look(self) -> float:
         """Plan once; returns the seconds until the next time."""
-        now_ms = self._clock()
+        now_ms, changes = self._clock(), self._stores.changes
+        rests = self._rest.holds(changes, now_ms)
+        scenes = self._rest.scenes if rests else self._survey(now_ms)
+        readings, why = await self._read(scenes, now_ms)
+        if rests and not readings and why == self._rest.why:
+            return self._times.every_seconds
+        if rests:
+            scenes = self._survey(now_ms)
+        await self._decide(scenes, readings, why, now_ms)
+        self._rest = Rest(scenes, changes, now_ms, why, not readings)
+        return self._times.every_seconds
+
+    def _survey(self, now_ms: int) -> tuple[Scene, ...]:
+        """Look at the whole cluster; returns its fleets."""
         if self._surveyor.survey(now_ms):
             self._wakes.wake_kind("WorkerPool")
         self._cents = cents_per_hour(self._book.rooms, self._book.prices)
-        scenes = scenes_of(self._stores, now_ms)
-        readings, why = await self._read(scenes, now_ms)
+        return self._scenes.look(now_ms)
+
+    async def _decide(
+        self, scenes: tuple[Scene, ...], readings: Mapping[FleetKey, Reading], why: str, now_ms: int
+    ) -> None:
         self._starts.look(scenes, readings, now_ms)
         traffic = {scene.key: self._traffic(scene, readings.get(scene.key), now_ms) for scene in scenes}
         plans = {scene.key: self._plan(scene, traffic[scene.key], now_ms) for scene in scenes}
-        self._share(scenes, plans, now_ms)
+        self._sharer.share(scenes, plans, now_ms)
         for scene in scenes:
             await self._scale(scene, plans[scene.key], traffic[scene.key], now_ms)
         self._report({scene.key: self._judge(scene, plans[scene.key], why, now_ms) for scene in scenes})
         self._forget(scenes)
         await self._keep(now_ms)
-        return self._times.every_seconds
 
     async def _read(self, scenes: tuple[Scene, ...], now_ms: int) -> tuple[Mapping[FleetKey, Reading], str]:
         try:
@@ -186,40 +203,11 @@ class Planner:
             coefficients, warm = (known, True) if known is not None else (coefficients, warm)
         return worker_shape(facts.pool, coefficients, warm)
 
-    def _share(self, scenes: tuple[Scene, ...], plans: Mapping[FleetKey, ScalingPlan | None], now_ms: int) -> None:
-        claims = []
-        for scene in scenes:
-            plan = plans[scene.key]
-            wanted = {it.name: it.replicas for it in plan.decisions} if plan else {}
-            pools = scene.pools.items()
-            claims += [scene.claim(facts, wanted.get(name, self._wish(scene, name))) for name, facts in pools]
-        capacity: dict[str, int] = {}
-        for room in self._book.rooms:
-            capacity[room.market.accelerator] = capacity.get(room.market.accelerator, 0) + room.total.gpus
-        shares, times = shares_of(self._stores), self._times.sharing
-        self._sharing = plan_sharing(self._sharing, claims, capacity, shares, now_ms=now_ms, times=times)
-        self._wishes = {it.key: self._wishes.get(it.key, it.wanted) for it in claims if self._keeps_wish(it)}
-
-    def _keeps_wish(self, claim: Claim) -> bool:
-        """Say whether a pool has yet to get back what it gave."""
-        return claim.key in self._sharing.caps or claim.held < self._wishes.get(claim.key, 0)
-
-    def _wish(self, scene: Scene, name: str) -> int:
-        """Return what a pool without a plan wants: what it has, and what it gave."""
-        facts = scene.pools[name]
-        wish = max(facts.pool.spec.replicas, self._wishes.get((scene.key[0], name), 0))
-        return min(max(wish, facts.low), facts.high)
-
     async def _scale(self, scene: Scene, plan: ScalingPlan | None, traffic: FleetTraffic | None, now_ms: int) -> None:
         if scene.scales:
-            targets = {name: self._target(scene, name, plan) for name in scene.pools}
+            targets = {name: self._sharer.target(scene, name, plan) for name in scene.pools}
             moves, running = plan.moves if plan else (), traffic.running if traffic else {}
             await self._resizer.resize(scene, targets, moves, running, now_ms)
-
-    def _target(self, scene: Scene, name: str, plan: ScalingPlan | None) -> int:
-        planned = {it.name: it.replicas for it in plan.decisions} if plan else {}
-        wanted = planned.get(name, self._wish(scene, name))
-        return min(wanted, self._sharing.caps.get((scene.key[0], name), wanted))
 
     def _judge(self, scene: Scene, plan: ScalingPlan | None, why: str, now_ms: int) -> FleetReport:
         verdicts = (
@@ -231,7 +219,7 @@ class Planner:
         report = FleetReport((*verdicts, degraded(verdicts)), cents, self._starts.cached(scene))
         load = self._past(scene).load if plan else None
         source = self._past(scene).source or self._source.name
-        about = (self._caps(scene), scene.workers, self._starts.expected(scene))
+        about = (self._sharer.caps(scene), scene.workers, self._starts.expected(scene))
         self._accounts[scene.key] = FleetAccount(now_ms, source, report.verdicts, load, plan, *about)
         return report
 
@@ -254,17 +242,13 @@ class Planner:
         if not scene.scales:
             return external()
         if plan is not None:
-            verdict = scaled(plan, self._caps(scene), {name: facts.high for name, facts in scene.pools.items()})
+            verdict = scaled(plan, self._sharer.caps(scene), {name: facts.high for name, facts in scene.pools.items()})
             return by_fallback(verdict, past.source, self._source.name) if past.source != self._source.name else verdict
         if now_ms - (past.heard_ms or past.since_ms) >= 1000 * self._times.silence_seconds:
             return holding_still(why or "not every gateway answers", self._source.name)
         before = self._book.report(*scene.key)
         standing = next((it for it in before.verdicts if it.type == "Scaled"), None) if before else None
         return standing or Verdict("Scaled", None, "Starting", "Signals are being gathered.", is_news=False)
-
-    def _caps(self, scene: Scene) -> Mapping[str, int]:
-        caps = self._sharing.caps
-        return {name: caps[scene.key[0], name] for name in scene.pools if (scene.key[0], name) in caps}
 
     def account_of(self, namespace: str, fleet: str) -> dict[str, Any] | None:
         """Return why a fleet is as it is, None for one that is not known."""

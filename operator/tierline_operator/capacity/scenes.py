@@ -28,9 +28,11 @@ from tierline.fleet.scaling.status import WaitingWorkers
 from tierline.fleet.wanted import Capacity
 from tierline.fleet.wanting import placement_terms
 from tierline_operator.capacity.book import FleetKey
+from tierline_operator.capacity.remembered import Remembered
 from tierline_operator.capacity.sources import FleetPods
 from tierline_operator.drill_reconciling import is_blacked_out
-from tierline_operator.kinds import LLM_FLEET, NODE, POD, TENANT_QUOTA
+from tierline_operator.heartbeats import without_heartbeats
+from tierline_operator.kinds import LLM_FLEET, NODE, POD, SLO_TIER, TENANT_QUOTA, WORKER_POOL
 from tierline_operator.observing import valid_tiers
 from tierline_operator.pool_observing import find_pool
 from tierline_operator.stores import Stores
@@ -96,12 +98,60 @@ class Scene:
         return max(sum(worker.supply is Supply.ON_DEMAND for worker in mine) - hedge.floor, 0)
 
 
-def scenes_of(stores: Stores, now_ms: int) -> tuple[Scene, ...]:
-    """Return every fleet that can be planned for."""
-    fleets = stores[LLM_FLEET].all()
-    tiers, gateways = valid_tiers(stores), _gateways(stores, hosts(fleets))
-    made = (_scene(stores, live, tiers, gateways, now_ms) for live in fleets if not _leaves(live))
-    return tuple(scene for scene in made if scene is not None)
+class Scenes:
+    """Makes the scene of every fleet that can be planned for, anew only where something of it has changed."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._scenes: Remembered[Scene | None] = Remembered()
+        self._nodes: Remembered[Manifest] = Remembered()
+
+    def look(self, now_ms: int) -> tuple[Scene, ...]:
+        """Return the scenes as they are now; one that did not change is the same object as before."""
+        self._scenes.turn()
+        self._nodes.turn()
+        fleets, tiers = self._stores[LLM_FLEET].all(), self._stores[SLO_TIER].all()
+        around = _Around(valid_tiers(self._stores), _gateways(self._stores, hosts(fleets)), now_ms)
+        made = (self._scene(live, around, tiers) for live in fleets if not _leaves(live))
+        return tuple(scene for scene in made if scene is not None)
+
+    def _scene(self, live: Manifest, around: "_Around", tiers: tuple[Manifest, ...]) -> Scene | None:
+        namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
+        names = [f"{name}-{declared.get('name')}" for declared in live["spec"].get("pools", ())]
+        pools = [pool for it in names if (pool := self._stores[WORKER_POOL].get(namespace, it)) is not None]
+        pods = [pod for pool in pools for pod in self._stores[POD].owned_by(pool["metadata"]["uid"])]
+        # A worker without a node waits, and how long is part of its scene.
+        waits = not all(pod.get("spec", {}).get("nodeName") for pod in pods)
+        hidden = is_blacked_out(self._stores, namespace, name, around.now_ms)
+        doors = tuple(sorted(around.gateways.get((namespace, label_value(name)), {}).items()))
+        nodes = [self._node(pod) for pod in pods]
+        told = (text for door in doors for text in door)
+        inputs: tuple[object, ...] = (
+            live,
+            *tiers,
+            *pools,
+            *pods,
+            *nodes,
+            hidden,
+            *told,
+            *([object()] if waits else []),
+        )
+        return self._scenes.of((namespace, name), inputs, lambda: _scene(self._stores, live, around, hidden))
+
+    def _node(self, pod: Manifest) -> Manifest | None:
+        node = _node_of(self._stores, pod)
+        if node is None:
+            return None
+        return self._nodes.of(node["metadata"]["name"], (node,), lambda: without_heartbeats(node))
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What the scenes of one look have in common."""
+
+    tiers: Mapping[str, SLOTier]
+    gateways: Mapping[tuple[str, str], dict[str, str]]
+    now_ms: int
 
 
 def shares_of(stores: Stores) -> Mapping[str, int]:
@@ -137,24 +187,18 @@ def _gateways(
     return found
 
 
-def _scene(
-    stores: Stores,
-    live: Manifest,
-    tiers: Mapping[str, SLOTier],
-    gateways: Mapping[tuple[str, str], dict[str, str]],
-    now_ms: int,
-) -> Scene | None:
+def _scene(stores: Stores, live: Manifest, around: _Around, hidden: bool) -> Scene | None:
     try:
         fleet = parse(LLMFleet, live)
     except InvalidResource:
         return None
     namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
-    mine = {ref: tiers[ref] for ref in fleet.spec.tier_refs if ref in tiers}
+    mine = {ref: around.tiers[ref] for ref in fleet.spec.tier_refs if ref in around.tiers}
     pools = dict(_pools(stores, fleet, namespace))
     pods = {pool: tuple(_workers(stores, facts)) for pool, facts in pools.items()}
     nodes = {pod["metadata"]["uid"]: _node_of(stores, pod) for found in pods.values() for pod in found}
     workers = {
-        pool: tuple(placed_pod(pod, nodes[pod["metadata"]["uid"]], now_ms) for pod in found)
+        pool: tuple(placed_pod(pod, nodes[pod["metadata"]["uid"]], around.now_ms) for pod in found)
         for pool, found in pods.items()
     }
     accelerators = {
@@ -169,9 +213,8 @@ def _scene(
         for pod in found
         if pod.get("status", {}).get("podIP")
     }
-    doors = gateways.get((namespace, label_value(name)), {})
-    blacked_out = is_blacked_out(stores, namespace, name, now_ms)
-    asked = FleetPods((namespace, name), doors, addresses, blacked_out, fleet.served_name)
+    doors = around.gateways.get((namespace, label_value(name)), {})
+    asked = FleetPods((namespace, name), doors, addresses, hidden, fleet.served_name)
     every = [pod for found in pods.values() for pod in found]
     return Scene(
         (namespace, name),
