@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -18,6 +18,7 @@ from tierline.api.names import GATEWAY_ADMIN_PORT, WORKER_HTTP_PORT
 from tierline.fleet.scaling.signals import GATEWAY_SERIES, WORKER_SERIES, Reading, Sample
 from tierline.telemetry.gateway_metrics import MODEL
 from tierline_operator.capacity.book import FleetKey
+from tierline_operator.capacity.patience import Patience
 
 log = logging.getLogger(__name__)
 
@@ -66,16 +67,23 @@ def _seen(fleets: Sequence[FleetPods]) -> list[FleetPods]:
 
 
 class PodSource:
-    """Asks every gateway and worker itself."""
+    """Asks every gateway and worker itself; fleets that do not answer are asked less and less often."""
 
     name = PODS
 
+    def __init__(self) -> None:
+        self._patience = Patience()
+
     async def read(self, fleets: Sequence[FleetPods], now_ms: int) -> Mapping[FleetKey, Reading]:
         """Return the readings of fleets of which every gateway has answered."""
-        gate, fleets = asyncio.Semaphore(AT_A_TIME), _seen(fleets)
+        self._patience.keep(_identity(fleet) for fleet in fleets)
+        gate, seen = asyncio.Semaphore(AT_A_TIME), _seen(fleets)
+        due = [it for it in seen if it.gateways and self._patience.is_due(_identity(it), now_ms)]
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as session:
-            told = await asyncio.gather(*(_ask_fleet(session, gate, fleet, now_ms) for fleet in fleets))
-        return {fleet.key: reading for fleet, reading in zip(fleets, told, strict=True) if reading is not None}
+            told = await asyncio.gather(*(_ask_fleet(session, gate, fleet, now_ms) for fleet in due))
+        for fleet, reading in zip(due, told, strict=True):
+            self._patience.note(_identity(fleet), reading is not None, now_ms)
+        return {fleet.key: reading for fleet, reading in zip(due, told, strict=True) if reading is not None}
 
 
 class PrometheusSource:
@@ -122,14 +130,18 @@ def _reading_of(fleet: FleetPods, found: Mapping[tuple[str, str], list[Sample]],
 async def _ask_fleet(
     session: aiohttp.ClientSession, gate: asyncio.Semaphore, fleet: FleetPods, now_ms: int
 ) -> Reading | None:
-    if not fleet.gateways:
+    """Ask the gateways, and only if all of them tell the workers: without the former nothing can be said."""
+    asked = (_ask(session, gate, name, f"{host}:{GATEWAY_ADMIN_PORT}") for name, host in fleet.gateways.items())
+    gateways = await asyncio.gather(*asked)
+    if any(answer is None for answer in gateways):
         return None
-    gateways = [_ask(session, gate, name, f"{host}:{GATEWAY_ADMIN_PORT}") for name, host in fleet.gateways.items()]
-    workers = [_ask(session, gate, name, f"{host}:{WORKER_HTTP_PORT}") for name, host in fleet.workers.items()]
-    answers = await asyncio.gather(*gateways, *workers)
-    if any(answer is None for answer in answers[: len(gateways)]):
-        return None
+    asked = (_ask(session, gate, name, f"{host}:{WORKER_HTTP_PORT}") for name, host in fleet.workers.items())
+    answers = (*gateways, *await asyncio.gather(*asked))
     return fleet.reading((sample for answer in answers for sample in answer or ()), now_ms, PODS)
+
+
+def _identity(fleet: FleetPods) -> Hashable:
+    return (fleet.key, frozenset(fleet.gateways.items()))
 
 
 async def _ask(
