@@ -11,7 +11,7 @@ from fleet_builders import IMAGES
 from tierline.fleet.scaling.role_flip import RoleMove
 from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.capacity.resizing import Resizer
-from tierline_operator.capacity.scenes import scenes_of
+from tierline_operator.capacity.scenes import Scenes
 from tierline_operator.cluster import Call
 from tierline_operator.pool_reconciling import PoolReconciler
 
@@ -53,7 +53,7 @@ async def resize(world: CrashWorld, client: Any, running: dict[str, float] | Non
     pools = PoolReconciler(stores, actuator, IMAGES, figures=Shown(), book=book, clock=lambda: world.now_ms)
     if meddling:
         client.after_a_write = lambda: meddle(pools)
-    (scene,) = scenes_of(stores, world.now_ms)
+    (scene,) = Scenes(stores).look(world.now_ms)
     has = {name: facts.pool.spec.replicas for name, facts in scene.pools.items()}
     moves = (MOVE,) if has != WANTED else ()
     await Resizer(stores, actuator, book, IMAGES, wakes).resize(scene, WANTED, moves, running or {}, world.now_ms)
