@@ -14,7 +14,7 @@ from tierline_gateway.batches.storage_limits import MEBIBYTE, StorageLimits
 from tierline_gateway.deferred.later import Later
 from tierline_gateway.deferred.redis_store import RedisRecords
 from tierline_gateway.deferred.sqlite_store import SQLiteStore
-from tierline_gateway.deferred.store import RecordStore
+from tierline_gateway.deferred.store import RecordStore, StoreUnavailable
 from tierline_gateway.front.api_errors import unavailable
 from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.garbage import look_seldom
@@ -44,7 +44,10 @@ def main() -> None:
         access = KubeAccess(os.environ)
     except (SettingsError, KubeAccessError) as error:
         sys.exit(f"tierline-gateway: {error}")
-    uvloop.run(supervise(settings) if settings.processes > 1 else serve(settings, access))
+    try:
+        uvloop.run(supervise(settings) if settings.processes > 1 else serve(settings, access))
+    except StoreUnavailable as error:
+        sys.exit(f"tierline-gateway: {error}")
 
 
 async def supervise(settings: Settings) -> None:

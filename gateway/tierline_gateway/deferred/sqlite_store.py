@@ -19,7 +19,21 @@ CREATE TABLE IF NOT EXISTS records (
     kind TEXT NOT NULL, id TEXT NOT NULL, tenant TEXT NOT NULL, document BLOB NOT NULL, expires_s REAL NOT NULL,
     due_s REAL NOT NULL, holder TEXT NOT NULL, bytes INTEGER NOT NULL, blob BLOB NOT NULL, UNIQUE (kind, id)
 );
-CREATE INDEX IF NOT EXISTS by_tenant ON records (tenant, kind, bytes);
+CREATE TABLE IF NOT EXISTS kept (
+    tenant TEXT NOT NULL, kind TEXT NOT NULL, records INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    PRIMARY KEY (tenant, kind)
+) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS count_added AFTER INSERT ON records BEGIN
+    INSERT INTO kept VALUES (new.tenant, new.kind, 1, new.bytes)
+    ON CONFLICT (tenant, kind) DO UPDATE SET records = records + 1, bytes = bytes + new.bytes;
+END;
+CREATE TRIGGER IF NOT EXISTS count_gone AFTER DELETE ON records BEGIN
+    UPDATE kept SET records = records - 1, bytes = bytes - old.bytes WHERE tenant = old.tenant AND kind = old.kind;
+END;
+CREATE TRIGGER IF NOT EXISTS count_changed AFTER UPDATE OF bytes ON records BEGIN
+    UPDATE kept SET bytes = bytes - old.bytes + new.bytes WHERE tenant = old.tenant AND kind = old.kind;
+END;
+CREATE INDEX IF NOT EXISTS by_tenant ON records (kind, tenant);
 CREATE INDEX IF NOT EXISTS by_due ON records (kind, due_s);
 CREATE INDEX IF NOT EXISTS by_expiry ON records (expires_s);
 """
@@ -34,7 +48,8 @@ SELECT kind, id, tenant, document, blob, expires_s, due_s FROM records
 WHERE kind = ? AND id >= ? AND id > ? AND id < ? ORDER BY id LIMIT ?
 """
 _USAGE = """
-SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM records WHERE tenant = COALESCE(?, tenant) AND kind = COALESCE(?, kind)
+SELECT COALESCE(SUM(records), 0), COALESCE(SUM(bytes), 0) FROM kept
+WHERE tenant = COALESCE(?, tenant) AND kind = COALESCE(?, kind)
 """
 _TAKE = """
 UPDATE records SET holder = :holder, due_s = :until_s WHERE rowid IN (
@@ -51,15 +66,25 @@ T = TypeVar("T")
 
 
 class SQLiteStore:
-    """A `RecordStore` in one file of `directory`, which is made if it is not there."""
+    """A `RecordStore` in one file of `directory`, made if it is not there; raises `StoreUnavailable`. Triggers count
+    what each tenant keeps, so that asking for it costs nothing."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="deferred-store")
+        try:
+            self._open(directory)
+        except (OSError, sqlite3.Error) as error:
+            message = f"answers cannot be kept in {directory}: {error}; it must be a directory that can be written to"
+            raise StoreUnavailable(message) from error
+
+    def _open(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._database = sqlite3.connect(
             directory / "answers.sqlite", isolation_level=None, check_same_thread=False, timeout=30
         )
         self._database.executescript("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
+        # So that triggers see what a replacing insert deletes.
+        self._database.executescript("PRAGMA recursive_triggers=ON")
         self._database.executescript(_SCHEMA)
 
     async def put(self, record: Record, holder: str = "") -> None:
@@ -132,5 +157,5 @@ class SQLiteStore:
     async def _run(self, call: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, call)
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise StoreUnavailable(f"the store of answers: {error}") from error

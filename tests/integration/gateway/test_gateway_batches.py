@@ -136,7 +136,6 @@ async def test_a_file_that_is_not_sound_fails_with_lines_and_fields(rig) -> None
 
 async def test_a_batch_survives_the_death_of_its_gateway_and_answers_no_line_twice(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(batch_runner, "COUNT_S", 0.02)
-    monkeypatch.setattr(holding, "LEASE_S", 0.3)
     monkeypatch.setattr(holding, "TURN_S", 0.05)
     first = await opened(tmp_path, holder="g0")
     await first.add_worker(FakeWorker("w0", requests=2))
@@ -145,6 +144,7 @@ async def test_a_batch_survives_the_death_of_its_gateway_and_answers_no_line_twi
     await first.die()
     second = await opened(tmp_path, holder="g1")
     try:
+        await second.lease_ends("batch", "g0", batch.id)
         worker = await second.add_worker(FakeWorker("w1"))
         client = second.client()
         done = await ended(client, batch.id)
@@ -159,7 +159,6 @@ async def test_a_batch_survives_the_death_of_its_gateway_and_answers_no_line_twi
 async def test_gateways_with_a_common_store_know_each_others_batches(redis_server, tmp_path, monkeypatch) -> None:
     """Made at one gateway, watched and cancelled at another; and finished by another when the first one dies."""
     monkeypatch.setattr(batch_runner, "COUNT_S", 0.02)
-    monkeypatch.setattr(holding, "LEASE_S", 0.3)
     monkeypatch.setattr(holding, "TURN_S", 0.05)
     first, second = [
         await opened(RedisRecords(redis_server.url, f"demo/{tmp_path.name}"), holder=holder) for holder in ("g0", "g1")
@@ -173,6 +172,7 @@ async def test_gateways_with_a_common_store_know_each_others_batches(redis_serve
         await second.client().batches.cancel(held.id)
         assert (await ended(second.client(), held.id)).status == "cancelled"
         await first.die()
+        await second.lease_ends("batch", "g0", moved.id)
         await second.add_worker(FakeWorker("w1"))
         done = await ended(second.client(), moved.id)
         assert (done.status, done.request_counts.completed) == ("completed", 30)

@@ -129,7 +129,6 @@ async def test_under_overload_the_tier_decides(rig) -> None:
 
 async def test_a_ticket_made_at_one_process_is_found_and_taken_over_at_another(tmp_path, monkeypatch) -> None:
     """Two processes share a directory; the one that holds the ticket dies in the middle of its answer."""
-    monkeypatch.setattr(holding, "LEASE_S", 0.3)
     monkeypatch.setattr(holding, "TURN_S", 0.05)
     first, second = await opened(tmp_path, holder="g0"), await opened(tmp_path, holder="g1")
     worker = await first.add_worker(FakeWorker("w0"))
@@ -140,6 +139,7 @@ async def test_a_ticket_made_at_one_process_is_found_and_taken_over_at_another(t
         assert (await second.see(headers["Location"]))[0] == 200
         assert not second.later.tickets.holding.holds, "it is held by who runs it"
         await first.die()
+        await second.lease_ends("ticket", "g0", headers["Location"].rpartition("/")[2])
         await second.add_worker(FakeWorker("w1"))
         assert (await end_of(second, headers["Location"]))["status"] == "done"
     finally:

@@ -161,3 +161,9 @@ async def test_a_store_that_is_gone_says_so_and_clients_are_told_to_come_back() 
         assert (status, headers["x-tierline-reason"], headers["Retry-After"]) == (503, "NoStore", "5")
     finally:
         await rig.close()
+
+
+def test_a_directory_that_cannot_hold_a_store_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable, match="it must be a directory"):
+        SQLiteStore(tmp_path / "file")
