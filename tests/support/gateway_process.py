@@ -17,6 +17,8 @@ import uvloop
 from fake_wire_worker import letter_tokenizer
 from gateway_rig import policy, tenant, tier
 
+from tierline_gateway.deferred.later import Later
+from tierline_gateway.deferred.sqlite_store import SQLiteStore
 from tierline_gateway.front.servers import GatewayServers
 from tierline_gateway.policy_source import StaticPolicySource
 from tierline_gateway.service import GatewayService
@@ -49,17 +51,25 @@ async def serve(name: str, store_url: str, worker_port: int, tenants: list[str])
         lambda _: SocketStore(socket) if socket else RedisStore(store_url, "demo/fleet"),
         f"{name}{process}/{os.getpid()}",
     )
-    servers = GatewayServers(service)
+    kept = os.environ.get("TIERLINE_STATE_DIR")
+    later = Later(service, SQLiteStore(Path(kept)), f"{name}{process}/{os.getpid()}") if kept else None
+    servers = GatewayServers(service, later)
     if process:
         await servers.start("127.0.0.1", int(store_url), Path(os.environ["TIERLINE_ADMIN_SOCKET"]))
     else:
         await servers.start("127.0.0.1", 0, 0)
     service.start()
     print(servers.http_port, servers.admin_port, flush=True)  # noqa: T201 - the test reads it
+    working = asyncio.create_task(later.run()) if later else None
     await stop.wait()
+    if later and working:
+        working.cancel()
+        await later.stop()
     await service.drained(5)
     await servers.stop()
     await service.stop()
+    if later:
+        await later.close()
 
 
 if __name__ == "__main__":

@@ -47,12 +47,29 @@ class Pod:
             await answer.read()
             return answer.status
 
+    async def promised(self) -> str:
+        """Ask for an answer that comes later; returns where it will be."""
+        body = {"model": "m", "prompt": "hi", "max_tokens": 4}
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": "Bearer key-acme", "Prefer": "respond-async"}) as session,
+            session.post(f"http://127.0.0.1:{self.http_port}/v1/completions", json=body) as answer,
+        ):
+            return answer.headers["Location"]
+
+    async def status_of(self, location: str) -> str:
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": "Bearer key-acme"}) as session,
+            session.get(f"http://127.0.0.1:{self.http_port}{location}") as answer,
+        ):
+            return str((await answer.json())["status"])
+
     def pids(self) -> list[int]:
         return [child._process.pid for child in self.supervisor.children if child._process is not None]
 
 
 @pytest.fixture
-async def pod() -> AsyncIterator[Pod]:
+async def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pod]:
+    monkeypatch.setenv("TIERLINE_STATE_DIR", str(tmp_path / "answers"))
     worker = SharedWorker(period_s=0.002)
     await worker.start()
     # Held open, so that nobody else gets it; the processes share it.
@@ -91,6 +108,13 @@ async def test_processes_of_a_pod_serve_as_one(pod: Pod) -> None:
     await pod.until("readyz", "ok")
     assert second in pod.pids()
     assert first not in pod.pids()
+
+    location = await pod.promised()
+    async with asyncio.timeout(30):
+        while await pod.status_of(location) != "done":  # noqa: ASYNC110 - a client polls
+            await asyncio.sleep(0.05)
+    statuses = await asyncio.gather(*(pod.status_of(location) for _ in range(10)))
+    assert set(statuses) == {"done"}, "what one process promised every process knows"
 
     asking = asyncio.create_task(pod.ask(tokens=200))
     await pod.until("debug/requests", '"state": "RUNNING"')
