@@ -106,6 +106,8 @@ def _compared(
     engine: Engine, limits: EngineLimits, clock: SkippingClock, options: argparse.Namespace, seed: int
 ) -> dict[str, object]:
     planned = _slice(options.rate, options.seconds, seed)
+    if not planned:
+        raise SystemExit(f"slice {seed} has no request: raise --seconds or --rate")
     served = _serve(engine, planned, clock, seed)
     simulated = _simulate(planned, limits, served, seed)
     arrived = {_name(seed, index): request.at_ms for index, request in enumerate(planned)}

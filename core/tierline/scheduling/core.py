@@ -161,16 +161,18 @@ class SchedulerCore:
             self._learn(flight, result)
             self._last_iteration_ms = result.elapsed_ms
             self.token_limit.committed(plan.tokens, result.out_of_memory)
-        here = self.slots.phase[plan.slots] != Phase.ENDED if self.slots.ended else True
+        # Indexing with the plan's 32 bits costs two to four times as much.
+        rows = plan.slots.astype(np.intp)
+        here = self.slots.phase[rows] != Phase.ENDED if self.slots.ended else True
         delivered = (plan.samples & here).nonzero()[0]
         self.memory.committed(plan.iteration)
         if self.drafting is not None:
             self.drafting.accept(plan, result, delivered, self.counters)
-        self.reuse.settle(plan)
-        if len(delivered) == len(plan.slots):
-            finished = self._deliver(plan.slots, result.stopped)
+        self.reuse.settle(plan, rows)
+        if len(delivered) == len(rows):
+            finished = self._deliver(rows, result.stopped)
         else:
-            finished = self._deliver(plan.slots[delivered], result.stopped[delivered])
+            finished = self._deliver(rows[delivered], result.stopped[delivered])
         self._vacate(plan)
         return Committed(tuple(delivered.tolist()), finished)
 
@@ -265,7 +267,7 @@ class SchedulerCore:
             load_ms = self.latency.coefficients.predict_ms(plain)
             self.drafting.switch.commit(flight.epoch, tokens, result.elapsed_ms, plain.decodes, load_ms)
 
-    def _deliver(self, slots: NDArray[np.int32], stopped: NDArray[np.bool_]) -> tuple[Finished, ...]:
+    def _deliver(self, slots: NDArray[np.intp], stopped: NDArray[np.bool_]) -> tuple[Finished, ...]:
         confirmed = self.slots.confirmed[slots] + 1
         self.slots.confirmed[slots] = confirmed
         complete = confirmed >= self.slots.max_total[slots]

@@ -110,13 +110,14 @@ class PrefixReuse:
         self._count(slot, start, found)
         return updates, copies
 
-    def settle(self, plan: BatchPlan) -> None:
+    def settle(self, plan: BatchPlan, touched: NDArray[np.intp]) -> None:
         """Note up to where KV is there for good now that `plan` is committed, and name the blocks that became full.
 
-        `confirmed` already holds the plan's accepted drafts, and not yet the token that each row sampled.
+        `touched` are the plan's slots, by row. `confirmed` already holds the plan's accepted drafts, and not yet the
+        token that each row sampled.
         """
         slots = self._slots
-        touched, ends = plan.slots, plan.starts + plan.counts
+        ends = plan.starts + plan.counts
         running = slots.phase[touched] == Phase.RUNNING
         if np.count_nonzero(running) < len(touched):
             touched, ends = touched[running], ends[running]
