@@ -9,7 +9,7 @@ share a store may differ by a part of it only. Work that failed unexpectedly is 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 
 from tierline_gateway.deferred.store import Record, RecordStore, StoreUnavailable
@@ -38,6 +38,7 @@ class Holding:
         self._work = work
         self._held: dict[str, Record] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = False
 
     @property
     def holds(self) -> int:
@@ -45,7 +46,7 @@ class Holding:
 
     async def put(self, record: Record) -> None:
         """Store new work, whose time is set here, and begin it at once where there is room for it."""
-        if self.holds >= self._most:
+        if self._stopping or self.holds >= self._most:
             await self._store.put(replace(record, due_s=time.time()))
             return
         mine = replace(record, due_s=time.time() + LEASE_S)
@@ -67,7 +68,11 @@ class Holding:
         for lost in self._held.keys() - held:
             await self.drop(lost)
         room = self._most - len(self._held)
-        taken = await self._store.take(self._kind, self._holder, now_s, now_s + LEASE_S, room) if room > 0 else []
+        wanted = room > 0 and not self._stopping
+        taken = await self._store.take(self._kind, self._holder, now_s, now_s + LEASE_S, room) if wanted else []
+        if self._stopping:
+            await self._give_back([record.id for record in taken])
+            return
         for record in (*taken, *(it for it in self._held.values() if it.id not in self._tasks)):
             self._begin(record)
 
@@ -85,9 +90,13 @@ class Holding:
             await asyncio.gather(task, return_exceptions=True)
 
     async def stop(self) -> None:
-        """Stop working and let others go on at once."""
+        """Stop working for good and let others go on at once."""
+        self._stopping = True
         held = tuple(self._held)
         await self.abandon()
+        await self._give_back(held)
+
+    async def _give_back(self, held: Collection[str]) -> None:
         try:
             await self._store.renew(self._kind, self._holder, held, time.time())
         except StoreUnavailable as error:
