@@ -31,6 +31,7 @@ class StartLearner:
     stores: Stores
     book: CapacityBook
     _starting: frozenset[str] = field(default_factory=frozenset)
+    _looked_ms: int | None = None
     _expected: dict[tuple[str, tuple[str, ...], Need], ExpectedStart] = field(default_factory=dict)
 
     def resume(self, learned: Learned) -> None:
@@ -50,8 +51,8 @@ class StartLearner:
                 warm |= {uid: told[pod] for pod, uid in scene.uids.items() if pod in told}
                 weights = _with_reports(weights, scene, reading)
         sights = [sight for scene in seen for sight in scene.starts]
-        watch = StartWatch(self.book.starts, self._starting).looked(sights, warm, now_ms)
-        self.book.starts, self._starting = watch.starts, watch.starting
+        watch = StartWatch(self.book.starts, self._starting, self._looked_ms).looked(sights, warm, now_ms)
+        self.book.starts, self._starting, self._looked_ms = watch.starts, watch.starting, watch.looked_ms
         self._know(weights.among({node["metadata"]["name"] for node in self.stores[NODE].all()}))
         self._expected.clear()
 

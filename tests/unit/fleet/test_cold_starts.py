@@ -60,21 +60,32 @@ def test_a_start_counts_once_when_it_was_seen_and_the_worker_told():
     assert not waits.starts.times
     told = waits.looked([sight(ready_after_s=30)], {"u1": False}, NOW + 36_000)
     assert told.starts.expected(COLD) == StartTime().observed(30)
-    assert told.looked([sight(ready_after_s=30)], {"u1": False}, NOW + 41_000) == told
+    again = told.looked([sight(ready_after_s=30)], {"u1": False}, NOW + 41_000)
+    assert (again.starts, again.starting) == (told.starts, frozenset())
+
+
+def test_a_start_between_two_looks_counts_too():
+    watch = StartWatch().looked([], {}, NOW - 1_000)
+    quick = watch.looked([sight(ready_after_s=2)], {"u1": True}, NOW + 4_000)
+    assert quick.starts.expected(WARM) == StartTime().observed(2)
+    untold = watch.looked([sight(ready_after_s=2)], {}, NOW + 4_000)
+    later = untold.looked([sight(ready_after_s=2)], {"u1": True}, NOW + 9_000)
+    assert later.starts == quick.starts
+    assert not watch.looked([sight(ready_after_s=2)], {"u1": True}, NOW + 4_000).starting
 
 
 def test_who_was_ready_when_first_seen_or_never_tells_or_waited_for_a_node_teaches_nothing():
     ready = StartWatch().looked([sight(ready_after_s=30)], {"u1": True}, NOW)
     assert not ready.starts.times
     silent = StartWatch(starting=frozenset({"u1"})).looked([sight(ready_after_s=1)], {}, NOW + 1_000 + TELLING_MS)
-    assert silent == StartWatch()
+    assert (silent.starts, silent.starting) == (ColdStarts(), frozenset())
     waited = StartWatch(starting=frozenset({"u1"}))
     late = waited.looked([sight(ready_after_s=300, waited_s=200)], {"u1": True}, NOW)
-    assert late == StartWatch()
+    assert (late.starts, late.starting) == (ColdStarts(), frozenset())
 
 
 def test_workers_that_are_gone_are_forgotten():
-    assert StartWatch().looked([sight()], {}, NOW).looked([], {}, NOW) == StartWatch()
+    assert StartWatch().looked([sight()], {}, NOW).looked([], {}, NOW) == StartWatch(looked_ms=NOW)
 
 
 def test_a_pod_tells_how_far_its_start_has_come():

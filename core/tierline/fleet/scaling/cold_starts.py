@@ -7,7 +7,7 @@ Jacobson's estimator of mean and mean deviation (Jacobson, "Congestion avoidance
 the deviation instead of four times it: about 95 % of a bell curve, where a timeout that is too short costs a
 retransmission and a forecast that is too long only a worker for some seconds more.
 
-A start counts once, when the worker was seen before it was ready and has told whether its node had the weights. One
+A start counts once, when it happened under our eyes and the worker has told whether its node had the weights. One
 that waited for a node for longer than an autoscaler takes tells of the market, not of the start, and is left out. What
 was never seen is taken from the nearest that was: the other warmth (cold for warm is too long, warm for cold too short,
 so then the prior counts too), other models on the accelerator, the prior.
@@ -106,10 +106,11 @@ class StartSight:
 
 @dataclass(frozen=True, slots=True)
 class StartWatch:
-    """What was learned, and the workers whose start has been seen and not been counted yet."""
+    """What was learned, the workers whose start has been seen and not been counted yet, and when that was looked at."""
 
     starts: ColdStarts = field(default_factory=ColdStarts)
     starting: frozenset[str] = frozenset()
+    looked_ms: int | None = None
 
     def looked(self, sights: Iterable[StartSight], warm: Mapping[str, bool], now_ms: int) -> "StartWatch":
         """Return what is known after a look at all workers; `warm` is what they told, by uid."""
@@ -117,11 +118,16 @@ class StartWatch:
         for sight in sights:
             if sight.ready_ms is None:
                 starting.add(sight.uid)
-            elif sight.uid in self.starting and sight.uid in warm:
+            elif self._saw_start_of(sight) and sight.uid in warm:
                 starts = _counted(starts, sight, sight.ready_ms, warm[sight.uid])
-            elif sight.uid in self.starting and now_ms - sight.ready_ms < TELLING_MS:
+            elif self._saw_start_of(sight) and now_ms - sight.ready_ms < TELLING_MS:
                 starting.add(sight.uid)
-        return StartWatch(starts, frozenset(starting))
+        return StartWatch(starts, frozenset(starting), now_ms)
+
+    def _saw_start_of(self, sight: StartSight) -> bool:
+        """Say whether the worker started under our eyes: quick ones are made and ready between two looks."""
+        is_new = self.looked_ms is not None and sight.created_ms >= self.looked_ms
+        return is_new or sight.uid in self.starting
 
 
 def _counted(starts: ColdStarts, sight: StartSight, ready_ms: int, warm: bool) -> ColdStarts:
