@@ -55,8 +55,9 @@ async def answer(session, url):
 
 async def becomes_ready(session, url, leads):
     async def ready():
-        probe, metrics = await answer(session, f"{url}/readyz"), await answer(session, f"{url}/metrics")
-        return probe and probe[0] == 200 and f"tierline_operator_leader {leads}.0" in metrics[1]
+        # In this order: a replica that waits is ready too, and may come to lead, not ready yet, between two answers.
+        metrics, probe = await answer(session, f"{url}/metrics"), await answer(session, f"{url}/readyz")
+        return metrics and probe and probe[0] == 200 and f"tierline_operator_leader {leads}.0" in metrics[1]
 
     await eventually(ready, f"{url} ready with leader={leads}")
 
