@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python bench/cpu_attention.py [threads]
 
 Layers have the sizes of SmolLM2-135M, blocks are scattered. The two take turns; medians, and the ratio of each pair.
-Below them the same for chunks of a prompt, whose gathered products are what workers use from `FEW_TOKENS` tokens on.
+Below them the same for chunks of a prompt, whose other way is a gathered copy in float32 and torch's fused attention.
 """
 
 import statistics
@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from tierline_worker.attention.backend import Turn
 from tierline_worker.attention.cpu import CPUAttention
-from tierline_worker.attention.cpu_chunks import ChunkAttention
 from tierline_worker.attention.cpu_tiles import cut
 from tierline_worker.batch import FlatBatch
 from tierline_worker.kv_arena import KVArena
@@ -26,7 +26,7 @@ from tierline_worker.model.rope import Rope
 CONFIG = ModelConfig(49152, 576, 1536, 30, 9, 3, 64, 1e-5, 1e4, 8192, True)
 BLOCK, TURNS = 16, 9
 DECODES = [(batch, context) for batch in (1, 16, 32) for context in (128, 400, 2000)]
-CHUNKS = [(tokens, context) for tokens in (8, 16, 64, 256) for context in (400, 2000)]
+CHUNKS = [(tokens, context) for tokens in (4, 16, 64, 256) for context in (400, 2000, 7000)]
 
 
 def main() -> None:
@@ -85,10 +85,14 @@ def _decodes(dtype: torch.dtype, rows: int, context: int) -> list[tuple[float, f
 
 def _chunk(tokens: int, context: int) -> list[tuple[float, float]]:
     arena, batch = _arena(1, context, torch.bfloat16), _batch(1, context, tokens)
-    attention, chunks = CPUAttention(arena), ChunkAttention(arena)
-    tiles, chunk = cut(batch, np.zeros(1, np.int64), CONFIG.kv_heads, torch.get_num_threads()), chunks.prepare(batch, 0)
+    attention, tiles = CPUAttention(arena), cut(batch, CONFIG.kv_heads, torch.get_num_threads())
     query = torch.randn(tokens, CONFIG.heads, CONFIG.head_dim)
     out = torch.empty_like(query)
+    pages = arena.page_rows(torch.from_numpy(batch.tables)).view(-1)
+    buffer = torch.empty(pages.numel(), arena.head_pages(0).shape[1])
+    keys = pages.numel() * BLOCK // (2 * CONFIG.kv_heads)
+    hidden = torch.from_numpy(np.arange(keys) > batch.positions[:, None])
+    mask = torch.zeros(tokens, keys).masked_fill_(hidden, float("-inf"))
 
     def kernel() -> None:
         for layer in range(CONFIG.layers):
@@ -96,7 +100,10 @@ def _chunk(tokens: int, context: int) -> list[tuple[float, float]]:
 
     def gathered() -> None:
         for layer in range(CONFIG.layers):
-            chunks.attend(layer, chunk, query)
+            torch.index_select(arena.head_pages(layer), 0, pages, out=buffer)
+            numbers = buffer.view(torch.bfloat16).float().view(2, 1, CONFIG.kv_heads, -1, CONFIG.head_dim)
+            heads = query.transpose(0, 1)[None]
+            functional.scaled_dot_product_attention(heads, numbers[0], numbers[1], attn_mask=mask, enable_gqa=True)
 
     return [(_seconds(kernel), _seconds(gathered)) for _ in range(TURNS)]
 

@@ -1,11 +1,7 @@
-"""Attention over the paged arena on a CPU.
+"""Attention over the paged arena on a CPU: a compiled kernel reads keys and values in their pages (`cpu_attend`).
 
-Decodes, drafts and short chunks are attended by a compiled kernel that reads keys and values in their pages
-(`cpu_attend`), long chunks by matrix products over a gathered copy (`cpu_chunks`). `bench/cpu_attention.py` compares
-the two.
-
-Float32 is the format to compare in: there every token goes through the kernel, and has the same bits whether it was a
-prompt's or decoded, in whatever chunk and beside whomever. So a request that continues on another worker says what it
+Float32 is the format to compare in: a token has the same bits whether it was a prompt's or decoded, in
+whatever chunk and beside whomever. So a request that continues on another worker says what it
 would have said.
 """
 
@@ -17,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tierline_worker.attention.backend import Turn
-from tierline_worker.attention.cpu_attend import Pages, Scratch, attend
-from tierline_worker.attention.cpu_chunks import FEW_TOKENS, Chunk, ChunkAttention
+from tierline_worker.attention.cpu_attend import Pages, Scratch, attend, new_scratch
 from tierline_worker.attention.cpu_tiles import Tiles, cut
 from tierline_worker.attention.cpu_turn import Places, Turned, turn_and_store
 from tierline_worker.attention.kv_bits import KINDS, bits_of
@@ -33,19 +28,13 @@ class CPUAttention:
 
     def __init__(self, arena: KVArena) -> None:
         self._arena = arena
-        self._chunks = ChunkAttention(arena)
         self._pages = Pages(bits_of(arena.pages).reshape(*arena.pages.shape[:4], -1), KINDS[arena.dtype])
-        self._exact = arena.dtype is torch.float32
         self._threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(self._threads, "attention")
-        self._scratch = [self._new_scratch(0, 0) for _ in range(self._threads)]
+        self._scratch = [self._new_scratch(0) for _ in range(self._threads)]
 
     def prepare(self, batch: FlatBatch) -> "_CPUPrepared":
-        alone = np.array([self._exact or row in batch.trees for row in range(len(batch.counts))], np.bool_)
-        short = alone | (batch.counts < FEW_TOKENS)
-        chunks = tuple(self._chunks.prepare(batch, row) for row in np.flatnonzero(~short).tolist())
-        tiles = cut(batch, np.flatnonzero(short), self._arena.kv_heads, self._threads)
-        return _CPUPrepared(self, batch, tiles, chunks)
+        return _CPUPrepared(self, batch, cut(batch, self._arena.kv_heads, self._threads))
 
     def copy(self, copies: NDArray[np.int32]) -> None:
         sources, targets = torch.from_numpy(copies.T.astype(np.int64))
@@ -67,11 +56,11 @@ class CPUAttention:
 
     def attend_tiles(self, layer: int, tiles: Tiles, query: torch.Tensor, out: torch.Tensor) -> None:
         """Attend the tokens of `tiles`, with a thread for each part of them."""
-        shape = (tiles.tokens * query.shape[1], tiles.rows.tables.shape[1] * self._arena.block_tokens)
+        lines = tiles.tokens * query.shape[1] // self._arena.kv_heads
         ours, theirs = query.numpy(), out.numpy()
 
         def compute(index: int) -> None:
-            scratch = self._scratch_of(index, *shape)
+            scratch = self._scratch_of(index, lines)
             attend(self._pages, layer, tiles.rows, tiles.tiles, tiles.parts[index], ours, theirs, scratch)
 
         others = [self._pool.submit(compute, index) for index in range(1, len(tiles.parts))]
@@ -80,18 +69,13 @@ class CPUAttention:
         for other in others:
             other.result()
 
-    def attend_chunk(self, layer: int, chunk: Chunk, query: torch.Tensor) -> torch.Tensor:
-        """Return what the chunk's tokens attend to."""
-        return self._chunks.attend(layer, chunk, query)
-
-    def _scratch_of(self, index: int, rows: int, width: int) -> Scratch:
-        had = self._scratch[index].scores.shape
-        if had[0] < rows or had[1] < width:
-            self._scratch[index] = self._new_scratch(max(had[0], rows), max(had[1], width))
+    def _scratch_of(self, index: int, lines: int) -> Scratch:
+        if len(self._scratch[index].queries) < lines:
+            self._scratch[index] = self._new_scratch(lines)
         return self._scratch[index]
 
-    def _new_scratch(self, rows: int, width: int) -> Scratch:
-        return Scratch(np.empty((rows, width), np.float32), np.empty(self._pages.bits.shape[-1], np.uint32))
+    def _new_scratch(self, lines: int) -> Scratch:
+        return new_scratch(lines, self._arena.block_tokens, self._arena.head_dim)
 
 
 def _numbers(tensor: torch.Tensor) -> NDArray[np.float32]:
@@ -106,7 +90,6 @@ class _CPUPrepared:
     backend: CPUAttention
     batch: FlatBatch
     tiles: Tiles
-    chunks: tuple[Chunk, ...]
 
     def attend_heads(
         self, layer: int, projected: torch.Tensor, turn: Turn, qk_norm: torch.Tensor | None
@@ -114,6 +97,4 @@ class _CPUPrepared:
         query = self.backend.turn(layer, self.batch, projected, turn, qk_norm)
         out = torch.empty_like(query)
         self.backend.attend_tiles(layer, self.tiles, query, out)
-        for chunk in self.chunks:
-            out[chunk.first : chunk.end] = self.backend.attend_chunk(layer, chunk, query)
         return out.to(projected.dtype)

@@ -1,9 +1,9 @@
 """Attention over paged KV on a CPU, read where it lies.
 
-The work is cut into tiles: some tokens of one row, which read each page once. A token's sums go over its keys in
-their order, whatever else is in its tile, so its bits do not tell its company nor whether it was a prompt's.
-Scores are kept for the whole context, so that each is exponentiated once (two passes over the pages, unlike flash
-attention's rescaling, which on this side of 100,000 tokens costs more than reading keys and values apart).
+The work is cut into tiles: some tokens of one row, which read each page once. Keys are attended to in spans of `SPAN`
+places, with the softmax corrected from span to span (Dao et al., FlashAttention, 2022), so no memory grows with the
+context. A token's sums go over its keys in their order, and spans begin at fixed places, whatever else is in its tile:
+its bits do not tell its company nor whether it was a prompt's.
 """
 
 import math
@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from tierline_worker.attention.kv_bits import widen
 from tierline_worker.compiling import compiled, inlined, inlined_for_numbers
+from tierline_worker.vector_products import COLUMNS, multiply, transpose
 
 Bits = NDArray[np.uint32]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
+SPAN = 128
+_GAP = 16
 _LOG2_E = np.float32(1.4426950408889634)
 _LEAST_EXPONENT = np.float32(-126.0)
 # 2 ** x for x from 0 to 1, by minimax: 2e-7 at most from it.
@@ -47,10 +50,29 @@ class Rows(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What a thread writes to: scores [tokens of a tile * heads, keys], page [block_tokens * head_dim]."""
+    """What a thread writes to; a line is a head of a tile's token. Rows are longer than what they hold, lest columns
+    fall onto the same lines of the cache.
 
+    queries [lines, head_dim], scores [lines, SPAN], sums [lines, head_dim], softened [lines, 2] (each line's largest
+    score and its sum of weights); keys [head_dim, SPAN], values [SPAN, head_dim], page [block_tokens * head_dim].
+    """
+
+    queries: Floats
     scores: Floats
+    sums: Floats
+    softened: Floats
+    keys: Floats
+    values: Floats
     page: Bits
+
+
+def new_scratch(lines: int, block_tokens: int, size: int) -> Scratch:
+    """Return what tiles of at most `lines` lines need."""
+    full = -(-size // COLUMNS) * COLUMNS
+    shapes = ((lines, size), (lines, SPAN), (lines, full), (lines, 2), (size, SPAN), (SPAN, full))
+    queries, scores, sums, softened, keys, values = (np.zeros((n, width + _GAP), np.float32) for n, width in shapes)
+    page = np.empty(block_tokens * size, np.uint32)
+    return Scratch(queries, scores, sums, softened, keys, values, page)
 
 
 @compiled
@@ -73,41 +95,67 @@ def attend(
     tile = part[0] // kv_heads
     while tile * kv_heads < part[1]:
         heads = max(0, part[0] - tile * kv_heads), min(kv_heads, part[1] - tile * kv_heads)
-        _attend_tile(pages, layer, rows, tiles[tile], heads, query, out, scratch)
+        for head in range(heads[0], heads[1]):
+            _attend_tile(pages, layer, rows, tiles[tile], head, query, out, scratch)
         tile += 1
 
 
 @inlined
 def _attend_tile(
+    pages: Pages, layer: int, rows: Rows, tile: Ints, head: int, query: Floats, out: Floats, scratch: Scratch
+) -> None:
+    """Attend the tile's tokens with the query heads of one KV head."""
+    group, size = query.shape[1] // pages.bits.shape[3], query.shape[2]
+    first, lines = tile[1], tile[2] * group
+    queries, scores, sums = scratch.queries, scratch.scores, scratch.sums
+    scale, columns = _LOG2_E / np.sqrt(np.float32(size)), -(-size // COLUMNS) * COLUMNS
+    for line in range(lines):
+        asking, asked = query[first + line // group, head * group + line % group], queries[line]
+        for i in range(size):
+            asked[i] = asking[i] * scale
+    sums[:lines] = np.float32(0)
+    keys = rows.lengths[first : first + tile[2]].max()
+    for at in range(0, keys, SPAN):
+        count = min(SPAN, keys - at)
+        _gather(pages, (layer, 0, head), rows, tile, (at, count), size, scratch)
+        scores[:lines] = np.float32(0)
+        multiply(queries, scratch.keys, scores, (lines, size, -(-count // COLUMNS) * COLUMNS))
+        for line in range(lines):
+            known = max(min(count, rows.lengths[first + line // group] - at), 0)
+            if known:
+                _soften(scores[line, :known], scratch.softened[line], sums[line, :size], at == 0)
+            scores[line, known:] = np.float32(0)
+        _gather(pages, (layer, 1, head), rows, tile, (at, count), size, scratch)
+        multiply(scores, scratch.values, sums, (lines, count, columns))
+    for line in range(lines):
+        answer, total = out[first + line // group, head * group + line % group], scratch.softened[line, 1]
+        for i in range(size):
+            answer[i] = sums[line, i] / total
+
+
+@inlined
+def _gather(
     pages: Pages,
-    layer: int,
+    where: tuple[int, int, int],
     rows: Rows,
     tile: Ints,
-    heads: tuple[int, int],
-    query: Floats,
-    out: Floats,
+    span: tuple[int, int],
+    size: int,
     scratch: Scratch,
 ) -> None:
-    group, size = query.shape[1] // pages.bits.shape[3], query.shape[2]
-    first, last, block_tokens = tile[1], tile[1] + tile[2], pages.bits.shape[4] // size
+    """Widen a span (first place, places) of the tile's keys, as columns, or of its values; where: layer, key or value,
+    head."""
     numbers = scratch.page.view(np.float32).reshape(-1, size)
-    keys = rows.lengths[first:last].max()
-    out[first:last, heads[0] * group : heads[1] * group] = np.float32(0)
-    for half in range(2):
-        for at in range(0, keys, block_tokens):
-            for head in range(heads[0], heads[1]):
-                _read(pages, (layer, half, head), rows, tile, at, min(block_tokens, keys - at), numbers)
-                for token in range(first, last):
-                    known = max(min(block_tokens, rows.lengths[token] - at), 0)
-                    for h in range(head * group, (head + 1) * group):
-                        weights = scratch.scores[(token - first) * query.shape[1] + h, at : at + known]
-                        if half == 0:
-                            _score(query[token, h], numbers, weights)
-                        else:
-                            _add_up(weights, numbers, out[token, h])
-        for token in range(first, last if half == 0 else first):
-            for h in range(heads[0] * group, heads[1] * group):
-                _soften(scratch.scores[(token - first) * query.shape[1] + h, : rows.lengths[token]], size)
+    for at in range(0, span[1], len(numbers)):
+        count = min(len(numbers), span[1] - at)
+        _read(pages, where, rows, tile, span[0] + at, count, numbers)
+        if where[1] == 0:
+            transpose(numbers, count, scratch.keys, at)
+        else:
+            for place in range(count):
+                value = scratch.values[at + place]
+                for i in range(size):
+                    value[i] = numbers[place, i]
 
 
 @inlined
@@ -130,50 +178,20 @@ def _read(
 
 
 @inlined
-def _score(query: Floats, keys: Floats, scores: Floats) -> None:
-    count = len(scores)
-    by_four = count - count % 4
-    for j in range(0, by_four, 4):
-        a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-        key_a, key_b, key_c, key_d = keys[j], keys[j + 1], keys[j + 2], keys[j + 3]
-        for i in range(len(query)):
-            a += query[i] * key_a[i]
-            b += query[i] * key_b[i]
-            c += query[i] * key_c[i]
-            d += query[i] * key_d[i]
-        scores[j], scores[j + 1], scores[j + 2], scores[j + 3] = a, b, c, d
-    for j in range(by_four, count):
-        a, key_a = np.float32(0), keys[j]
-        for i in range(len(query)):
-            a += query[i] * key_a[i]
-        scores[j] = a
-
-
-@inlined
-def _add_up(weights: Floats, values: Floats, out: Floats) -> None:
-    count = len(weights)
-    by_four = count - count % 4
-    for j in range(0, by_four, 4):
-        a, b, c, d = weights[j], weights[j + 1], weights[j + 2], weights[j + 3]
-        value_a, value_b, value_c, value_d = values[j], values[j + 1], values[j + 2], values[j + 3]
-        for i in range(len(out)):
-            out[i] += (a * value_a[i] + b * value_b[i]) + (c * value_c[i] + d * value_d[i])
-    for j in range(by_four, count):
-        a, value_a = weights[j], values[j]
-        for i in range(len(out)):
-            out[i] += a * value_a[i]
-
-
-@inlined
-def _soften(scores: Floats, size: int) -> None:
-    """Turn scores into weights, NaN where a score is not finite."""
+def _soften(scores: Floats, softened: Floats, sums: Floats, first: bool) -> None:
+    """Turn a span's scores into weights by the largest so far; the total is NaN where a score is not finite."""
     check = np.float32(0)
-    for score in scores:
-        check += score
-    scale = _LOG2_E / np.sqrt(np.float32(size))
-    total = _exponentiate(scores, _largest(scores), scale) + check * np.float32(0)
     for i in range(len(scores)):
-        scores[i] /= total
+        check += scores[i]
+    largest = _largest(scores)
+    if first:
+        softened[0], softened[1] = largest, np.float32(0)
+    elif largest > softened[0]:
+        shrunk = np.exp2(softened[0] - largest)
+        for i in range(len(sums)):
+            sums[i] *= shrunk
+        softened[0], softened[1] = largest, softened[1] * shrunk
+    softened[1] += _exponentiate(scores, softened[0]) + check * np.float32(0)
 
 
 @inlined_for_numbers
@@ -185,11 +203,11 @@ def _largest(numbers: Floats) -> np.float32:
 
 
 @inlined_for_numbers
-def _exponentiate(numbers: Floats, largest: np.float32, scale: np.float32) -> np.float32:
-    """Turn each number into 2 ** (scale * (number - largest)) and return their sum."""
+def _exponentiate(numbers: Floats, largest: np.float32) -> np.float32:
+    """Turn each number into 2 ** (number - largest) and return their sum."""
     total = np.float32(0)
     for i in range(len(numbers)):
-        exponent = max((numbers[i] - largest) * scale, _LEAST_EXPONENT)
+        exponent = max(numbers[i] - largest, _LEAST_EXPONENT)
         whole = math.floor(exponent)
         rest = np.float32(exponent - whole)
         power = _C0 + rest * (_C1 + rest * (_C2 + rest * (_C3 + rest * (_C4 + rest * _C5))))

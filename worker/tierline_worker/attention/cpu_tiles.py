@@ -8,18 +8,16 @@ from numpy.typing import NDArray
 
 from tierline_worker.attention.cpu_attend import Rows
 from tierline_worker.batch import FlatBatch
-from tierline_worker.speculation.tree import TokenTree
 
 Ints = NDArray[np.int64]
 
-_MOST_TOKENS = 16
-_MOST_SCORES = 1 << 14
+_MOST_TOKENS = 32
 _WORTH_A_THREAD = 1 << 11
 
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """`attend`'s description of some rows of a batch.
+    """`attend`'s description of a batch.
 
     `tokens` is the most that a tile has; `parts` are the bounds of equal parts of the work, one for each thread.
     """
@@ -30,35 +28,34 @@ class Tiles:
     parts: tuple[tuple[int, int], ...]
 
 
-def cut(batch: FlatBatch, rows: Ints, kv_heads: int, threads: int) -> Tiles:
-    """Return the tiles of `rows`, and as many parts as `threads`, at most."""
+def cut(batch: FlatBatch, kv_heads: int, threads: int) -> Tiles:
+    """Return the tiles of a batch, and as many parts as `threads`, at most."""
     lengths = batch.positions + 1
-    trees = {int(row): batch.trees[int(row)] for row in rows if int(row) in batch.trees}
-    chains = batch.counts[rows] - np.array([len(trees[row]) if row in trees else 0 for row in rows.tolist()], np.int64)
-    fitting = np.clip(_MOST_SCORES // batch.contexts[rows], 1, _MOST_TOKENS)
-    tiles = _chains(batch, rows, chains, fitting)
+    chains = batch.counts.copy()
+    for row, tree in batch.trees.items():
+        chains[row] -= len(tree)
+    tiles = _chains(batch, chains)
     texts, paths = np.zeros(0, np.int64), np.zeros((0, 1), np.int64)
-    if trees:
-        of_trees, texts, paths = _branches(batch, trees)
+    if batch.trees:
+        of_trees, texts, paths = _branches(batch)
         tiles = np.concatenate((tiles, of_trees))
     tokens = int(tiles[:, 2].max(initial=1))
     return Tiles(Rows(batch.tables, lengths, texts, paths), tiles, tokens, _parts(tiles, lengths, kv_heads, threads))
 
 
-def _chains(batch: FlatBatch, rows: Ints, counts: Ints, fitting: Ints) -> Ints:
-    """Return tiles [n, 4] of the first `counts` tokens of `rows`, each of at most `fitting` tokens."""
-    pieces = -(-counts // fitting)
-    row = np.repeat(np.arange(len(rows)), pieces)
-    piece = np.arange(len(row)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    begin = piece * fitting[row]
-    count = np.minimum(fitting[row], counts[row] - begin)
-    return np.stack((rows[row], batch.first[rows][row] + begin, count, np.full(len(row), -1)), axis=1)
+def _chains(batch: FlatBatch, counts: Ints) -> Ints:
+    """Return tiles [n, 4] of each row's first `counts` tokens."""
+    pieces = -(-counts // _MOST_TOKENS)
+    row = np.repeat(np.arange(len(counts)), pieces)
+    begin = (np.arange(len(row)) - np.repeat(np.cumsum(pieces) - pieces, pieces)) * _MOST_TOKENS
+    count = np.minimum(_MOST_TOKENS, counts[row] - begin)
+    return np.stack((row, batch.first[row] + begin, count, np.full(len(row), -1)), axis=1)
 
 
-def _branches(batch: FlatBatch, trees: dict[int, TokenTree]) -> tuple[Ints, Ints, Ints]:
-    """Return a tile for each token of `trees`, and its text and path."""
+def _branches(batch: FlatBatch) -> tuple[Ints, Ints, Ints]:
+    """Return a tile for each token of the batch's trees, and its text and path."""
     tiles, texts, paths = list[tuple[int, int, int, int]](), list[int](), list[list[int]]()
-    for row, tree in trees.items():
+    for row, tree in batch.trees.items():
         text = int(batch.contexts[row]) - len(tree)
         for node in range(len(tree)):
             tiles.append((row, int(batch.last[row]) + 1 - len(tree) + node, 1, len(paths)))
