@@ -29,10 +29,6 @@ BYPASS_LIMIT = 64
 LONG_PROMPT_SHARE = 0.5
 """So much of a batch a prompt takes that will not finish in it while others wait behind."""
 
-LEAST_CHUNK_TOKENS = 1
-"""A prompt gets on by so much in each iteration, whatever that does to the budget. More, as a block's worth, could
-break one that can be kept: where attention is computed at 80 GFLOP/s, 16 tokens take 100 ms at 7,000."""
-
 INFEASIBLE_STRETCH = 1.25
 """So far prompts may lengthen an iteration whose decodes alone break the tightest budget."""
 
@@ -255,12 +251,12 @@ class BatchPlanner:
         self._add_chunk(batch, slot, count)
 
     def _chunk_tokens(self, batch: Batch, slot: int, start: int, others: bool) -> int:
-        """Return how many tokens of `slot` from `start` this batch takes; its first prompt gets `LEAST_CHUNK_TOKENS` in
-        any case.
+        """Return how many tokens of `slot` from `start` this batch takes; its first prompt gets a block's worth in any
+        case.
 
         A prompt that will not finish leaves a share of the batch to `others` behind it, which may be short.
         """
-        floor = LEAST_CHUNK_TOKENS if not batch.chunks else 0
+        floor = self._limits.block_tokens if not batch.chunks else 0
         allowed = max(self._latency.coefficients.chunk_tokens(batch.chunk_budget_ms, start), floor)
         left = int(self._slots.known[slot]) - start
         count = min(left, batch.tokens_left, allowed)
