@@ -200,11 +200,11 @@ def _scales(seen: FleetObservation, wanted: WantedFleet) -> tuple[ScalePool, ...
     return tuple(ScalePool(name, target) for name, now, target in targets if target != now)
 
 
-def _replicas(live: Manifest | None, pool: WantedPool, scales: bool) -> tuple[int, int]:
-    """Return what a pool has and what it should have."""
+def _replicas(live: Manifest | None, pool: WantedPool, scales: bool) -> tuple[int | None, int]:
+    """Return what a pool was given, if it was, and what it should have: autoscalers want to read a 0 too."""
     given = live["spec"].get("replicas") if live is not None else None
     if given is None:
-        return 0, pool.min_replicas
+        return None, pool.min_replicas
     return int(given), pool.bounded(int(given)) if scales else int(given)
 
 

@@ -35,7 +35,7 @@ def pools(world, low=1, high=6, **more):
 
 async def replicas(world, fleet_name="chat"):
     pool = await world.objects.get("WorkerPool", f"{fleet_name}-main")
-    return pool["spec"]["replicas"] if pool else None
+    return pool["spec"].get("replicas") if pool else None
 
 
 async def until_replicas(world, low, high, fleet_name="chat", seconds=30.0):

@@ -35,6 +35,12 @@ def test_first_replicas_are_written_once_and_never_applied(scales):
     assert plan_fleet(unscaled).scales == plan.scales, "an operator that died in between is made up for"
 
 
+def test_a_pool_that_starts_with_nothing_is_given_its_zero():
+    seen = fleet(wanted(wanted_pool(low=0)))
+    assert plan_fleet(seen).scales == (ScalePool("chat-main", 0),)
+    assert plan_fleet(running(seen)).scales == ()
+
+
 def test_a_pool_on_its_way_out_is_not_scaled():
     seen = running(fleet())
     key = ChildKey("WorkerPool", "chat-main")
