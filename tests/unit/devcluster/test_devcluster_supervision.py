@@ -18,11 +18,12 @@ from tierline_devcluster.supervising.state import StateDir
 from tierline_devcluster.supervising.supervision import ClusterFailed, start_supervisor, stop_supervisor
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from tierline_devcluster.progress import Silent
 from tierline_devcluster.supervising.state import StateDir
 from tierline_devcluster.supervising.supervision import start_supervisor
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell inherit it ignored
 start_supervisor(StateDir(Path(sys.argv[1])), detach=sys.argv[2] == "detach", reporter=Silent())
 print("ready", flush=True)
 time.sleep(600)
