@@ -96,7 +96,7 @@ async def test_a_regular_expression_and_choices_of_words(client):
 async def test_a_required_call_follows_its_parameters(rig, client, named, monkeypatch):
     # The tiny model's window is too small for what models are told of functions.
     template = ChatTemplate("{% for tool in tools %}<tool_call>{% endfor %}{{ messages[0].content }}")
-    monkeypatch.setattr(rig.service, "tokenizer", replace(rig.service.own.tokenizer, chat_template=template))
+    monkeypatch.setattr(rig.service.own, "tokenizer", replace(rig.service.own.tokenizer, chat_template=template))
     function = {"name": "thing", "parameters": SCHEMA}
     choice = {"type": "function", "function": {"name": "thing"}} if named else "required"
     tools = [{"type": "function", "function": function}]
