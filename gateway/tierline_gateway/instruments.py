@@ -37,6 +37,7 @@ class Instruments:
         self.billed_prompt = self._counter(names.BILLED_PROMPT)
         self.billed_output = self._counter(names.BILLED_OUTPUT)
         self.queue = self._gauge(names.QUEUE_DEPTH)
+        self.queue_due = self._gauge(names.QUEUE_DUE)
         self.running = self._gauge(names.RUNNING)
         self.workers = self._gauge(names.WORKERS)
         self.service = self._gauge(names.SERVICE)

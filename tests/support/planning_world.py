@@ -32,6 +32,7 @@ class ToldSignals:
     def __init__(self) -> None:
         self.ended: dict[str, float] = {}
         self.queued = 0.0
+        self.due_ms: dict[str, float] = {}
         self.silent = ""
         self.cached: dict[str, float] = {}
         self.warm = True
@@ -55,6 +56,9 @@ class ToldSignals:
             Sample("gw", "tierline_ttft_seconds_bucket", (tier, ("le", "0.1")), ended),
             Sample("gw", "tierline_ttft_seconds_bucket", (tier, ("le", "+Inf")), ended),
         ]
+        if fleet.key[1] in self.due_ms:
+            due_s = self.due_ms[fleet.key[1]] / 1e3
+            told.append(Sample("gw", "tierline_gateway_queue_due_timestamp_seconds", (tier,), due_s))
         for pod in fleet.workers:
             told += [
                 Sample(pod, "tierline_worker_latency_coefficient_ms", (("term", term),), value)

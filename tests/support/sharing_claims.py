@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from tierline.fleet.scaling.sharing import Claim, PoolKey, SharingMemory, plan_sharing
+from tierline.fleet.scaling.claims import Claim, PoolKey
+from tierline.fleet.scaling.sharing import SharingMemory, plan_sharing
 
 SHARES = {"demo": 1}
 

@@ -67,6 +67,8 @@ def _scale(account: dict[str, Any]) -> Iterator[RenderableType]:
         one = f"{it['rate_of_one']:.2f}/s"
         table.add_row(it["name"], str(it["replicas"]), str(it["before"]), str(it["need"]), one, cap, it["reason"])
     yield table
+    for it in scale["turns"]:
+        yield f"  {it['pool']} may have {it['most']} until its turn comes, after {it['after']}: accelerators are short"
     for it in scale["starts"]:
         yield f"  a worker of {it['pool']} serves within {_start(it)}"
     if scale["role_flips"]:

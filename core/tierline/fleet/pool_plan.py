@@ -8,8 +8,8 @@ The rules, in the order in which they are applied:
    longer than a replacement needs is none yet: its notice counts from `2 * start_ms` and a margin before its deadline.
 4. Pods in the wrong place, or that no revision's share has room for, are replaced within the rollout's bounds: at
    most `max_surge` pods too many, at least `replicas - max_unavailable` ready ones.
-5. Of a revision's surplus those go first that placement gives up, then those not ready, then the youngest; never a
-   ready one that is needed.
+5. Of a revision's surplus those go first that placement gives up, then those not ready, of them first those
+   without a node, then the youngest; never a ready one that is needed.
 6. A pod on a doomed node is told its deadline, and leaves shortly before it once the others carry the load.
 """
 
@@ -187,7 +187,7 @@ def _sort_out(staying: tuple[ObservedPod, ...], seen: PoolObservation) -> _Sorte
     for revision, share in wanted.items():
         best_first = sorted(
             (pod for pod in staying if pod.revision == revision and not seen.is_misplaced(pod)),
-            key=lambda pod: (seen.is_given_up(pod), not pod.ready, pod.created_ms, pod.attempt),
+            key=lambda pod: (seen.is_given_up(pod), not pod.ready, not pod.node, pod.created_ms, pod.attempt),
         )
         excess += best_first[share:]
         missing += [revision] * (share - len(best_first))

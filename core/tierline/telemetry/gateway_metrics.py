@@ -50,6 +50,11 @@ ETA_ERROR = MetricName(
     "How far the end of a stored request was from what its client was told: |actual - eta| / eta",
 )
 QUEUE_DEPTH = MetricName("tierline_gateway_queue_requests", "Requests that wait for a worker", ("tier",))
+QUEUE_DUE = MetricName(
+    "tierline_gateway_queue_due_timestamp_seconds",
+    "When the first of the requests that wait for a worker is due, in seconds since the epoch",
+    ("tier",),
+)
 RUNNING = MetricName("tierline_gateway_running_requests", "Requests that a worker has started")
 MOVES = MetricName("tierline_gateway_moves", "Streams continued on another worker, by cause", ("cause",))
 RECOMPUTED = MetricName("tierline_gateway_recomputed_tokens", "Tokens computed again because a stream moved")

@@ -1,10 +1,12 @@
 """The gateway's metrics: what it measures of each fleet, told apart by the label `model`."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import Metric, generate_latest
 
+from tierline.scheduling.queueing.queued import QueuedRequest
 from tierline.telemetry.gateway_metrics import ETA_ERROR, MODEL, SHARING
 from tierline.wire.states import RequestState
 from tierline_gateway.served.fleet import ServedFleet
@@ -46,6 +48,10 @@ def _observe(fleet: ServedFleet) -> None:
     instruments.workers.clear()
     for queued in dispatcher.queue.waiting():
         instruments.queue.labels(queued.tier).inc()
+    instruments.queue_due.clear()
+    epoch_ms = time.time() * 1e3 - fleet.clock_ms()
+    for tier, due_ms in _first_due_ms(dispatcher.queue.waiting()).items():
+        instruments.queue_due.labels(tier).set((epoch_ms + due_ms) / 1e3)
     for link in dispatcher.links:
         instruments.workers.labels(link.state).inc()
     if fleet.sharing is not None:
@@ -54,3 +60,11 @@ def _observe(fleet: ServedFleet) -> None:
     instruments.running.set(sum(live.life.state is not waiting and not live.life.done for live in dispatcher.live))
     for tenant in {live.tenant.tenant for live in dispatcher.live}:
         instruments.service.labels(instruments.tenant_label(tenant)).set(dispatcher.queue.counter(tenant))
+
+
+def _first_due_ms(waiting: Iterable[QueuedRequest]) -> Mapping[str, float]:
+    """Return by tier when the first of its requests is due."""
+    due_ms: dict[str, float] = {}
+    for queued in waiting:
+        due_ms[queued.tier] = min(due_ms.get(queued.tier, queued.deadline_ms), queued.deadline_ms)
+    return due_ms

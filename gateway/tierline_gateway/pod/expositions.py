@@ -13,6 +13,8 @@ _NOT_SUMMED: Final[Mapping[str, Callable[[float, float], float]]] = {
     names.WORKERS.name: max,
     names.SERVICE.name: max,
     names.SHARING.name: min,
+    # The first of all that wait, wherever it waits.
+    names.QUEUE_DUE.name: min,
 }
 
 

@@ -8,6 +8,7 @@ from tierline.fleet.placement.market import Supply
 from tierline.fleet.placement.planner import PlacedPod
 from tierline.fleet.scaling.load import FleetLoad, TierLoad
 from tierline.fleet.scaling.planner import ScalingPlan
+from tierline.fleet.scaling.turns import Turn
 from tierline.fleet.verdicts import Verdict
 from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.capacity.starting import ExpectedStart
@@ -25,6 +26,7 @@ class FleetAccount:
     caps: Mapping[str, int] = field(default_factory=dict)
     workers: Mapping[str, tuple[PlacedPod, ...]] = field(default_factory=dict)
     starts: Mapping[str, ExpectedStart] = field(default_factory=dict)
+    turns: Mapping[str, Turn] = field(default_factory=dict)
 
 
 def told(account: FleetAccount, book: CapacityBook) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def _scale(account: FleetAccount) -> dict[str, Any]:
         "tiers": [_tier(tier) for tier in load.tiers] if load else [],
         "demand_per_second": plan.forecast_per_second if plan else None,
         "pressure": plan.pressure if plan else None,
+        "turns": [{"pool": name, **asdict(it)} for name, it in sorted(account.turns.items())],
         "role_flips": plan.flips if plan else 0,
         "lead_seconds": load.cold_start_seconds if load else None,
         "starts": [_start(name, it) for name, it in sorted(account.starts.items())],

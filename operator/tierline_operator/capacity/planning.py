@@ -75,7 +75,7 @@ class Planner:
         self._starts = StartLearner(stores, book)
         self._resizer = Resizer(stores, actuator, book, images, wakes)
         self._pasts: dict[FleetKey, FleetPast] = {}
-        self._sharer = Sharer(stores, book, times.sharing)
+        self._sharer = Sharer(stores, book, self._starts, times.sharing)
         self._scenes = Scenes(stores)
         self._rest = Rest()
         self._accounts: dict[FleetKey, FleetAccount] = {}
@@ -122,7 +122,7 @@ class Planner:
         self._starts.look(scenes, readings, now_ms)
         traffic = {scene.key: self._traffic(scene, readings.get(scene.key), now_ms) for scene in scenes}
         plans = {scene.key: self._plan(scene, traffic[scene.key], now_ms) for scene in scenes}
-        self._sharer.share(scenes, plans, now_ms)
+        self._sharer.share(scenes, plans, traffic, now_ms)
         for scene in scenes:
             await self._scale(scene, plans[scene.key], traffic[scene.key], now_ms)
         self._report({scene.key: self._judge(scene, plans[scene.key], why, now_ms) for scene in scenes})
@@ -219,7 +219,7 @@ class Planner:
         report = FleetReport((*verdicts, degraded(verdicts)), cents, self._starts.cached(scene))
         load = self._past(scene).load if plan else None
         source = self._past(scene).source or self._source.name
-        about = (self._sharer.caps(scene), scene.workers, self._starts.expected(scene))
+        about = (self._sharer.caps(scene), scene.workers, self._starts.expected(scene), self._sharer.turns(scene))
         self._accounts[scene.key] = FleetAccount(now_ms, source, report.verdicts, load, plan, *about)
         return report
 
@@ -242,7 +242,8 @@ class Planner:
         if not scene.scales:
             return external()
         if plan is not None:
-            verdict = scaled(plan, self._sharer.caps(scene), {name: facts.high for name, facts in scene.pools.items()})
+            highs = {name: facts.high for name, facts in scene.pools.items()}
+            verdict = scaled(plan, self._sharer.caps(scene), highs, self._sharer.turns(scene))
             return by_fallback(verdict, past.source, self._source.name) if past.source != self._source.name else verdict
         if now_ms - (past.heard_ms or past.since_ms) >= 1000 * self._times.silence_seconds:
             return holding_still(why or "not every gateway answers", self._source.name)

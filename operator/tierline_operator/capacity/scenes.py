@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from tierline.api.decision_matrix import DECISION_MATRIX
 from tierline.api.fleet import LLMFleet
@@ -20,9 +21,10 @@ from tierline.fleet.placement.planner import PlacedPod
 from tierline.fleet.placement.room import Need
 from tierline.fleet.placement.room_reading import placed_pod, read_need
 from tierline.fleet.placement.spot_history import SpotHistory
+from tierline.fleet.scaling.claims import Claim, Waiting
 from tierline.fleet.scaling.cold_starts import COUNTED_MS, StartSight
 from tierline.fleet.scaling.fleet_load import PoolFacts
-from tierline.fleet.scaling.sharing import Claim
+from tierline.fleet.scaling.signals import FleetTraffic
 from tierline.fleet.scaling.start_reading import read_start
 from tierline.fleet.scaling.status import WaitingWorkers
 from tierline.fleet.wanted import Capacity
@@ -69,6 +71,11 @@ class Scene:
     def may_give(self) -> bool:
         """Whether every tier of the fleet lets its requests be preempted."""
         return bool(self.tiers) and all(_preemptible(tier) for tier in self.tiers.values())
+
+    def queue(self, traffic: FleetTraffic) -> tuple[Waiting, ...]:
+        """Return what waits for the fleet's workers, by tier."""
+        told = [(tier.spec.priority, traffic.tiers[name]) for name, tier in self.tiers.items() if name in traffic.tiers]
+        return tuple(Waiting(priority, inf if it.due_ms is None else it.due_ms) for priority, it in told if it.queued)
 
     def claim(self, pool: PoolFacts, wanted: int) -> Claim:
         """Return what a pool claims of the cluster's accelerators when it wants so many workers."""

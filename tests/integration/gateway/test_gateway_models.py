@@ -3,6 +3,8 @@
 import asyncio
 import dataclasses
 import json
+import re
+import time
 from collections.abc import AsyncIterator
 from types import MappingProxyType
 
@@ -99,12 +101,15 @@ async def test_an_unknown_model_is_told_what_there_is(both: TwoFleets) -> None:
 async def test_a_fleet_without_workers_holds_its_own_requests_only(both: TwoFleets) -> None:
     """As a fleet at zero does: what waits for it shows in its own figures, by which it is woken."""
     await both.add_worker(FakeWorker("w0"))
+    asked_s = time.time()
     waiting = asyncio.create_task(both.complete("code"))
     await both.until(lambda: len(both.guest.dispatcher.queue) == 1)
     assert await both.complete("m") == answer_text(3)
     told = await both.metrics()
     assert 'tierline_gateway_queue_requests{model="code",tier="interactive"} 1.0' in told
     assert 'tierline_gateway_queue_requests{model="m"' not in told
+    (due_s,) = re.findall(r"^tierline_gateway_queue_due_timestamp_seconds{.*} (.+)$", told, re.MULTILINE)
+    assert asked_s + 0.99 <= float(due_s) <= time.time() + 1.0
     assert 'tierline_gateway_requests_total{model="m",outcome="length",tenant="acme",tier="interactive"} 1.0' in told
     await both.add_coder()
     assert await waiting == answer_text(3)

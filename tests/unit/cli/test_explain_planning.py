@@ -53,6 +53,18 @@ async def test_each_part_of_the_leaders_account_reads_as_text_and_as_json():
     assert json.loads(printed("scale", port, as_json=True))["pools"][0]["name"] == "chat-main"
 
 
+async def test_who_waits_for_its_turn_reads_after_whom():
+    world = PlanningWorld()
+    world.tier()
+    world.node("n1", gpus=1)
+    for name in ("chat", "apt"):
+        world.fleet(name, low=0, replicas=0)
+    world.signals.queued = 4.0
+    await world.look(times=2)
+    told = Told(200, json.dumps(world.planner.account_of("demo", "chat")))
+    assert "chat-main may have 0 until its turn comes, after apt-main" in printed("scale", told)
+
+
 async def test_a_fleet_without_figures_says_why():
     world = PlanningWorld()
     world.tier()

@@ -109,6 +109,11 @@ def test_old_workers_that_are_not_ready_are_replaced_at_once():
     assert removed(plan) == ["1", "2", "3"]
 
 
+def test_of_workers_that_start_those_without_a_node_go_first():
+    placed = pod(2, ready=False)
+    assert removed(plan_pool(pool(pod(1, ready=False, node=""), placed, replicas=1))) == ["1"]
+
+
 def test_a_change_that_never_gets_ready_leaves_the_old_workers_serving():
     seen = pool(pod(1, revision="old"), pod(2, revision="old"))
     for _ in range(5):

@@ -37,6 +37,17 @@ def test_arrivals_are_what_ended_and_how_many_more_are_inside():
     assert gold.queued == 20
 
 
+def test_the_first_that_waits_at_any_gateway_is_due_first():
+    name = "tierline_gateway_queue_due_timestamp_seconds"
+    told = [
+        sample(name, 70.5, tier="gold"),
+        sample(name, 60.25, "gw-2", tier="gold"),
+        *gateway(0, queued=1, tier="batch"),
+    ]
+    tiers = traffic_between(None, Reading(0, (*told, *gateway(0, queued=2)))).tiers
+    assert (tiers["gold"].due_ms, tiers["batch"].due_ms) == (60_250, None)
+
+
 def test_lengths_are_means_of_requests_that_were_answered():
     traffic = traffic_between(Reading(0, tuple(gateway(100))), Reading(10_000, tuple(gateway(150))))
     assert traffic.shape == RequestShape(100.0, 10.0)

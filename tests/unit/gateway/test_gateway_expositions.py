@@ -34,6 +34,16 @@ def test_what_was_counted_adds_up_and_what_all_see_does_not() -> None:
     assert merged["tierline_ttft_seconds_bucket", "0.05,acme,gold"] == 1
 
 
+def test_the_first_of_all_that_wait_is_due_first() -> None:
+    expositions = []
+    for due_s in (170.0, 120.5):
+        made = Instruments()
+        made.queue_due.labels("gold").set(due_s)
+        expositions.append(generate_latest(made.registry).decode())
+    merged = values(merged_exposition(expositions))
+    assert merged["tierline_gateway_queue_due_timestamp_seconds", "gold"] == 120.5
+
+
 def test_one_process_alone_is_told_as_it_is() -> None:
     alone = process(3, 2, 1, 0.03)
     assert values(merged_exposition([alone])) == values(alone.encode())

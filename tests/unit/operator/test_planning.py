@@ -76,6 +76,35 @@ async def test_a_lower_tier_gives_and_gets_back():
     assert world.replicas("batch") == 8
 
 
+async def test_the_only_free_accelerator_goes_to_the_fleet_whose_queue_is_due_first():
+    world = PlanningWorld()
+    world.tier()
+    world.node("n1", gpus=1)
+    world.fleet("code", low=0, replicas=0)
+    world.fleet("math", low=0, replicas=0)
+    world.signals.queued = 4.0
+    world.signals.due_ms = {"code": world.now_ms + 300_000, "math": world.now_ms + 200_000}
+    await world.look(times=2)
+    assert (world.replicas("code"), world.replicas("math")) == (0, 1)
+    assert world.verdict("code", "Scaled").reason == "WaitsForItsTurn"
+    assert "code-main has 0 of 1, after math-main" in world.verdict("code", "Scaled").message
+    account = world.planner.account_of("demo", "code")
+    assert account is not None
+    assert account["scale"]["turns"] == [{"pool": "code-main", "most": 0, "after": "math-main"}]
+
+
+async def test_what_a_new_worker_is_too_late_for_takes_no_accelerator_from_what_it_can_help():
+    world = PlanningWorld()
+    world.tier()
+    world.node("n1", gpus=1)
+    world.fleet("code", low=0, replicas=0)
+    world.fleet("math", low=0, replicas=0)
+    world.signals.queued = 4.0
+    world.signals.due_ms = {"code": world.now_ms + 300_000, "math": world.now_ms + 15_000}
+    await world.look(times=2)
+    assert (world.replicas("code"), world.replicas("math")) == (1, 0)
+
+
 async def test_declared_load_is_judged_before_it_comes():
     world = PlanningWorld()
     world.tier(targets={"ttftMilliseconds": {"p95": 500}})

@@ -25,6 +25,7 @@ QUANTILE = 0.95
 GATEWAY_SERIES = (
     f"{gateway_metrics.REQUESTS.name}_total",
     gateway_metrics.QUEUE_DEPTH.name,
+    gateway_metrics.QUEUE_DUE.name,
     gateway_metrics.RUNNING.name,
     f"{gateway_metrics.BILLED_PROMPT.name}_total",
     f"{gateway_metrics.BILLED_OUTPUT.name}_total",
@@ -65,12 +66,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class TierTraffic:
-    """A tier's traffic between two looks; percentiles are in milliseconds, None where nothing was counted."""
+    """A tier's traffic between two looks; percentiles are in milliseconds, None where nothing was counted. `due_ms` is
+    when the first of what waits is due, on the clock of the epoch, None where nothing is."""
 
     per_second: float = 0.0
     queued: float = 0.0
     ttft_ms: float | None = None
     tpot_ms: float | None = None
+    due_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,9 @@ def traffic_between(before: Reading | None, now: Reading) -> FleetTraffic:
     rates = _arrivals(deltas, ended, queued)
     ttft = deltas.quantiles(f"{gateway_metrics.TTFT.name}_bucket")
     tpot = deltas.quantiles(f"{gateway_metrics.TPOT.name}_bucket")
+    due = _first_due(now)
     tiers = {
-        tier: TierTraffic(rates.get(tier, 0.0), queued.get(tier, 0.0), ttft.get(tier), tpot.get(tier))
+        tier: TierTraffic(rates.get(tier, 0.0), queued.get(tier, 0.0), ttft.get(tier), tpot.get(tier), due.get(tier))
         for tier in {*ended, *queued}
     }
     samples = _by_pod(now, f"{worker_metrics.LATENCY_SAMPLES}_total")
@@ -194,6 +198,16 @@ def _coefficients(now: Reading) -> dict[str, Coefficients]:
 
 def _by_pod(now: Reading, name: str) -> dict[str, float]:
     return {sample.pod: sample.value for sample in now.samples if sample.name == name}
+
+
+def _first_due(now: Reading) -> dict[str, float]:
+    """Return by tier when the first request that waits at any gateway is due."""
+    found: dict[str, float] = {}
+    for sample in now.samples:
+        if sample.name == gateway_metrics.QUEUE_DUE.name:
+            tier = sample.label("tier")
+            found[tier] = min(found.get(tier, math.inf), 1e3 * sample.value)
+    return found
 
 
 def _by_tier(samples: Iterable[Sample]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from tierline.fleet.observed import Manifest
 from tierline.fleet.scaling.planner import PoolDecision, ScalingPlan
+from tierline.fleet.scaling.turns import Turn
 from tierline.fleet.verdicts import Verdict
 
 PLANNING_CONDITIONS = ("Feasible", "Placed", "Scaled", "Degraded")
@@ -38,12 +39,18 @@ def holding_still(why: str, source: str) -> Verdict:
     )
 
 
-def scaled(plan: ScalingPlan, caps: Mapping[str, int], highs: Mapping[str, int]) -> Verdict:
-    """Say whether every pool has what its load asks for; `caps` are pools that gave accelerators to a higher tier."""
+def scaled(plan: ScalingPlan, caps: Mapping[str, int], highs: Mapping[str, int], turns: Mapping[str, Turn]) -> Verdict:
+    """Say whether every pool has what its load asks for; `caps` are pools that gave accelerators to a higher tier,
+    `turns` those that wait for theirs among equals."""
     given = [it for it in plan.decisions if it.name in caps and caps[it.name] < it.replicas]
     if given:
         told = "; ".join(f"{it.name} keeps {caps[it.name]} of {it.replicas}" for it in given)
         return Verdict("Scaled", False, "GaveAccelerators", f"A higher tier lacks accelerators: {told}.")
+    waiting = [(it, turns[it.name]) for it in plan.decisions if it.name in turns and turns[it.name].most < it.replicas]
+    if waiting:
+        told = "; ".join(f"{it.name} has {turn.most} of {it.replicas}, after {turn.after}" for it, turn in waiting)
+        message = f"Accelerators are short, and pools of its tier get them in turn: {told}."
+        return Verdict("Scaled", False, "WaitsForItsTurn", message, is_news=False)
     full = [it for it in plan.decisions if it.need > highs.get(it.name, it.need)]
     if full:
         told = "; ".join(f"{it.name} needs {it.need} and may have {highs[it.name]}" for it in full)
