@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierline.scheduling.queueing.group_order import Instance, RequestGroup, group_order, next_group
+from tierline.scheduling.queueing.group_order import Instance, RequestGroup, empty_order, group_order, next_group
 from tierline.scheduling.queueing.waiting_time import WorkAhead, predicted_wait_ms
 
 FIELDS = st.tuples(st.sampled_from("ab"), st.floats(1, 1000), st.floats(1, 50))
@@ -52,3 +52,14 @@ def test_a_wait_is_never_negative_and_grows_with_what_is_ahead(
     waits = [predicted_wait_ms(groups[:count], per_ms) for count in range(len(groups) + 1)]
     assert waits == sorted(waits)
     assert waits[0] == 0
+
+
+@given(GROUPS, st.integers(0, 100))
+def test_instances_without_a_model_go_to_whom_the_next_group_names_again_and_again(
+    groups: list[RequestGroup], now_ms: int
+) -> None:
+    left, named = list(groups), []
+    while left:
+        named.append(next_group(left, Instance("", 0.0), now_ms))
+        left.remove(named[-1])
+    assert list(empty_order(groups, now_ms)) == named

@@ -91,6 +91,10 @@ async def test_the_only_free_accelerator_goes_to_the_fleet_whose_queue_is_due_fi
     account = world.planner.account_of("demo", "code")
     assert account is not None
     assert account["scale"]["turns"] == [{"pool": "code-main", "most": 0, "after": "math-main"}]
+    world.delete_fleet("math")
+    await world.look()
+    assert world.replicas("code") == 1
+    assert world.verdict("code", "Scaled").reason == "FollowsLoad"
 
 
 async def test_what_a_new_worker_is_too_late_for_takes_no_accelerator_from_what_it_can_help():

@@ -1,7 +1,7 @@
 """Whose turn it is: which of several equal pools gets the next accelerator when there are not enough of them.
 
-    turn = the pool whose group `next_group` names, again and again: the earliest due of those that a new worker can
-           still help, now + start <= due; then the earliest of the others; then pools for which nothing waits, by name
+    turn = the pool whose group `empty_order` names: the earliest due of those that a new worker can still help,
+           now + start <= due; then the earliest of the others; then pools for which nothing waits, by name
 
 A group is what waits for a fleet at one tier, due when its first request is; groups of higher tiers come first. It is
 QLM's order of groups (Patke et al., arXiv 2407.00047) where an accelerator changes its model by a worker that ends and
@@ -26,13 +26,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tierline.fleet.scaling.claims import Claim, PoolKey, Row
-from tierline.scheduling.queueing.group_order import Instance, RequestGroup, next_group
+from tierline.scheduling.queueing.group_order import RequestGroup, empty_order
 
 TURN_MS: Final = 30_000
 OFFER_MS: Final = 120_000
-
-_EMPTY: Final = Instance(model="", swap_ms=0.0)
-"""An accelerator that nobody holds. What a start takes differs by model, so it is each group's own work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +94,10 @@ def take_turns(
     keeps = lasts and not _stands_aside(first, before, now_ms)
     waiting: dict[PoolKey, Turn] = {}
     for claim in order:
-        others = [it.key[1] for it in order if it.key in due and it is not claim]
+        other = next((it for it in order if it.key in due and it is not claim), first if keeps else claim)
         most = max(given[claim.key], claim.held, claim.low)
-        if most < claim.wanted and (others or (keeps and claim is not first)):
-            waiting[claim.key] = Turn(most, others[0] if others else first.key[1])
+        if most < claim.wanted and other is not claim:
+            waiting[claim.key] = Turn(most, other.key[1])
     last = before.named.get(first.row)
     named = last if last is not None and last.is_still(first) else Since(first.key, now_ms, first.held)
     return Turns({first.row: named}, offers, waiting)
@@ -110,10 +107,7 @@ def _by_groups(claims: Iterable[Claim], now_ms: int) -> tuple[Claim, ...]:
     left, order = {claim.key[1]: claim for claim in claims}, list[Claim]()
     for priority in sorted({it.priority for claim in left.values() for it in claim.queue}, reverse=True):
         groups = [group for claim in left.values() if (group := _group(claim, priority)) is not None]
-        while groups:
-            group = next_group(groups, _EMPTY, now_ms)
-            groups.remove(group)
-            order.append(left.pop(group.name))
+        order += [left.pop(group.name) for group in empty_order(groups, now_ms)]
     return (*order, *sorted(left.values(), key=lambda claim: claim.key))
 
 

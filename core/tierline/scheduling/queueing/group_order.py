@@ -67,5 +67,13 @@ def group_order(groups: Sequence[RequestGroup], instance: Instance, now_ms: floa
     return tuple(order)
 
 
+def empty_order(groups: Sequence[RequestGroup], now_ms: float) -> tuple[RequestGroup, ...]:
+    """Return the order in which groups get instances that have no model; each group's work includes its loading.
+
+    It is `next_group` again and again, for all that are free now: without a model there is none to stay with.
+    """
+    return tuple(sorted(groups, key=lambda group: (now_ms + group.work_ms > group.deadline_ms, *_by_deadline(group))))
+
+
 def _by_deadline(group: RequestGroup) -> tuple[float, str]:
     return (group.deadline_ms, group.name)
