@@ -1,6 +1,7 @@
 """What clients get: answers through the unmodified OpenAI SDK, and errors that say what to change."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest_asyncio
 from e2e_gateway import Gateway
 from e2e_house import FAST, KEYS, SLOW, UNSERVED, House
 from e2e_streams import assert_whole, open_stream, whole_answer
+from e2e_waiting import eventually
 from openai import AsyncOpenAI
+
+from tierline.api.names import HEADER_TIER
 
 PROMPT = "Tell me about the night ferry."
 
@@ -54,6 +58,24 @@ async def test_plain_completions_are_served(house: House, alice: AsyncOpenAI) ->
     answer = await alice.completions.create(model=house.fleet, prompt=PROMPT, max_tokens=8, seed=7)
     assert answer.usage is not None
     assert answer.usage.prompt_tokens == len(PROMPT.encode())
+
+
+async def test_a_batch_is_answered_in_the_fleet_as_its_operator_made_it(house: House, alice: AsyncOpenAI) -> None:
+    body = {"model": house.fleet, "prompt": PROMPT, "max_tokens": 4}
+    line = {"custom_id": "q", "method": "POST", "url": "/v1/completions", "body": body}
+    source = await alice.files.create(file=("requests.jsonl", json.dumps(line).encode()), purpose="batch")
+    batch = await alice.batches.create(
+        input_file_id=source.id, endpoint="/v1/completions", completion_window="24h", metadata={HEADER_TIER: SLOW}
+    )
+
+    async def completed() -> bool:
+        return (await alice.batches.retrieve(batch.id)).status == "completed"
+
+    await eventually(completed, 30, "the batch is completed")
+    done = await alice.batches.retrieve(batch.id)
+    assert done.output_file_id is not None
+    (answer,) = (await alice.files.content(done.output_file_id)).text.splitlines()
+    assert json.loads(answer)["response"]["body"]["usage"]["completion_tokens"] == 4
 
 
 async def test_many_streams_at_once_are_all_whole(house: House, alice: AsyncOpenAI, bob: AsyncOpenAI) -> None:
