@@ -29,7 +29,7 @@ BYPASS_LIMIT = 64
 LONG_PROMPT_SHARE = 0.5
 """So much of a batch a prompt takes that will not finish in it while others wait behind."""
 
-LEAST_CHUNK_DEPTH_TOKENS = 2048
+LEAST_CHUNK_DEPTH_TOKENS = 512
 """Behind more than these the least chunk has as many pairs of query and key as a block's worth behind these."""
 
 INFEASIBLE_STRETCH = 1.25
