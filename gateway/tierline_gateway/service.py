@@ -25,10 +25,12 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.05
 STALLED_MS = 10_000.0
+_EPOCH_MS = (time.time() - time.monotonic()) * 1000
 
 
 def monotonic_ms() -> float:
-    return time.monotonic() * 1000
+    """Return milliseconds since the epoch as it was known at the start; unlike the wall clock it is never set back."""
+    return _EPOCH_MS + time.monotonic() * 1000
 
 
 class GatewayService:

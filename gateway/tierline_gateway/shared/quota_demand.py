@@ -6,6 +6,7 @@ from typing import Final
 
 from tierline.scheduling.admission.quota import QuotaLimits
 from tierline.scheduling.admission.quota_shares import QuotaShare
+from tierline_gateway.shared.spending import SharedSpending
 
 FADING: Final = 0.97
 """What was asked counts less by this with each exchange; below `FORGOTTEN` it is forgotten."""
@@ -16,6 +17,7 @@ class QuotaDemand:
     """Alone until `adopt` is told of others; pure state."""
 
     def __init__(self) -> None:
+        self.spending = SharedSpending()
         self._asked: dict[str, float] = {}
         self._running: Counter[str] = Counter()
         self._shares: Mapping[str, QuotaShare] = {}

@@ -72,13 +72,20 @@ class StateSharing:
         )
         named = {tenant for tenant, _, _ in changes}
         floors = tuple((tenant, 0.0, floor) for tenant, floor in self._floors.items() if tenant not in named)
+        spending, note = self._demand.spending, self._note()
+        spent = spending.news(self._gateway)
         try:
             shared = await self._store.exchange(
-                Exchange(self._gateway, self._number, self._born, changes + floors, self._note())
+                Exchange(
+                    *(self._gateway, self._number, self._born, changes + floors, note),
+                    spent=spent,
+                    spent_version=spending.version,
+                )
             )
         except StoreUnavailable as error:
             self._failed(str(error))
             return
+        spending.answered(spent, note.set_aside, shared, self._clock_ms())
         self._answered(shared)
 
     def _begin(self) -> None:
@@ -87,7 +94,7 @@ class StateSharing:
 
     def _note(self) -> Note:
         waiting = self._counters.waiting_here()
-        return Note(waiting, self._demand.asked(), self._demand.running())
+        return Note(waiting, self._demand.asked(), self._demand.running(), self._demand.spending.set_aside())
 
     def _answered(self, shared: Shared) -> None:
         if self.problem:
@@ -96,8 +103,11 @@ class StateSharing:
         anew = bool(self._born) and shared.born != self._born
         self._born, self._unanswered, self._floors = shared.born, None, {}
         if anew:
-            log.warning("the shared store has lost its memory; it is told the counters that are known here")
+            log.warning(
+                "the shared store has lost its memory; it is told the counters and spending that are known here"
+            )
             self._counters.abandon_exchange()
+            self._demand.spending.lost()
             self._begin()
             self._floors = self._counters.snapshot().counters
             return
@@ -131,6 +141,7 @@ class StateSharing:
         )
         self._counters.adopt({})
         self._demand.adopt({}, local_share(self._known_gateways))
+        self._demand.spending.unanswered(self._known_gateways - 1)
 
 
 def _peers(shared: Shared) -> dict[str, PeerService]:

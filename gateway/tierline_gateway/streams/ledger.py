@@ -33,6 +33,7 @@ class Ledger:
         usage = self._usage.get(tenant.tenant)
         if usage is None:
             usage = self._usage[tenant.tenant] = TenantUsage(limits)
+            self.demand.spending.track(tenant.tenant, usage.spending)
         usage.adopt(limits)
         return usage
 

@@ -110,8 +110,7 @@ class TenantUsage:
         self._limits = limits
         self._tokens = _bucket(limits.tokens_per_minute)
         self._requests = _bucket(limits.requests_per_minute)
-        self._spending = DayOfSpending()
-        self._set_aside = 0
+        self.spending = DayOfSpending()
         self._ended_ms: float | None = None
         self.end_interval_ms = _SOON_MS
         self.concurrent = 0
@@ -149,12 +148,12 @@ class TenantUsage:
 
     def spent_microcents(self, now_ms: float) -> int:
         """Return what counts against the budget now, what is set aside included."""
-        return self._spending.spent(now_ms) + self._set_aside
+        return self.spending.taken(now_ms)
 
     def begin(self, ask: Ask, now_ms: float) -> None:
         """Count an admitted request."""
         self.concurrent += 1
-        self._set_aside += ask.most_microcents
+        self.spending.set_aside += ask.most_microcents
         if self._requests:
             self._requests.spend(1, now_ms)
         self.generated(ask.prompt_tokens, now_ms)
@@ -167,12 +166,12 @@ class TenantUsage:
     def billed(self, microcents: int, now_ms: float) -> None:
         """Book what an answer that ended cost."""
         if microcents:
-            self._spending.spend(microcents, now_ms)
+            self.spending.spend(microcents, now_ms)
 
     def end(self, ask: Ask, now_ms: float) -> None:
         """Count a request that ended, however it did."""
         self.concurrent -= 1
-        self._set_aside -= ask.most_microcents
+        self.spending.set_aside -= ask.most_microcents
         if self._ended_ms is not None:
             self.end_interval_ms += _SMOOTHING * (now_ms - self._ended_ms - self.end_interval_ms)
         self._ended_ms = now_ms if self.concurrent else None
@@ -181,10 +180,11 @@ class TenantUsage:
         cents = self._limits.cents_per_day
         if cents is None:
             return None
-        over = self.spent_microcents(now_ms) + ask.most_microcents - cents * MICROCENTS
+        most = ask.most_microcents * self.spending.weight
+        over = self.spent_microcents(now_ms) + most - cents * MICROCENTS
         if over <= 0:
             return None
-        return QuotaBreach("budget.centsPerDay", cents, max(self._spending.wait_ms(over, now_ms), self.end_interval_ms))
+        return QuotaBreach("budget.centsPerDay", cents, max(self.spending.wait_ms(over, now_ms), self.end_interval_ms))
 
 
 def _bucket(per_minute: int | None) -> TokenBucket | None:

@@ -11,8 +11,8 @@ Bounds: shares that all gateways compute from one view sum to 1. When a tenant's
 may give at most the share that moved once more within that minute; what that overdraws, the others' buckets lack
 afterwards. Requests at a time exceed the limit by at most n - 1, and by what was admitted since the last exchange. The
 share of a gateway that is not heard of any more falls to the others. Without a view of the others (`LOCAL`) each
-enforces limit / known gateways. A budget of money is split evenly, since what was spent here stays here when demand
-moves; a share of the KV cache is each gateway's own.
+enforces limit / known gateways. A budget of money is not split: what all spent is known to each (`spending`). A share
+of the KV cache is each gateway's own.
 """
 
 from collections.abc import Iterable
@@ -42,7 +42,6 @@ class QuotaShare:
             tokens_per_minute=_part(limits.tokens_per_minute, self.part),
             requests_per_minute=_part(limits.requests_per_minute, self.part),
             max_concurrent_requests=self._at_a_time(limits.max_concurrent_requests, running_here),
-            cents_per_day=None if limits.cents_per_day is None else limits.cents_per_day // self.gateways,
         )
 
     def _at_a_time(self, limit: int | None, running_here: int) -> int | None:
