@@ -6,7 +6,7 @@ A total is the same however often it is told. What a gateway that ended has spen
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from tierline.scheduling.admission.spending import DayOfSpending, is_past
+from tierline.scheduling.admission.spending import HOUR_MS, DayOfSpending, is_past
 from tierline_gateway.shared.store import Note, Shared, Spent
 
 
@@ -20,6 +20,7 @@ class SharedSpending:
         self._elsewhere: defaultdict[str, Counter[int]] = defaultdict(Counter)
         self._set_aside: Counter[str] = Counter()
         self._unheard = 0
+        self._cleaned_hour = 0
 
     def track(self, tenant: str, here: DayOfSpending) -> None:
         """Share what a tenant spends here from now on."""
@@ -69,7 +70,8 @@ class SharedSpending:
             key = (row.tenant, row.hour, row.gateway)
             self._elsewhere[row.tenant][row.hour] += row.total - self._rows.get(key, 0)
             self._rows[key] = row.total
-        if shared.spent:
+        if (hour := int(now_ms // HOUR_MS)) != self._cleaned_hour:
+            self._cleaned_hour = hour
             self._forget(now_ms)
         self._set_aside = _summed(shared.notes.values())
 
