@@ -12,7 +12,6 @@ from tierline_gateway.policy_source import PolicySnapshot, PolicySource
 from tierline_gateway.served.fleet import ServedFleet
 from tierline_gateway.served.fleets import FleetSource, ServedFleets
 from tierline_gateway.shared.quota_demand import QuotaDemand
-from tierline_gateway.shared.sharing import StateSharing
 from tierline_gateway.shared.store import SharedStore
 from tierline_gateway.streams.ledger import Ledger
 from tierline_gateway.streams.live import LiveRequest
@@ -78,8 +77,7 @@ class GatewayService:
 
         def share(fleet: ServedFleet) -> None:
             demand = self.ledger.demand if fleet is self.own else QuotaDemand()
-            counters = fleet.dispatcher.queue.counters
-            fleet.share(StateSharing(store_of(fleet.name), gateway_id, counters, demand, self.clock_ms))
+            fleet.share(store_of(fleet.name), gateway_id, demand)
 
         self._share = share
         share(self.own)

@@ -1,8 +1,10 @@
 """One gateway's money and its exchange, without the gateway."""
 
 from tierline.api.token_prices import TokenPrice
+from tierline.scheduling.admission.kv_share import KVShares
 from tierline.scheduling.admission.quota import Ask, QuotaLimits, TenantUsage
 from tierline.scheduling.queueing.service_counters import ServiceCounters
+from tierline.scheduling.routing.reservations import Reservations
 from tierline_gateway.shared.quota_demand import QuotaDemand
 from tierline_gateway.shared.sharing import StateSharing
 from tierline_gateway.shared.store import SharedStore
@@ -15,7 +17,10 @@ class SpendingGateway:
     def __init__(self, store: SharedStore, name: str, cents: int) -> None:
         self.now_ms = 1.8e12
         demand = QuotaDemand()
-        self.sharing = StateSharing(store, name, ServiceCounters(), demand, lambda: self.now_ms)
+        shares = KVShares(Reservations(lambda _: 0))
+        self.sharing = StateSharing(
+            *(store, name, ServiceCounters(), demand), kv_shares=shares, clock_ms=lambda: self.now_ms
+        )
         self.usage = TenantUsage(QuotaLimits(cents_per_day=cents))
         demand.spending.track("acme", self.usage.spending)
 

@@ -11,7 +11,9 @@ from tierline.text.tools.formats import FORMATS
 from tierline_gateway.front.api_errors import unavailable
 from tierline_gateway.front.prompts import PromptReader
 from tierline_gateway.instruments import Instruments
+from tierline_gateway.shared.quota_demand import QuotaDemand
 from tierline_gateway.shared.sharing import StateSharing
+from tierline_gateway.shared.store import SharedStore
 from tierline_gateway.streams.dispatcher import Dispatcher
 from tierline_gateway.streams.evacuation import evacuate_due
 from tierline_gateway.streams.ledger import Ledger
@@ -71,9 +73,11 @@ class ServedFleet:
         tool_format = FORMATS.get(model.tool_call_format) if model else None
         return PromptReader(self.loaded_tokenizer, self.window_tokens, tool_format)
 
-    def share(self, sharing: StateSharing) -> None:
-        """Be fair together with the gateways that reach the same store."""
-        self.sharing = sharing
+    def share(self, store: SharedStore, gateway_id: str, demand: QuotaDemand) -> None:
+        """Be fair together with the gateways that reach the same store; `demand` is what it says of quotas."""
+        desk = self.dispatcher.desk
+        counters, kv_shares = desk.queue.counters, desk.kv_shares
+        self.sharing = StateSharing(store, gateway_id, counters, demand, kv_shares=kv_shares, clock_ms=self.clock_ms)
         self.dispatcher.queue.credit_is_handed_back = True
 
     def start_sharing(self) -> None:

@@ -9,9 +9,11 @@ reported, once, when the store is there again.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from tierline.scheduling.admission.kv_share import KVShares
 from tierline.scheduling.admission.quota_shares import local_share, quota_share
 from tierline.scheduling.queueing.service_counters import PeerService, ServiceCounters, TenantReport
 from tierline_gateway.shared.quota_demand import QuotaDemand
@@ -32,12 +34,15 @@ class StateSharing:
         gateway: str,
         counters: ServiceCounters,
         demand: QuotaDemand,
+        *,
+        kv_shares: KVShares,
         clock_ms: Callable[[], float],
     ) -> None:
         self._store = store
         self._gateway = gateway
         self._counters = counters
         self._demand = demand
+        self._kv_shares = kv_shares
         self._clock_ms = clock_ms
         self._number = 0
         self._born = ""
@@ -93,8 +98,14 @@ class StateSharing:
         self._number += 1
 
     def _note(self) -> Note:
-        waiting = self._counters.waiting_here()
-        return Note(waiting, self._demand.asked(), self._demand.running(), self._demand.spending.set_aside())
+        demand = self._demand
+        return Note(
+            waiting=self._counters.waiting_here(),
+            asked=demand.asked(),
+            running=demand.running(),
+            set_aside=demand.spending.set_aside(),
+            held_tokens=self._kv_shares.held(),
+        )
 
     def _answered(self, shared: Shared) -> None:
         if self.problem:
@@ -113,6 +124,7 @@ class StateSharing:
             return
         self._counters.adopt(_peers(shared))
         self._share_quotas(shared.notes)
+        self._kv_shares.hear(_held_tokens(shared.notes.values()))
 
     def _share_quotas(self, notes: Mapping[str, Note]) -> None:
         asked = self._demand.asked()
@@ -142,6 +154,15 @@ class StateSharing:
         self._counters.adopt({})
         self._demand.adopt({}, local_share(self._known_gateways))
         self._demand.spending.unanswered(self._known_gateways - 1)
+        self._kv_shares.unheard(self._known_gateways)
+
+
+def _held_tokens(notes: Iterable[Note]) -> Counter[str]:
+    """Return the tokens of KV cache that tenants hold through the gateways that say so."""
+    held: Counter[str] = Counter()
+    for note in notes:
+        held.update(note.held_tokens)
+    return held
 
 
 def _peers(shared: Shared) -> dict[str, PeerService]:

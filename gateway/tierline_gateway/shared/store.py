@@ -26,13 +26,15 @@ class Spent(msgspec.Struct, frozen=True, array_like=True):
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a gateway says of itself, valid until it says something else or is not heard of for too long.
 
-    By tenant: the priorities in which it waits, what it asked for lately, requests that run, money set aside for them.
+    By tenant: the priorities in which it waits, what it asked for lately, requests that run, money set aside
+    for them, tokens of KV cache that they hold.
     """
 
     waiting: dict[str, tuple[int, ...]] = {}
     asked: dict[str, float] = {}
     running: dict[str, int] = {}
     set_aside: dict[str, int] = {}
+    held_tokens: dict[str, int] = {}
 
 
 class Exchange(msgspec.Struct, frozen=True):

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from memory_store import MemoryStore
 
+from tierline.scheduling.admission.kv_share import KVShares
 from tierline.scheduling.queueing.service_counters import ServiceCounters
+from tierline.scheduling.routing.reservations import Reservations
 from tierline_gateway.shared.quota_demand import QuotaDemand
 from tierline_gateway.shared.sharing import DEGRADE_AFTER_S, StateSharing
 
@@ -30,7 +32,11 @@ class SharingMachine(RuleBasedStateMachine):
         self.store = MemoryStore()
         self.counters = [ServiceCounters() for _ in range(GATEWAYS)]
         self.sharing = [
-            StateSharing(self.store, f"g{at}", counters, QuotaDemand(), lambda: self.now_ms)
+            StateSharing(
+                *(self.store, f"g{at}", counters, QuotaDemand()),
+                kv_shares=KVShares(Reservations(lambda _: 0)),
+                clock_ms=lambda: self.now_ms,
+            )
             for at, counters in enumerate(self.counters)
         ]
         self.served = dict.fromkeys(TENANTS, 0.0)

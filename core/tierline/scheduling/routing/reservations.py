@@ -123,6 +123,10 @@ class Reservations:
         """Return what a tenant's requests hold on all workers."""
         return self._tenants.get(tenant, NOBODY)
 
+    def by_tenant(self) -> dict[str, int]:
+        """Return the tokens that each tenant's requests hold on all workers."""
+        return {tenant: round(claims.tokens) for tenant, claims in self._tenants.items()}
+
     def _add(self, claim: Reservation, sign: int) -> None:
         self._rivals.pop(claim.worker, None)
         groups = self._classes.setdefault(claim.worker, {})
