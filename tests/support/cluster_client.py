@@ -16,7 +16,7 @@ WORK_NODES = {"tierline.dev/accelerator": "work"}
 _POLL_S = 0.05
 
 
-async def eventually(probe: Callable[[], Awaitable[T | None]], timeout_s: float = 20.0, what: str = "") -> T:
+async def eventually(probe: Callable[[], Awaitable[T | None]], timeout_s: float = 60.0, what: str = "") -> T:
     """Ask until the answer is true, and return it; fails with what was awaited."""
     deadline = time.monotonic() + timeout_s
     while not (answer := await probe()):
@@ -67,7 +67,7 @@ class Namespace:
     async def pods(self) -> list[Json]:
         return list((await self.api.get(self.path("pods")))["items"])
 
-    async def until(self, name: str, holds: Callable[[Json], Any], timeout_s: float = 20.0) -> Json:
+    async def until(self, name: str, holds: Callable[[Json], Any], timeout_s: float = 60.0) -> Json:
         """Wait until the pod's status satisfies `holds`, and return the pod."""
         last: list[Json | None] = [None]
 

@@ -20,7 +20,7 @@ Json = Mapping[str, Any]
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 
-async def eventually(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = 20.0) -> T:
+async def eventually(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = 60.0) -> T:
     """Return the first true answer of `look`; fails the test with `what` and the last answer after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:

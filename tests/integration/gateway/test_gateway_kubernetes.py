@@ -118,7 +118,7 @@ async def probe(path: str) -> tuple[int, str]:
     return 0, ""
 
 
-async def eventually(condition, what: str, seconds: float = 20) -> None:
+async def eventually(condition, what: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not await condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
