@@ -64,9 +64,10 @@ async def world(crds: str) -> AsyncIterator[World]:
         yield World(name, crds, cluster, objects, kubelet, settings)
     finally:
         running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        (ended,) = await asyncio.gather(running, return_exceptions=True)
         await _sweep(cluster, name, kubelet.nodes)
         await cluster.close()
+        assert isinstance(ended, asyncio.CancelledError), f"the nodes died during the test: {ended!r}"
 
 
 @pytest.fixture
