@@ -17,7 +17,8 @@ from tierline_cli.bench.drills.command import DrillBenchOptions, run_drill_bench
 from tierline_cli.bench.gateway.command import GatewayBenchOptions, run_gateway_bench
 from tierline_cli.bench.gateway.experiments import Sizes
 from tierline_cli.bench.grid import available_threads
-from tierline_cli.bench.operator.command import OperatorBenchOptions, OperatorSizes, run_operator_bench
+from tierline_cli.bench.operator.command import OperatorBenchOptions, run_operator_bench
+from tierline_cli.bench.operator.phases import OperatorSizes
 from tierline_cli.bench.scenario.command import ScenarioBenchOptions, run_scenario_bench
 from tierline_cli.demo.command import default_sources, run_demo
 from tierline_cli.demo.options import DemoOptions
@@ -232,13 +233,17 @@ def gateway(
 def operator(
     json_file: Annotated[Path, typer.Option("--json", help="File for the figures.")] = Path("out/bench/operator.json"),
     small: Annotated[bool, typer.Option("--small", help="A few fleets, to see that all works.")] = False,
+    fleets: Annotated[int | None, typer.Option(min=1, max=10_000, help="How many fleets are there.")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, max=5_000, help="How many nodes pretend to run them.")] = None,
+    changes: Annotated[int | None, typer.Option(min=1, max=10_000, help="How many more are applied.")] = None,
 ) -> None:
     """Let the operator look after many fleets on a real API server, with nodes that only pretend."""
+    sizes = OperatorSizes.small() if small else OperatorSizes()
     options = OperatorBenchOptions(
         json_file=json_file,
         sources=default_sources().absolute(),
         cache_dir=default_cache_dir(os.environ).absolute(),
-        sizes=OperatorSizes.small() if small else OperatorSizes(),
+        sizes=sizes.but(fleets=fleets, nodes=nodes, changes=changes),
     )
     try:
         code = run_operator_bench(options, _console)

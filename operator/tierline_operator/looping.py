@@ -32,6 +32,10 @@ class Refused(Exception):
         self.due = due
 
 
+class NotYet(Exception):
+    """The object is not there yet, or not whole: whatever is told of it next is looked at without a pause."""
+
+
 class Looper:
     """Runs reconciliations of single objects for ever."""
 
@@ -47,7 +51,11 @@ class Looper:
         try:
             while True:
                 wake.clear()
-                due, failures = await self._look(key, look, failures)
+                try:
+                    due, failures = await self._look(key, look, failures)
+                except NotYet:
+                    await _wait(wake, self._patience(None, failures))
+                    continue
                 if failures:
                     # Our own writes wake us too: a look that failed would follow itself without a pause.
                     wake.clear()
@@ -61,6 +69,8 @@ class Looper:
         self._metrics.reconciles.labels(key.kind).inc()
         try:
             return await look(), 0
+        except NotYet:
+            raise
         except Refused as error:
             self._metrics.errors.labels(key.kind).inc()
             log.debug("%s %s: %s", key.kind, key.name, error)

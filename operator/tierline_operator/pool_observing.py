@@ -79,7 +79,7 @@ def find_pool(stores: Stores, namespace: str, name: str) -> Manifest | None:
     live = stores[WORKER_POOL].get(namespace, name)
     if live is None:
         return None
-    complete = ANNOTATION_APPLIED in live["metadata"].get("annotations", {})
+    complete = ANNOTATION_APPLIED in live["metadata"].get("annotations", {}) and "replicas" in live["spec"]
     return live if complete or not _belongs_to_a_fleet(live) else None
 
 

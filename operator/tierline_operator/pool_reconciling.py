@@ -26,7 +26,7 @@ from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.capacity.placing import place_pool, start_time_ms
 from tierline_operator.drill_reconciling import is_blacked_out
 from tierline_operator.kinds import DISRUPTION_BUDGET
-from tierline_operator.looping import Refused
+from tierline_operator.looping import NotYet, Refused
 from tierline_operator.pool_observing import PoolView, attainment_of, find_pool, gateways_of, observe_pool
 from tierline_operator.reconciling import Clock, epoch_ms
 from tierline_operator.stores import Stores
@@ -77,7 +77,9 @@ class PoolReconciler:
     async def pool(self, namespace: str, name: str) -> float | None:
         """Reconcile one pool; returns the seconds until time alone changes its plan, or raises `Refused` with them."""
         live = find_pool(self._stores, namespace, name)
-        if live is None or "deletionTimestamp" in live["metadata"]:
+        if live is None:
+            raise NotYet
+        if "deletionTimestamp" in live["metadata"]:
             return None
         if (namespace, name) in self._book.held:
             return HELD_SECONDS

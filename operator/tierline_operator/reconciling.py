@@ -14,7 +14,7 @@ from tierline.fleet.wanted import Images
 from tierline_operator.actuator import Actuator
 from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.kinds import BY_KIND, DEPLOYMENT, ROLE_BINDING, WORKER_POOL
-from tierline_operator.looping import Refused
+from tierline_operator.looping import NotYet, Refused
 from tierline_operator.observing import find_fleet, observe_fleet
 from tierline_operator.stores import Stores
 from tierline_operator.telling import Teller
@@ -59,7 +59,9 @@ class Reconciler:
     async def fleet(self, namespace: str, name: str) -> float | None:
         """Reconcile one fleet; returns when to look again although nothing woke us. Raises `Refused`, after telling."""
         live = find_fleet(self._stores, namespace, name)
-        if live is None or "deletionTimestamp" in live["metadata"]:
+        if live is None:
+            raise NotYet
+        if "deletionTimestamp" in live["metadata"]:
             return None
         seen = observe_fleet(self._stores, live, self._images)
         strangers = await self._strangers(seen)
@@ -80,13 +82,20 @@ class Reconciler:
     def _fleet_writes(self, namespace: str, plan: FleetPlan) -> Iterable[Sequence[Awaitable[None]]]:
         """Yield stage after stage: the pools come first, since their workers take longest to start."""
         applied = plan.applies
-        yield [self._actuator.apply(it) for it in applied if it["kind"] == WORKER_POOL.kind]
-        yield [
-            *(self._actuator.apply(it) for it in applied if it["kind"] not in {WORKER_POOL.kind, *_LATER}),
-            *(self._actuator.scale(namespace, it.name, it.replicas) for it in plan.scales),
-        ]
+        pools = {it["metadata"]["name"]: it for it in applied if it["kind"] == WORKER_POOL.kind}
+        sizes = {it.name: it.replicas for it in plan.scales}
+        names = dict.fromkeys((*pools, *sizes))
+        yield [self._write_pool(namespace, name, pools.get(name), sizes.get(name)) for name in names]
+        yield [self._actuator.apply(it) for it in applied if it["kind"] not in {WORKER_POOL.kind, *_LATER}]
         yield [self._actuator.apply(it) for it in applied if it["kind"] in _LATER]
         yield [self._actuator.delete(it) for it in plan.deletes]
+
+    async def _write_pool(self, namespace: str, name: str, manifest: Manifest | None, replicas: int | None) -> None:
+        """Write a pool and its size without a pause between them: its own loop waits for both."""
+        if manifest is not None:
+            await self._actuator.apply(manifest)
+        if replicas is not None:
+            await self._actuator.scale(namespace, name, replicas)
 
     async def _tell_fleet(
         self, namespace: str, name: str, refusal: str, strangers: frozenset[ChildKey]

@@ -23,6 +23,7 @@ _MERGED_BY = {
     "volumeMounts": "name",
     "ownerReferences": "uid",
 }
+_SETS = frozenset({"finalizers"})
 _QUANTITIES = frozenset({"limits", "requests"})
 
 
@@ -51,6 +52,8 @@ def _covers(live: Any, wanted: Any, field: str) -> bool:
 
 
 def _covers_list(live: Sequence[Any], wanted: Sequence[Any], field: str) -> bool:
+    if field in _SETS:
+        return all(item in live for item in wanted)
     key = _MERGED_BY.get(field)
     if key is None or not all(isinstance(item, Mapping) and key in item for item in (*live, *wanted)):
         return len(live) == len(wanted) and all(

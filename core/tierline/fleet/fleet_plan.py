@@ -10,6 +10,7 @@ from typing import Any
 
 from tierline.api.names import (
     API_VERSION,
+    FINALIZER,
     LABEL_COMPONENT,
     LABEL_FLEET,
     LABEL_MANAGED_BY,
@@ -185,6 +186,8 @@ def _pool_manifest(fleet: ObjectIdentity, pool: WantedPool) -> dict[str, Any]:
                 LABEL_COMPONENT: COMPONENT_POOL,
             },
             "ownerReferences": [owner_reference(fleet)],
+            # There from the start: a pool that gets it later changes under the first look at it.
+            "finalizers": [FINALIZER],
         },
         "spec": pool.spec,
     }

@@ -1,18 +1,16 @@
-"""Many small fleets, and a watch that tells when their pods are there."""
+"""Many small fleets of one tier."""
 
 import asyncio
-import time
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from tierline.api.names import API_VERSION, LABEL_FLEET
-from tierline_operator.cluster import ApiError, Call, Cluster
-from tierline_operator.kinds import LLM_FLEET, POD, SLO_TIER
+from tierline.api.names import API_VERSION
+from tierline_operator.cluster import Call, Cluster
+from tierline_operator.kinds import LLM_FLEET, SLO_TIER
 
 NAMESPACE = "default"
 TIER = "bench"
-WORKERS = "app.kubernetes.io/component=worker"
+AT_ONCE = 16
 
 
 def fleet(name: str, pods: int) -> dict[str, Any]:
@@ -34,44 +32,13 @@ async def create_fleet(cluster: Cluster, name: str, pods: int) -> None:
     await cluster.request(Call("POST", LLM_FLEET.path(NAMESPACE), body=fleet(name, pods)))
 
 
-class PodWatch:
-    """When each fleet got the last of its workers, on this process's clock."""
+async def create_fleets(cluster: Cluster, names: Iterable[str], pods: int, created: Callable[[str], None]) -> None:
+    """Apply many, `AT_ONCE` at a time; each that is there is told to `created`."""
+    gate = asyncio.Semaphore(AT_ONCE)
 
-    def __init__(self, cluster: Cluster, pods_per_fleet: int) -> None:
-        self._cluster = cluster
-        self._wanted = pods_per_fleet
-        self._pods: dict[str, str] = {}
-        self._count: Counter[str] = Counter()
-        self.complete_at: dict[str, float] = {}
-        self.changed = asyncio.Event()
+    async def create(name: str) -> None:
+        async with gate:
+            await create_fleet(cluster, name, pods)
+        created(name)
 
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        query = {"labelSelector": WORKERS}
-        while True:
-            items, version = await self._cluster.list_all(POD.path(NAMESPACE), query)
-            for item in items:
-                self._note(item)
-            try:
-                async for event in self._cluster.watch(POD.path(NAMESPACE), query, version):
-                    if event["type"] == "ADDED":
-                        self._note(event["object"])
-            except (ApiError, TimeoutError):
-                continue
-
-    async def until(self, names: Mapping[str, float] | set[str]) -> None:
-        """Wait until all these fleets have their workers."""
-        while not self.complete_at.keys() >= set(names):
-            self.changed.clear()
-            await self.changed.wait()
-
-    def _note(self, pod: Mapping[str, Any]) -> None:
-        metadata = pod["metadata"]
-        if metadata["uid"] in self._pods:
-            return
-        fleet_name = metadata["labels"][LABEL_FLEET]
-        self._pods[metadata["uid"]] = fleet_name
-        self._count[fleet_name] += 1
-        if self._count[fleet_name] == self._wanted:
-            self.complete_at[fleet_name] = time.monotonic()
-            self.changed.set()
+    await asyncio.gather(*(create(name) for name in names))

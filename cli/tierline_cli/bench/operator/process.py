@@ -28,9 +28,13 @@ class OperatorProcess:
     pid: int
     url: str
 
-    async def looks(self, kind: str) -> float:
-        """Return how many reconciliations of a kind have ended."""
+    async def looks(self, kind: str | None = None) -> float:
+        """Return how many reconciliations (of a kind) have ended."""
         return await self._sum("tierline_operator_reconcile_seconds_count", kind)
+
+    async def failures(self) -> float:
+        """Return how many of them failed; each is repeated after a pause."""
+        return await self._sum("tierline_operator_reconcile_errors_total")
 
     async def writes(self) -> float:
         """Return how many writes the API server took."""
