@@ -1,7 +1,6 @@
 """The API server as JSON over one client: requests, lists in pages, watches, and a login that survives rotation."""
 
 import asyncio
-import json
 import logging
 import os
 import random
@@ -9,9 +8,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import kopf
+import msgspec
 from kubernetes.aio import client, config
 
 from tierline_operator.older_servers import NEW_PATH, as_new, as_old, old_path, speaks_old
@@ -79,6 +81,9 @@ class Cluster:
         else:
             await config.load_kube_config(config_file=self._kubeconfig, client_configuration=settings)
         if self._client is None:
+            # Left to aiohttp, the environment's proxy is looked up anew for every request, in another thread.
+            settings.client_session_kwargs = {"trust_env": False}
+            settings.proxy = settings.proxy or environment_proxy(settings.host)
             self._client = client.ApiClient(settings)
         self._client.configuration.api_key = settings.api_key
         return _connection_info(settings)
@@ -131,7 +136,7 @@ class Cluster:
                 raise _error(response.status, await response.read())
             async for line in response.content:
                 if line.strip():
-                    event = json.loads(line)
+                    event = msgspec.json.decode(line)
                     yield {**event, "object": as_new(event["object"])}
 
     async def once(self, call: Call) -> dict[str, Any]:
@@ -151,7 +156,7 @@ class Cluster:
             text = await response.read()
             if response.status >= 400:
                 raise _error(response.status, text)
-            answer: dict[str, Any] = json.loads(text)
+            answer: dict[str, Any] = msgspec.json.decode(text)
             return answer
 
     @asynccontextmanager
@@ -170,9 +175,15 @@ class Cluster:
             yield response
 
 
+def environment_proxy(server: str) -> str | None:
+    """Return the proxy that the environment names for a server, None for the direct way."""
+    url = urlsplit(server)
+    return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
+
+
 def _error(status: int, text: bytes) -> ApiError:
     try:
-        told = json.loads(text)
+        told = msgspec.json.decode(text)
     except ValueError:
         told = {}
     message = told.get("message") or text.decode(errors="replace")[:500] or f"HTTP {status}"

@@ -10,7 +10,7 @@ from tierline.api.quota import TenantQuota
 from tierline.api.tier import SLOTier
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation, was_applied
 from tierline.fleet.gateway_objects import gateway_name
-from tierline.fleet.guests import Guests, guests, guests_of, hosts
+from tierline.fleet.guests import Guests, guests, guests_of
 from tierline.fleet.observed import Manifest, ObjectIdentity
 from tierline.fleet.reading import read_identity
 from tierline.fleet.wanted import Images, WantedFleet
@@ -100,8 +100,7 @@ def _guests(stores: Stores, live: Manifest) -> Guests:
 def _hosts(stores: Stores, fleet: ObjectIdentity) -> dict[str, int]:
     """Return the fleets whose gateways serve this one, too, and how many gateways of each are ready."""
     found: dict[str, int] = {}
-    served_by = hosts(stores[LLM_FLEET].all(fleet.namespace))
-    for host in served_by.get((fleet.namespace, fleet.name), ()):
+    for host in stores.hosts(fleet.namespace, fleet.name):
         deployment = stores[DEPLOYMENT].get(fleet.namespace, gateway_name(host)) or {}
         found[host] = int(deployment.get("status", {}).get("readyReplicas", 0))
     return found

@@ -10,7 +10,6 @@ from tierline.api.pool import WorkerPool
 from tierline.api.problems import InvalidResource
 from tierline.fleet.drift import ANNOTATION_APPLIED
 from tierline.fleet.gateway_objects import COMPONENT_GATEWAY
-from tierline.fleet.guests import hosts
 from tierline.fleet.observed import Manifest
 from tierline.fleet.pool_plan import PoolObservation
 from tierline.fleet.reading import read_identity, read_node, read_pod
@@ -85,8 +84,7 @@ def find_pool(stores: Stores, namespace: str, name: str) -> Manifest | None:
 
 def gateways_of(stores: Stores, namespace: str, fleet: str) -> Mapping[str, str]:
     """Return the addresses of the running gateways that serve a fleet, by pod."""
-    others = hosts(stores[LLM_FLEET].all(namespace)).get((namespace, fleet), ())
-    fleets = {label_value(name) for name in (fleet, *others)}
+    fleets = {label_value(name) for name in (fleet, *stores.hosts(namespace, fleet))}
     return {
         pod["metadata"]["name"]: pod["status"]["podIP"]
         for pod in stores[POD].all(namespace)

@@ -73,7 +73,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.persistence.finalizer = FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = NoDiffBase()
     settings.scanning.disabled = True
     settings.posting.enabled = False
     settings.peering.standalone = True
@@ -84,6 +84,19 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = PausesForEver()
     settings.background.cancellation_polling = 5
     return settings
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """Daemons need no difference to what was handled last; kopf would copy each object at each event to find it."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return {}
+
+    def store(self, **_: Any) -> None:
+        """Nothing is kept."""
 
 
 class PausesForEver:

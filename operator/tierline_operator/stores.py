@@ -1,11 +1,12 @@
 """The operator's picture of the cluster: one store per kind, fed from the API server, waking whom a change concerns."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
 
 from tierline.api.names import GROUP
-from tierline.fleet.guests import guests_of, hosts
+from tierline.fleet.guests import guests_of
 from tierline.fleet.observed import ObservedNode
 from tierline.fleet.reading import read_node
 from tierline_operator.cluster import Cluster
@@ -41,6 +42,7 @@ class Stores:
     def __init__(self, cluster: Cluster, namespaces: tuple[str, ...], wakes: Wakes) -> None:
         self._wakes = wakes
         self.changes = 0
+        self._served_by: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._stores = {kind.kind: Store(partial(self._changed, kind)) for kind in WATCHED}
         self._feeds = tuple(
             Feed(cluster, kind, self._stores[kind.kind], namespace)
@@ -55,6 +57,10 @@ class Stores:
         """Take over the server's answer to one of our writes."""
         if obj.get("kind") in self._stores:
             self._stores[obj["kind"]].note(obj)
+
+    def hosts(self, namespace: str, fleet: str) -> tuple[str, ...]:
+        """Return the fleets whose gateways serve this one, too."""
+        return tuple(sorted(self._served_by.get((namespace, fleet), ())))
 
     @property
     def synced(self) -> bool:
@@ -104,22 +110,26 @@ class Stores:
         for key in {*_concerned(kind, obj), *_concerned(kind, before or obj)}:
             self._wakes.wake(key)
         if kind == LLM_FLEET.kind and (before or {}).get("spec") != (now or {}).get("spec"):
-            self._wake_fleets(namespace, {*guests_of(obj), *guests_of(before or obj), *self._hosts(obj)})
+            self._note_guests(namespace, obj["metadata"]["name"], before, now)
+            hosts = self.hosts(namespace, obj["metadata"]["name"])
+            self._wake_fleets(namespace, {*guests_of(obj), *guests_of(before or obj), *hosts})
         if kind == DEPLOYMENT.kind:
             # Whoever is served by these gateways becomes available with them.
             owners = (self[LLM_FLEET].get(namespace, it["name"]) for it in obj["metadata"].get("ownerReferences", ()))
             self._wake_fleets(namespace, {guest for owner in owners if owner is not None for guest in guests_of(owner)})
 
-    def _hosts(self, fleet: Object) -> tuple[str, ...]:
-        return hosts(self[LLM_FLEET].all(fleet["metadata"]["namespace"])).get(_name(fleet), ())
+    def _note_guests(self, namespace: str, host: str, before: Object | None, now: Object | None) -> None:
+        """Kept as fleets change: to ask all of them at each look at one costs by how many there are."""
+        for guest in guests_of(before) if before is not None else ():
+            self._served_by[namespace, guest].discard(host)
+            if not self._served_by[namespace, guest]:
+                del self._served_by[namespace, guest]
+        for guest in guests_of(now) if now is not None else ():
+            self._served_by[namespace, guest].add(host)
 
     def _wake_fleets(self, namespace: str, names: Iterable[str]) -> None:
         for name in names:
             self._wakes.wake(WakeKey(LLM_FLEET.kind, namespace, name))
-
-
-def _name(obj: Object) -> tuple[str, str]:
-    return obj["metadata"]["namespace"], obj["metadata"]["name"]
 
 
 def _is_heartbeat(kind: str, before: Object | None, now: Object | None) -> bool:
