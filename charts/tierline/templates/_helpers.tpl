@@ -27,10 +27,7 @@ app.kubernetes.io/component: operator
 {{- /* What the operator may do with namespaced objects; one list for the ClusterRole and the Roles. docs/rbac.md says why. */ -}}
 {{- define "tierline.namespacedRules" -}}
 - apiGroups: ["tierline.dev"]
-  resources: ["llmfleets", "tenantquotas"]
-  verbs: ["get", "list", "watch"]
-- apiGroups: ["tierline.dev"]
-  resources: ["workerpools", "loraadapters", "fleetdrills"]
+  resources: ["llmfleets", "tenantquotas", "workerpools", "loraadapters", "fleetdrills"]
   verbs: ["list", "watch"]
 - apiGroups: ["tierline.dev"]
   resources: ["llmfleets", "fleetdrills"]
@@ -46,7 +43,7 @@ app.kubernetes.io/component: operator
   verbs: ["patch"]
 - apiGroups: [""]
   resources: ["pods"]
-  verbs: ["get", "list", "watch", "create", "patch", "delete"]
+  verbs: ["list", "watch", "create", "patch", "delete"]
 - apiGroups: [""]
   resources: ["services", "serviceaccounts"]
   verbs: ["get", "list", "watch", "create", "patch"]

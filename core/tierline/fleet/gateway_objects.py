@@ -80,7 +80,7 @@ def _object(fleet: ObjectIdentity, api_version: str, kind: str, content: dict[st
 
 
 def _rules(secret_names: tuple[str, ...]) -> list[dict[str, Any]]:
-    read = ["get", "list", "watch"]
+    read = ["list", "watch"]
     rules: list[dict[str, Any]] = [
         {"apiGroups": [""], "resources": ["pods"], "verbs": read},
         {"apiGroups": [GROUP], "resources": ["llmfleets", "tenantquotas"], "verbs": read},
