@@ -15,7 +15,7 @@ from tierline_cli.bench.cases import CASES
 from tierline_cli.bench.command import MODEL, SMALL, BenchOptions, parse_pythons, run_bench
 from tierline_cli.bench.drills.command import DrillBenchOptions, run_drill_bench
 from tierline_cli.bench.gateway.command import GatewayBenchOptions, run_gateway_bench
-from tierline_cli.bench.gateway.experiments import Sizes
+from tierline_cli.bench.gateway.experiments import EXPERIMENTS, Sizes
 from tierline_cli.bench.grid import available_threads
 from tierline_cli.bench.operator.command import OperatorBenchOptions, run_operator_bench
 from tierline_cli.bench.operator.phases import OperatorSizes
@@ -204,8 +204,9 @@ def engine(  # noqa: PLR0917 typer makes options of them
 
 
 @bench.command()
-def gateway(
+def gateway(  # noqa: PLR0917 typer makes options of them
     json_file: Annotated[Path, typer.Option("--json", help="File for the figures.")] = Path("out/bench/gateway.json"),
+    only: Annotated[str, typer.Option(help=f"Some of {','.join(EXPERIMENTS)}; default all.")] = "",
     peer: Annotated[list[str] | None, typer.Option(help="smg.")] = None,
     peer_python: Annotated[list[str] | None, typer.Option(help="NAME=PATH of a peer's interpreter.")] = None,
     small: Annotated[bool, typer.Option("--small", help="A few seconds each, to see that all works.")] = False,
@@ -218,6 +219,7 @@ def gateway(
             model=model,
             sources=default_sources().absolute(),
             cache_dir=default_cache_dir(os.environ).absolute(),
+            only=only.split(",") if only else (),
             peers=peer or (),
             peer_pythons=parse_pythons(peer_python or ()),
             sizes=Sizes.small() if small else Sizes(),

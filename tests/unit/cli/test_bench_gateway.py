@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tierline.artifacts import default_cache_dir
+from tierline_cli.bench.gateway import command
 from tierline_cli.bench.gateway.command import GatewayBenchOptions, run_gateway_bench
 from tierline_cli.bench.gateway.experiments import OTHER_EVENTS, Sizes
 from tierline_cli.bench.gateway.http_client import ClientConnection, Exchange
@@ -104,25 +105,58 @@ def options(path: Path, **fields) -> GatewayBenchOptions:
     )
 
 
+SMALLEST = Sizes(
+    requests_per_second=40,
+    seconds=0.5,
+    repeats=1,
+    warm_up_seconds=0.2,
+    streams=10,
+    stream_tokens=3,
+    stream_period_ms=100,
+    busy_streams=4,
+    busy_tokens=50,
+)
+
+
 def test_a_run_in_miniature_writes_every_figure(tmp_path):
-    sizes = Sizes(
-        requests_per_second=40,
-        seconds=0.5,
-        repeats=1,
-        warm_up_seconds=0.2,
-        streams=10,
-        stream_tokens=3,
-        stream_period_ms=100,
-        busy_streams=4,
-        busy_tokens=50,
-    )
-    asked = options(tmp_path, sizes=sizes)
+    asked = options(tmp_path, sizes=SMALLEST)
     assert run_gateway_bench(asked, Console(quiet=True)) == 0
     written = json.loads(asked.json_file.read_text())
     assert written["added_latency_ms"].keys() == {"p50", "p99", "streamed", "first_token"}
+    assert written["cpu_ms_per_request"].keys() == {"whole", "streamed"}
     assert (written["streams"]["concurrent"], written["streams"]["dropped"]) == (10, 0)
     assert written["saturation"]["token_events_per_core_second"] > 0
     assert "bytes_per_stream" in written
+
+
+def test_what_was_measured_is_kept_when_a_later_experiment_fails(tmp_path, monkeypatch):
+    def kept(*_):
+        return {"tierline": {"bytes_per_stream": 7}, "smg": {"bytes_per_stream": 8}}
+
+    def cut_off(*_):
+        raise CommandFailed("cut off")
+
+    monkeypatch.setattr(command, "EXPERIMENTS", {"streams": kept, "saturation": cut_off})
+    asked = options(tmp_path, only=("saturation", "streams"))
+    with pytest.raises(CommandFailed, match="cut off"):
+        run_gateway_bench(asked, Console(quiet=True))
+    written = json.loads(asked.json_file.read_text())
+    assert (written["bytes_per_stream"], written["peers"]) == (7, {"smg": {"bytes_per_stream": 8}})
+
+
+def test_only_what_is_named_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "EXPERIMENTS", {"rate": None, "streams": lambda *_: {"tierline": {"streams": SOME}}})
+    asked = options(tmp_path, only=("streams",))
+    assert run_gateway_bench(asked, Console(quiet=True)) == 1
+    assert json.loads(asked.json_file.read_text())["streams"] == SOME
+
+
+SOME = {"concurrent": 3, "dropped": 1}
+
+
+def test_an_unknown_experiment_is_named(tmp_path):
+    with pytest.raises(CommandFailed, match="--only 'speed' is not known: use one of rate, streams, saturation"):
+        run_gateway_bench(options(tmp_path, only=("rate", "speed")), Console(quiet=True))
 
 
 def test_an_unknown_peer_is_named(tmp_path):

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tierline.artifacts import ModelSourceError, resolve
 from tierline_cli.bench.gateway.contenders import OURS, PEERS, Bench, Cores
-from tierline_cli.bench.gateway.experiments import Sizes, added_latency, many_streams, saturation
+from tierline_cli.bench.gateway.experiments import EXPERIMENTS, Experiment, Figures, Sizes
 from tierline_cli.bench.hardware import describe_hardware, revision
 from tierline_cli.errors import CommandFailed
 
@@ -23,22 +23,24 @@ SPARE_FILES: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class GatewayBenchOptions:
-    """What to run and on what; the model is only a tokenizer here."""
+    """What to run and on what; the model is only a tokenizer here. `only` names experiments, none for all."""
 
     json_file: Path
     model: str
     sources: Path
     cache_dir: Path
+    only: Sequence[str] = ()
     peers: Sequence[str] = ()
     peer_pythons: Mapping[str, Path] = field(default_factory=dict)
     sizes: Sizes = field(default_factory=Sizes)
 
 
 def run_gateway_bench(options: GatewayBenchOptions, console: Console) -> int:
-    """Run the experiments and write the JSON file; returns 1 when a stream of ours was dropped.
+    """Run the experiments and write the JSON file after each; returns 1 when a stream of ours was dropped.
 
     Raises `CommandFailed`.
     """
+    experiments = _experiments(options.only)
     _check(options)
     cores = Cores.of_this_process()
     bench = Bench(cores, _model_path(options), options.cache_dir, dict(options.peer_pythons))
@@ -47,14 +49,20 @@ def run_gateway_bench(options: GatewayBenchOptions, console: Console) -> int:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores.others)
     try:
-        _measure(document, bench, options, console)
+        for experiment in experiments:
+            _add(document, experiment(bench, [OURS, *options.peers], options.sizes, console.print))
+            _write(document, options.json_file)
     finally:
         os.sched_setaffinity(0, before)
-    document["hardware"]["load_1m_after"] = round(os.getloadavg()[0], 2)
-    options.json_file.parent.mkdir(parents=True, exist_ok=True)
-    options.json_file.write_text(json.dumps(document, indent=2) + "\n")
     _show(document, console)
-    return int(document["streams"]["dropped"] > 0)
+    return int(document.get("streams", {}).get("dropped", 0) > 0)
+
+
+def _experiments(only: Sequence[str]) -> list[Experiment]:
+    unknown = [name for name in only if name not in EXPERIMENTS]
+    if unknown:
+        raise CommandFailed(f"--only {unknown[0]!r} is not known: use one of {', '.join(EXPERIMENTS)}")
+    return [experiment for name, experiment in EXPERIMENTS.items() if name in only or not only]
 
 
 def _check(options: GatewayBenchOptions) -> None:
@@ -82,36 +90,21 @@ def _header(options: GatewayBenchOptions, cores: Cores) -> dict[str, Any]:
         "cores": {"gateway": sorted(cores.measured), "clients_and_workers": sorted(cores.others)},
         "tokenizer": options.model,
         "sizes": asdict(options.sizes),
+        "peers": {},
     }
 
 
-def _measure(document: dict[str, Any], bench: Bench, options: GatewayBenchOptions, console: Console) -> None:
-    names = [OURS, *options.peers]
-    latency = added_latency(bench, names, options.sizes, console.print)
-    streams = {name: many_streams(bench, name, options.sizes, console.print) for name in names}
-    busy = {name: saturation(bench, name, options.sizes, console.print) for name in names}
-    figures = {name: _figures(latency[name], streams[name], busy[name]) for name in names}
-    document |= figures.pop(OURS)
-    document["peers"] = figures
+def _add(document: dict[str, Any], found: Mapping[str, Figures]) -> None:
+    """Put one experiment's figures where they belong: ours at the top, each peer's under its name."""
+    for name, figures in found.items():
+        place = document if name == OURS else document["peers"].setdefault(name, {})
+        place.update(figures)
 
 
-def _figures(latency: Mapping[str, Any], streams: dict[str, Any], busy: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one contender's part; `added_latency_ms` at its top is that of answers that are not streamed."""
-    per_stream = streams.pop("bytes_per_stream")
-    return {
-        "added_latency_ms": {
-            **latency["whole"],
-            "streamed": latency["streamed"],
-            "first_token": latency["first_token"],
-        },
-        "cpu_ms_per_request": {
-            "whole": latency["whole_cpu_ms_per_request"],
-            "streamed": latency["streamed_cpu_ms_per_request"],
-        },
-        "streams": streams,
-        "bytes_per_stream": per_stream,
-        "saturation": dict(busy),
-    }
+def _write(document: dict[str, Any], json_file: Path) -> None:
+    document["hardware"]["load_1m_after"] = round(os.getloadavg()[0], 2)
+    json_file.parent.mkdir(parents=True, exist_ok=True)
+    json_file.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def _show(document: Mapping[str, Any], console: Console) -> None:
@@ -119,13 +112,18 @@ def _show(document: Mapping[str, Any], console: Console) -> None:
         "", "added p50/p99 ms", "streamed", "streams (dropped)", "bytes per stream", "token events per core s"
     )
     for name, found in {OURS: document, **document["peers"]}.items():
-        added = found["added_latency_ms"]
-        table.add_row(
-            name,
-            f"{added['p50']} / {added['p99']}",
-            f"{added['streamed']['p50']} / {added['streamed']['p99']}",
-            f"{found['streams']['concurrent']} ({found['streams']['dropped']})",
-            str(found["bytes_per_stream"]),
-            str(found["saturation"]["token_events_per_core_second"]),
-        )
+        table.add_row(name, *_cells(found))
     console.print(table)
+
+
+def _cells(found: Mapping[str, Any]) -> list[str]:
+    """Return a contender's row; what was not measured is left empty."""
+    added, streams = found.get("added_latency_ms"), found.get("streams")
+    busy = found.get("saturation")
+    return [
+        f"{added['p50']} / {added['p99']}" if added else "",
+        f"{added['streamed']['p50']} / {added['streamed']['p99']}" if added else "",
+        f"{streams['concurrent']} ({streams['dropped']})" if streams else "",
+        str(found.get("bytes_per_stream", "")),
+        str(busy["token_events_per_core_second"]) if busy else "",
+    ]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import uvloop
@@ -49,7 +50,8 @@ class Sizes:
 def added_latency(bench: Bench, names: Sequence[str], sizes: Sizes, tell: Tell) -> Mapping[str, Figures]:
     """Return for each of `names` what it adds to the time of an answer, whole and streamed, at a steady rate.
 
-    Percentiles of the time through it minus those of the time without, medians over alternated runs.
+    Percentiles of the time through it minus those of the time without, medians over alternated runs. What stands at the
+    top of `added_latency_ms` is that of answers that are not streamed.
     """
     runs: dict[str, list[Figures]] = {name: [] for name in (DIRECT, *names)}
     with ExitStack() as stack:
@@ -63,7 +65,24 @@ def added_latency(bench: Bench, names: Sequence[str], sizes: Sizes, tell: Tell) 
     return {name: _minus(runs[name], runs[DIRECT]) for name in names}
 
 
-def many_streams(bench: Bench, name: str, sizes: Sizes, tell: Tell) -> Figures:
+def many_streams(bench: Bench, names: Sequence[str], sizes: Sizes, tell: Tell) -> Mapping[str, Figures]:
+    """Return for each of `names` how many slow streams were kept at once, and what each takes of its memory."""
+    return {name: _streams_of(bench, name, sizes, tell) for name in names}
+
+
+def saturation(bench: Bench, names: Sequence[str], sizes: Sizes, tell: Tell) -> Mapping[str, Figures]:
+    """Return for each of `names` how many token events a second of one core carries."""
+    return {name: {"saturation": _saturation_of(bench, name, sizes, tell)} for name in names}
+
+
+Experiment = Callable[[Bench, Sequence[str], Sizes, Tell], Mapping[str, Figures]]
+EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
+    {"rate": added_latency, "streams": many_streams, "saturation": saturation}
+)
+"""By the name that chooses one; memory is that of the streams."""
+
+
+def _streams_of(bench: Bench, name: str, sizes: Sizes, tell: Tell) -> Figures:
     """Return how many slow streams were kept at once, how many did not come to their end, and what each takes."""
     with bench.contender(name, sizes.stream_period_ms) as contender:
         assert contender.process is not None, "nothing to measure"
@@ -81,16 +100,16 @@ def many_streams(bench: Bench, name: str, sizes: Sizes, tell: Tell) -> Figures:
     short = [exchange for exchange in exchanges if not exchange.ok]
     for exchange in short[:3]:
         tell(f"streams: {name} dropped one: {exchange.problem}")
-    return {
+    kept = {
         "concurrent": sizes.streams,
         "seconds": round(seconds, 1),
         "dropped": len(short),
-        "bytes_per_stream": round((resident - before) / sizes.streams),
         "core_busy": round(busy, 3),
     }
+    return {"streams": kept, "bytes_per_stream": round((resident - before) / sizes.streams)}
 
 
-def saturation(bench: Bench, name: str, sizes: Sizes, tell: Tell) -> Figures:
+def _saturation_of(bench: Bench, name: str, sizes: Sizes, tell: Tell) -> Figures:
     """Return how many token events a second of one core carries when there are always more to send."""
     with bench.contender(name, sizes.busy_period_ms) as contender:
         assert contender.process is not None, "nothing to measure"
@@ -144,13 +163,15 @@ def _times_ms(times_s: Sequence[float]) -> dict[str, float]:
 def _minus(through: Sequence[Figures], without: Sequence[Figures]) -> Figures:
     """Return medians of the differences between alternated runs."""
 
-    def added(kind: str) -> dict[str, float]:
+    def added(kind: str) -> Figures:
         pairs = list(zip(through, without, strict=True))
         return {p: round(statistics.median(a[kind][p] - b[kind][p] for a, b in pairs), 3) for p in ("p50", "p99")}
 
-    costs = [name for name in through[0] if name.endswith("_cpu_ms_per_request")]
-    medians = {name: statistics.median(run[name] for run in through) for name in costs}
-    return {kind: added(kind) for kind in ("whole", "streamed", "first_token")} | medians
+    costs = {
+        kind: statistics.median(run[f"{kind}_cpu_ms_per_request"] for run in through) for kind in ("whole", "streamed")
+    }
+    times = added("whole") | {kind: added(kind) for kind in ("streamed", "first_token")}
+    return {"added_latency_ms": times, "cpu_ms_per_request": costs}
 
 
 def _first_problem(exchanges: Sequence[Exchange]) -> str:
