@@ -1,6 +1,7 @@
 """The gateway's Prometheus instruments, in a registry of their own."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -14,6 +15,17 @@ from tierline_gateway.streams.live import LiveRequest
 _SHORTEST_ETA_S = 0.1
 """Below that an error is not the forecast's but the clocks'."""
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
+
+
+class _Series(dict[tuple[str, ...], Any]):
+    """The series of one metric by their labels: what every request counts in is looked up once."""
+
+    def __init__(self, metric: Counter | Histogram) -> None:
+        self._metric = metric
+
+    def __missing__(self, labels: tuple[str, ...]) -> Any:
+        self[labels] = series = self._metric.labels(*labels)
+        return series
 
 
 class Instruments:
@@ -42,6 +54,10 @@ class Instruments:
         self.workers = self._gauge(names.WORKERS)
         self.service = self._gauge(names.SERVICE)
         self.sharing = self._gauge(names.SHARING)
+        self._ttft, self._tpot = _Series(self.ttft), _Series(self.tpot)
+        self._requests, self._decisions = _Series(self.requests), _Series(self.decisions)
+        self._of_revision = _Series(self.revision_requests)
+        self._billed_prompt, self._billed_output = _Series(self.billed_prompt), _Series(self.billed_output)
 
     def tenant_label(self, tenant: str) -> str:
         """Return the tenant's own label, or the shared one when too many tenants have theirs."""
@@ -53,7 +69,7 @@ class Instruments:
     def decided(self, live: LiveRequest, decision: Decision) -> None:
         """Record what became of an arriving request at the tier that it has after the decision."""
         bucket = prompt_bucket(len(live.journal.prompt_ids))
-        self.decisions.labels(live.tier.name, str(decision.verdict), bucket).inc()
+        self._decisions[live.tier.name, str(decision.verdict), bucket].inc()
 
     def eta_kept(self, eta_s: float, actual_s: float) -> None:
         """Record how well a predicted end was met."""
@@ -63,7 +79,7 @@ class Instruments:
         """Record a request's end; further choices of its answer add tokens and times, no request."""
         tenant = self.tenant_label(live.tenant.tenant)
         if not live.fork_of:
-            self.requests.labels(live.tier.name, tenant, outcome).inc()
+            self._requests[live.tier.name, tenant, outcome].inc()
         if live.life.finish_reason is FinishReason.FAILED:
             self.failed_by_worker(live)
         elif live.life.finish_reason in _COMPLETE:
@@ -72,17 +88,19 @@ class Instruments:
             if not kept and not live.fork_of:
                 self.missed.labels(live.tier.name, tenant).inc()
         self._count_loss(live, tenant)
-        self.recomputed.inc(live.journal.recomputed_tokens)
-        self.dropped.inc(live.journal.duplicates_dropped)
+        if live.journal.recomputed_tokens:
+            self.recomputed.inc(live.journal.recomputed_tokens)
+        if live.journal.duplicates_dropped:
+            self.dropped.inc(live.journal.duplicates_dropped)
         if live.delivery.tokens:
             billed = (tenant, names.OTHER_TENANTS if tenant == names.OTHER_TENANTS else live.tenant.billing_tier)
-            self.ttft.labels(live.tier.name, tenant).observe((live.delivery.first_ms - live.arrival_ms) / 1000)
+            self._ttft[live.tier.name, tenant].observe((live.delivery.first_ms - live.arrival_ms) / 1000)
             if not live.fork_of:
-                self.billed_prompt.labels(*billed).inc(len(live.journal.prompt_ids))
-            self.billed_output.labels(*billed).inc(live.delivery.tokens)
+                self._billed_prompt[billed].inc(len(live.journal.prompt_ids))
+            self._billed_output[billed].inc(live.delivery.tokens)
         tpot_ms = live.delivery.tpot_ms()
         if tpot_ms is not None:
-            self.tpot.labels(live.tier.name, tenant).observe(tpot_ms / 1000)
+            self._tpot[live.tier.name, tenant].observe(tpot_ms / 1000)
 
     def failed_by_worker(self, live: LiveRequest) -> None:
         """Record that a worker failed a request or vanished under it, whether or not another one goes on with it."""
@@ -90,7 +108,7 @@ class Instruments:
 
     def _count_for_revision(self, live: LiveRequest, outcome: str) -> None:
         if live.last_revision:
-            self.revision_requests.labels(live.tier.name, live.last_pool, live.last_revision, outcome).inc()
+            self._of_revision[live.tier.name, live.last_pool, live.last_revision, outcome].inc()
 
     def _count_loss(self, live: LiveRequest, tenant: str) -> None:
         """Compare what was generated with what arrived; who went away by himself has lost nothing."""

@@ -130,6 +130,8 @@ class GatewayService:
         just joined, is no reason to turn away the others' requests."""
         if self.policy_source.current is None:
             return "the resources are not compiled yet"
+        if self._warm and self.own.tokenizer is not None:
+            return ""
         served = tuple(self.fleets)
         some = any(fleet.tokenizer is not None for fleet in served)
         self._warm = some and (self._warm or all(fleet.tried for fleet in served))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tierline.scheduling.latency import Coefficients, published
@@ -57,9 +57,18 @@ class LinkEvents(Protocol):
 
 
 class WorkerLink:
-    """One worker as this gateway knows it. `outstanding` are the ids of requests it holds for us."""
+    """One worker as this gateway knows it. `outstanding` are the ids of requests it holds for us.
 
-    def __init__(self, endpoint: WorkerEndpoint, gateway_id: str, events: LinkEvents) -> None:
+    `on_change` is called when `view` would say something else than before.
+    """
+
+    def __init__(
+        self,
+        endpoint: WorkerEndpoint,
+        gateway_id: str,
+        events: LinkEvents,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self.endpoint = endpoint
         self.account = CreditAccount()
         self.signals = Signals()
@@ -73,6 +82,7 @@ class WorkerLink:
         self._holding = False
         self._gateway_id = gateway_id
         self._events = events
+        self._on_change = on_change
         self._transport: asyncio.Transport | None = None
         self._session: WorkerSession | None = None
         self._view: WorkerView | None = None
@@ -108,6 +118,10 @@ class WorkerLink:
         if view is None or view.stale != stale:
             view = self._view = self._seen(self.welcome, stale)
         return view
+
+    def _changed(self) -> None:
+        self._view = None
+        self._on_change()
 
     def _seen(self, welcome: Welcome, stale: bool) -> WorkerView:
         return WorkerView(
@@ -151,18 +165,18 @@ class WorkerLink:
         self.account.spend(submit_cost_blocks(context, self.welcome.block_tokens))
         self.outstanding.add(frame.request_id)
         self._sent_tokens += context
-        self._view = None
+        self._changed()
         self._transport.write(message)
 
     def lacks(self, adapter: str) -> None:
         """Note that the worker refused an adapter; it will say so by itself, but later."""
         self.adapters -= {adapter}
-        self._view = None
+        self._changed()
 
     def left(self, request_id: str) -> None:
         """Note that the worker does not hold a request any more."""
         self.outstanding.discard(request_id)
-        self._view = None
+        self._changed()
 
     def cancel(self, request_id: str, epoch: int) -> None:
         self.left(request_id)
@@ -178,7 +192,7 @@ class WorkerLink:
         # What was granted to a gateway that holds back, nobody else has taken: it is there to be used.
         returned = self.account.hand_back() if not self._holding else (0, 0)
         self._holding = holding
-        self._view = None
+        self._changed()
         self._send(Demand(holding, *returned))
 
     def close(self, cause: str) -> None:
@@ -229,13 +243,14 @@ class WorkerLink:
     def _ended(self, cause: str) -> bool:
         was_up = self.up
         self.welcome, self.drain_deadline = None, None
-        self.account, self.signals, self._latency, self._view = CreditAccount(), Signals(), None, None
+        self.account, self.signals, self._latency = CreditAccount(), Signals(), None
+        self._changed()
         if was_up:
             self._events.link_down(self, cause)
         self.outstanding.clear()
         self._sent_tokens, self._holding = 0, False
         self.adapters = self._resident_adapters = frozenset()
-        self._view = None
+        self._changed()
         return was_up
 
     def _send(self, frame: Hello | Cancel | Demand) -> None:
@@ -261,7 +276,7 @@ class WorkerLink:
                 self._welcomed(frame)
             case Draining():
                 self.drain_deadline = asyncio.get_running_loop().time() + frame.deadline_ms / 1000
-                self._view = None
+                self._changed()
             case Refusal():
                 log.info("worker %s refuses us: %s", self.name, frame.reason)
                 self.close("Refused")
@@ -270,17 +285,19 @@ class WorkerLink:
         """Take over a worker's report; what was sent to it before is in there."""
         if signals.latency_coefficients != self.signals.latency_coefficients:
             self._latency = published(signals.latency_coefficients)
-        self.signals, self._sent_tokens, self._view = signals, 0, None
+        self.signals, self._sent_tokens = signals, 0
+        self._changed()
 
     def adopt(self, endpoint: WorkerEndpoint) -> None:
         """Take over what discovery says of the worker now."""
         if endpoint != self.endpoint:
-            self.endpoint, self._view = endpoint, None
+            self.endpoint = endpoint
+            self._changed()
 
     def _serves(self, adapters: Sequence[AdapterState]) -> None:
-        self._view = None
         self.adapters = frozenset(state.name for state in adapters)
         self._resident_adapters = frozenset(state.name for state in adapters if state.resident)
+        self._changed()
 
     def _welcomed(self, frame: Welcome) -> None:
         if frame.version != PROTOCOL_VERSION:

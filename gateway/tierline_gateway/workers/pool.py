@@ -1,6 +1,7 @@
 """The connections to all workers, following discovery."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
@@ -8,7 +9,8 @@ from tierline.scheduling.routing.choice import NOTHING_CACHED, Need, WorkerView,
 from tierline.scheduling.routing.locality import PrefixMap
 from tierline.scheduling.routing.route_account import Route
 from tierline_gateway.workers.discovery import WorkerDiscovery, WorkerEndpoint
-from tierline_gateway.workers.link import LinkEvents, WorkerLink
+from tierline_gateway.workers.link import STALE_SECONDS, LinkEvents, WorkerLink
+from tierline_gateway.workers.seen import SeenWorkers
 
 
 class LinkPool:
@@ -21,6 +23,7 @@ class LinkPool:
         self._prefixes = PrefixMap()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._holding = False
+        self._last_seen: SeenWorkers | None = None
 
     def __iter__(self) -> Iterator[WorkerLink]:
         return iter(self._links.values())
@@ -42,11 +45,11 @@ class LinkPool:
         An answer that no accepting worker could hold to its end is cut at their largest window, not refused: it was
         admitted when workers were not known, or before the larger ones went away.
         """
-        views = [view for view in self.views() if view.accepting]
-        window = max((view.window_tokens for view in views), default=0)
+        seen = self._seen()
+        window = seen.accepting_window_tokens
         cut = need if need.total_tokens <= window else replace(need, total_tokens=window)
-        chosen = choose_worker(views, cut, avoid)
-        return Route(tuple(views), cut, frozenset(avoid), chosen.name if chosen else "")
+        chosen = choose_worker(seen.accepting, cut, avoid)
+        return Route(seen.accepting, cut, frozenset(avoid), chosen.name if chosen else "")
 
     def sent(self, link: WorkerLink, prefix: Sequence[bytes]) -> None:
         """Remember that a worker computes a prompt with these chunk keys."""
@@ -69,11 +72,11 @@ class LinkPool:
 
     def fastest_alone_ms(self, prompt_tokens: int) -> float:
         """Return how long the fastest worker takes for a prompt when idle; 0 while none has told."""
-        return fastest_alone_ms(self.views(), prompt_tokens)
+        return fastest_alone_ms(self._seen().accepting, prompt_tokens)
 
     def accepting_besides(self, name: str) -> bool:
         """Whether some other worker takes new requests, credits aside."""
-        return any(view.accepting and view.name != name for view in self.views())
+        return any(view.name != name for view in self._seen().accepting)
 
     @property
     def adapters(self) -> frozenset[str] | None:
@@ -96,12 +99,12 @@ class LinkPool:
 
     @property
     def capacity_exists(self) -> bool:
-        return any(view.accepting for view in self.views())
+        return bool(self._seen().accepting)
 
     @property
     def window_tokens(self) -> int:
         """The longest prompt and answer that some connected worker holds; 0 while none is connected."""
-        return max((link.window_tokens for link in self), default=0)
+        return self._seen().window_tokens
 
     async def close(self) -> None:
         """Drop all connections and wait until they are gone."""
@@ -110,9 +113,22 @@ class LinkPool:
             self._drop(name, "Shutdown")
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def views(self) -> list[WorkerView]:
+    def views(self) -> Sequence[WorkerView]:
         """Return every connected worker as routing sees it now."""
-        return [view for link in self for view in [link.view()] if view is not None]
+        return self._seen().views
+
+    def _seen(self) -> SeenWorkers:
+        """Return the workers as they were seen last while that still holds: a request asks for them several times."""
+        now_s = time.monotonic()
+        if self._last_seen is None or now_s > self._last_seen.until_s:
+            views = [view for link in self for view in [link.view()] if view is not None]
+            silent_s = max((link.silent_s for link in self), default=0.0)
+            # With a worker that is silent already this is past: a word of it would not be told.
+            self._last_seen = SeenWorkers.of(views, now_s + STALE_SECONDS - silent_s)
+        return self._last_seen
+
+    def _forget_seen(self) -> None:
+        self._last_seen = None
 
     def _adopt(self, endpoint: WorkerEndpoint, events: LinkEvents) -> None:
         known = self._links.get(endpoint.name)
@@ -121,11 +137,12 @@ class LinkPool:
             return
         if known is not None:
             self._drop(endpoint.name, "AddressChanged")
-        link = WorkerLink(endpoint, self._gateway_id, events)
+        link = WorkerLink(endpoint, self._gateway_id, events, self._forget_seen)
         self._links[endpoint.name] = link
         self._tasks[endpoint.name] = asyncio.create_task(link.run(), name=f"link-{endpoint.name}")
 
     def _drop(self, name: str, cause: str) -> None:
         link = self._links.pop(name)
+        self._forget_seen()
         self._tasks.pop(name).cancel()
         link.lost(cause)

@@ -25,8 +25,6 @@ MARGINS: Final = 2.0
 _RIDGE: Final = 1e-6
 _ENOUGH: Final = 8
 
-Sums = tuple[float, float, float, float, float]
-
 
 class FirstTokenTime:
     """Learns the time from dispatch to first token as a line over the prompt's length."""
@@ -44,8 +42,11 @@ class FirstTokenTime:
         if self._seen >= _ENOUGH:
             error = abs(elapsed_ms - self._line_ms(prompt_tokens))
             self._residual_ms += (1 - FADING) * (error - self._residual_ms)
-        new = (1.0, prompt_tokens, prompt_tokens**2, elapsed_ms, prompt_tokens * elapsed_ms)
-        self._sums = count, tokens, squares, times, products = _faded(self._sums, new)
+        count, tokens, squares, times, products = self._sums
+        count, tokens = FADING * count + 1.0, FADING * tokens + prompt_tokens
+        squares, times = FADING * squares + prompt_tokens**2, FADING * times + elapsed_ms
+        products = FADING * products + prompt_tokens * elapsed_ms
+        self._sums = (count, tokens, squares, times, products)
         count, squares = count + _RIDGE, squares + _RIDGE
         determinant = count * squares - tokens * tokens
         self._start_ms = (squares * times - tokens * products) / determinant
@@ -60,11 +61,6 @@ class FirstTokenTime:
 
     def _line_ms(self, prompt_tokens: int) -> float:
         return self._start_ms + self._token_ms * prompt_tokens
-
-
-def _faded(sums: Sums, new: Sums) -> Sums:
-    count, tokens, squares, times, products = (FADING * old + more for old, more in zip(sums, new, strict=True))
-    return count, tokens, squares, times, products
 
 
 def alone_ms(latency: Coefficients, prompt_tokens: int, cached_tokens: int = 0) -> float:
