@@ -10,6 +10,12 @@ def test_keys_are_found_by_hash() -> None:
     assert "sk-1" not in repr(table)
 
 
+def test_what_is_kept_of_a_key_opens_nothing() -> None:
+    kept = key_digest("sk-1")
+    table = KeyTable({kept: "acme"})
+    assert [table.tenant_of(told) for told in (kept.hex(), kept.decode("latin-1"))] == [None, None]
+
+
 def test_a_key_that_is_no_text_is_nobodys() -> None:
     assert KeyTable({key_digest("sk-1"): "acme"}).tenant_of("sk-1\udcff") is None
 
