@@ -22,12 +22,11 @@ from tierline_cli.bench.operator.phases import OperatorSizes
 from tierline_cli.bench.scenario.command import ScenarioBenchOptions, run_scenario_bench
 from tierline_cli.demo.command import default_sources, run_demo
 from tierline_cli.demo.options import DemoOptions
-from tierline_cli.errors import CommandFailed
+from tierline_cli.failing import told_as
 from tierline_cli.live.explain import explain_request, gateway_ports
 from tierline_cli.live.planning import Part, explain_fleet, operator_ports
 from tierline_cli.live.top import Watch, fleets_of, run_top
 from tierline_cli.simulate import parse_loads, run_simulation, simulate_options
-from tierline_devcluster.errors import DevclusterError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
 bench = typer.Typer(no_args_is_help=True, help="Measure on this machine.")
@@ -35,7 +34,6 @@ explain = typer.Typer(no_args_is_help=True, help="Say why something was decided 
 app.add_typer(bench, name="bench")
 app.add_typer(explain, name="explain")
 _console = Console(highlight=False)
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -55,12 +53,8 @@ def demo(
         seed=seed,
         keep=keep,
     )
-    try:
-        code = run_demo(options, _console)
-    except (CommandFailed, DevclusterError) as error:
-        _errors.print(f"[red]tierline demo:[/red] {error}")
-        code = 1
-    raise typer.Exit(code)
+    with told_as("tierline demo"):
+        raise typer.Exit(run_demo(options, _console))
 
 
 @app.command()
@@ -82,12 +76,9 @@ def simulate(  # noqa: PLR0917 typer makes options of them
     ] = None,
 ) -> None:
     """Run the shipped policies on a virtual clock, or compare them with simpler ones and with an oracle."""
-    try:
+    with told_as("tierline simulate"):
         options = simulate_options(scenario, policy, everyone, load, seed, json_file, html)
         run_simulation(replace(options, trace=trace), _console)
-    except CommandFailed as error:
-        _errors.print(f"[red]tierline simulate:[/red] {error}", markup=True)
-        raise typer.Exit(1) from error
 
 
 @explain.command("request")
@@ -99,12 +90,9 @@ def explain_one(
     as_json: Annotated[bool, typer.Option("--json", help="The account as JSON.")] = False,
 ) -> None:
     """Say why a request waited, was refused, or ran where it did."""
-    try:
+    with told_as("tierline explain"):
         ports = gateway_ports(gateway_url, namespace, fleet)
         explain_request(request_id, ports, as_json=as_json, console=_console)
-    except CommandFailed as error:
-        _errors.print(f"[red]tierline explain:[/red] {error}")
-        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -116,13 +104,11 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
 ) -> None:
     """Show what fleets, tiers, tenants and workers do now."""
-    try:
-        run_top(Watch(lambda: fleets_of(gateway_url, namespace, fleet)), interval, once, _console)
-    except CommandFailed as error:
-        _errors.print(f"[red]tierline top:[/red] {error}")
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt:
-        raise typer.Exit(0) from None
+    with told_as("tierline top"):
+        try:
+            run_top(Watch(lambda: fleets_of(gateway_url, namespace, fleet)), interval, once, _console)
+        except KeyboardInterrupt:
+            raise typer.Exit(0) from None
 
 
 @explain.command("fleet")
@@ -159,11 +145,8 @@ def explain_placement(
 
 
 def _explain_fleet(part: Part, namespace: str, name: str, operator_url: str, as_json: bool) -> None:
-    try:
+    with told_as("tierline explain"):
         explain_fleet(part, namespace, name, operator_ports(operator_url), as_json=as_json, console=_console)
-    except CommandFailed as error:
-        _errors.print(f"[red]tierline explain:[/red] {error}")
-        raise typer.Exit(1) from error
 
 
 @bench.command()
@@ -181,7 +164,7 @@ def engine(  # noqa: PLR0917 typer makes options of them
     sources: Annotated[Path | None, typer.Option(help="Folder with bench/peers.")] = None,
 ) -> None:
     """Run the worker's engine case by case, in turn with others."""
-    try:
+    with told_as("tierline bench"):
         options = BenchOptions(
             json_file=json_file,
             cases=case or (),
@@ -196,11 +179,7 @@ def engine(  # noqa: PLR0917 typer makes options of them
             sources=(sources or default_sources()).absolute(),
             cache_dir=default_cache_dir(os.environ).absolute(),
         )
-        code = run_bench(options, _console)
-    except CommandFailed as error:
-        _errors.print(f"[red]tierline bench:[/red] {error}")
-        code = 1
-    raise typer.Exit(code)
+        raise typer.Exit(run_bench(options, _console))
 
 
 @bench.command()
@@ -213,7 +192,7 @@ def gateway(  # noqa: PLR0917 typer makes options of them
     model: Annotated[str, typer.Option(help="A model.source, for its tokenizer.")] = MODEL,
 ) -> None:
     """Load the gateway in front of workers that only pretend, beside others."""
-    try:
+    with told_as("tierline bench"):
         options = GatewayBenchOptions(
             json_file=json_file,
             model=model,
@@ -224,11 +203,7 @@ def gateway(  # noqa: PLR0917 typer makes options of them
             peer_pythons=parse_pythons(peer_python or ()),
             sizes=Sizes.small() if small else Sizes(),
         )
-        code = run_gateway_bench(options, _console)
-    except CommandFailed as error:
-        _errors.print(f"[red]tierline bench:[/red] {error}")
-        code = 1
-    raise typer.Exit(code)
+        raise typer.Exit(run_gateway_bench(options, _console))
 
 
 @bench.command()
@@ -247,12 +222,8 @@ def operator(
         cache_dir=default_cache_dir(os.environ).absolute(),
         sizes=sizes.but(fleets=fleets, nodes=nodes, changes=changes),
     )
-    try:
-        code = run_operator_bench(options, _console)
-    except (CommandFailed, DevclusterError) as error:
-        _errors.print(f"[red]tierline bench:[/red] {error}")
-        code = 1
-    raise typer.Exit(code)
+    with told_as("tierline bench"):
+        raise typer.Exit(run_operator_bench(options, _console))
 
 
 @bench.command()
@@ -269,12 +240,8 @@ def drills(
         kinds=tuple(kind or ()),
         times=times,
     )
-    try:
-        code = run_drill_bench(options, _console)
-    except (CommandFailed, DevclusterError) as error:
-        _errors.print(f"[red]tierline bench:[/red] {error}")
-        code = 1
-    raise typer.Exit(code)
+    with told_as("tierline bench"):
+        raise typer.Exit(run_drill_bench(options, _console))
 
 
 @bench.command()
@@ -290,7 +257,7 @@ def scenario(  # noqa: PLR0917 typer makes options of them
     dtype: Annotated[str, typer.Option(help="Float32, BFloat16 or Float16.")] = "BFloat16",
 ) -> None:
     """Play a simulator's scenario on real workers behind a real gateway."""
-    try:
+    with told_as("tierline bench"):
         options = ScenarioBenchOptions(
             scenario_file=scenario_file,
             json_file=json_file,
@@ -302,11 +269,7 @@ def scenario(  # noqa: PLR0917 typer makes options of them
             sources=default_sources().absolute(),
             cache_dir=default_cache_dir(os.environ).absolute(),
         )
-        code = run_scenario_bench(options, _console)
-    except CommandFailed as error:
-        _errors.print(f"[red]tierline bench:[/red] {error}")
-        code = 1
-    raise typer.Exit(code)
+        raise typer.Exit(run_scenario_bench(options, _console))
 
 
 @app.command()

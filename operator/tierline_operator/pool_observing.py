@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from tierline.api.names import LABEL_COMPONENT, LABEL_FLEET, label_value
 from tierline.api.parsing import parse
-from tierline.api.policy import attainment_percent
 from tierline.api.pool import WorkerPool
 from tierline.api.problems import InvalidResource
+from tierline.api.tier_targets import attainment_percent
 from tierline.fleet.drift import ANNOTATION_APPLIED
 from tierline.fleet.gateway_objects import COMPONENT_GATEWAY
 from tierline.fleet.observed import Manifest

@@ -25,14 +25,11 @@ from tierline.api.fleet import LLMFleet
 from tierline.api.meta import Resource
 from tierline.api.problems import FieldProblem
 from tierline.api.quota import CacheSharing, Limits, TenantQuota
-from tierline.api.tier import Admission, Fairness, Preemption, SLOTier, SLOTierSpec, Targets
+from tierline.api.tier import Admission, Fairness, Preemption, SLOTier
+from tierline.api.tier_targets import attainment_percent, deadline_ms, tpot_budget_ms, ttft_deadline_ms
 from tierline.api.token_prices import TokenPrice, by_billing_tier
 from tierline.api.unpriced import unpriced_budgets
 
-NO_TTFT_TARGET_MS = 600_000
-"""Deadline of the first token where a tier declares none: finite, so that every request has a place by slack."""
-NO_TPOT_TARGET_MS = 10_000
-NO_TARGET_ATTAINMENT_PERCENT = 95
 DEFAULT_QUANTUM_TOKENS = 8192
 
 
@@ -170,9 +167,9 @@ def _tier(tier: SLOTier, tiers: list[SLOTier], problems: list[FieldProblem]) -> 
     return TierPolicy(
         name=tier.metadata.name,
         priority=spec.priority,
-        ttft_deadline_ms=_ttft_deadline_ms(spec),
-        tpot_budget_ms=_tpot_budget_ms(spec),
-        deadline_ms=_deadline_ms(spec),
+        ttft_deadline_ms=ttft_deadline_ms(spec),
+        tpot_budget_ms=tpot_budget_ms(spec),
+        deadline_ms=deadline_ms(spec),
         attainment_percent=attainment_percent(spec),
         overload="Reject" if problem else admission.overload or row.overload,
         max_queue_ms=row.max_queue_ms if max_queue_ms is None else max_queue_ms,
@@ -211,33 +208,6 @@ def _degrade_target(tier: SLOTier, tiers: list[SLOTier]) -> tuple[str | None, Fi
 
 def _degrade_to_ref(tier: SLOTier) -> str | None:
     return tier.spec.admission.degrade_to_ref if tier.spec.admission else None
-
-
-def _ttft_deadline_ms(spec: SLOTierSpec) -> int:
-    targets = (spec.targets or Targets()).ttft_milliseconds
-    declared = targets.at(spec.deadline_percentile) if targets else None
-    return declared or _deadline_ms(spec) or NO_TTFT_TARGET_MS
-
-
-def _tpot_budget_ms(spec: SLOTierSpec) -> int:
-    targets = (spec.targets or Targets()).tpot_milliseconds
-    return (targets.at(spec.deadline_percentile) if targets else None) or NO_TPOT_TARGET_MS
-
-
-def _deadline_ms(spec: SLOTierSpec) -> int | None:
-    seconds = (spec.targets or Targets()).deadline_seconds
-    return None if seconds is None else seconds * 1000
-
-
-def attainment_percent(spec: SLOTierSpec) -> int:
-    """Return the share of requests that must meet the targets: by default that of the percentile of the deadline."""
-    if spec.attainment_percent is not None:
-        return spec.attainment_percent
-    if spec.deadline_percentile is not None:
-        return int(spec.deadline_percentile.removeprefix("P"))
-    targets = spec.targets or Targets()
-    loosest = [group.tightest_percent() for group in (targets.ttft_milliseconds, targets.tpot_milliseconds) if group]
-    return min(loosest, default=NO_TARGET_ATTAINMENT_PERCENT)
 
 
 def _add_tenant(

@@ -1,39 +1,20 @@
+from claim_strategies import claims
 from hypothesis import given
 from hypothesis import strategies as st
-from sharing_claims import claim
 
 from tierline.fleet.scaling.sharing import CALM_MS, SHORTAGE_MS, SharingMemory, allocate, plan_sharing
 
-
-@st.composite
-def claims(draw: st.DrawFn):
-    made = []
-    for index in range(draw(st.integers(1, 6))):
-        low = draw(st.integers(0, 3))
-        wanted = draw(st.integers(low, 10))
-        made.append(
-            claim(
-                f"p{index}",
-                namespace=draw(st.sampled_from(["a", "b"])),
-                units=draw(st.integers(1, 4)),
-                priority=draw(st.sampled_from([10, 50, 100])),
-                may_give=draw(st.booleans()),
-                low=low,
-                wanted=wanted,
-                held=draw(st.integers(0, wanted)),
-            )
-        )
-    return made
+CLAIMS = claims(units=st.integers(1, 4))
 
 
-@given(claims(), st.integers(0, 40))
+@given(CLAIMS, st.integers(0, 40))
 def test_no_more_is_given_than_there_is_and_nobody_gets_more_than_it_wants(asked, capacity):
     given_out = allocate(asked, capacity, {"a": 2, "b": 1})
     assert sum(given_out[it.key] * it.units for it in asked) <= capacity
     assert all(0 <= given_out[it.key] <= it.wanted for it in asked)
 
 
-@given(claims(), st.integers(0, 40))
+@given(CLAIMS, st.integers(0, 40))
 def test_a_lower_tier_gets_something_beyond_its_floor_only_when_no_higher_one_could_use_it(asked, capacity):
     given_out = allocate(asked, capacity, {"a": 2, "b": 1})
     left = capacity - sum(given_out[it.key] * it.units for it in asked)
@@ -44,7 +25,7 @@ def test_a_lower_tier_gets_something_beyond_its_floor_only_when_no_higher_one_co
                 assert given_out[higher.key] == higher.wanted or higher.units > lower.units + left
 
 
-@given(st.lists(claims(), min_size=2, max_size=12), st.integers(1, 30), st.integers(1_000, 90_000))
+@given(st.lists(CLAIMS, min_size=2, max_size=12), st.integers(1, 30), st.integers(1_000, 90_000))
 def test_caps_never_sink_below_minimums_and_never_rise_within_a_shortage(history, capacity, step_ms):
     memory = SharingMemory()
     now_ms = 0
@@ -61,7 +42,7 @@ def test_caps_never_sink_below_minimums_and_never_rise_within_a_shortage(history
             assert gone or now_ms - memory.calm_since_ms.get("h100", now_ms) >= CALM_MS
 
 
-@given(claims(), st.integers(0, 40))
+@given(CLAIMS, st.integers(0, 40))
 def test_the_same_claims_give_the_same_caps_for_ever(asked, capacity):
     memory = plan_sharing(SharingMemory(), asked, {"h100": capacity}, {}, now_ms=0)
     once = plan_sharing(memory, asked, {"h100": capacity}, {}, now_ms=SHORTAGE_MS)

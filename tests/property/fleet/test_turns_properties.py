@@ -1,8 +1,8 @@
 """Turns decide who is next, never how little or how much anybody may have."""
 
+from claim_strategies import claims
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sharing_claims import claim
 
 from tierline.fleet.scaling.claims import Waiting
 from tierline.fleet.scaling.sharing import SharingMemory, allocate, plan_sharing
@@ -17,28 +17,7 @@ QUEUES = st.lists(
     ),
     max_size=2,
 ).map(tuple)
-
-
-@st.composite
-def claims(draw: st.DrawFn):
-    made = []
-    for index in range(draw(st.integers(1, 6))):
-        low = draw(st.integers(0, 2))
-        wanted = draw(st.integers(low, 8))
-        made.append(
-            claim(
-                f"p{index}",
-                namespace=draw(st.sampled_from(["a", "b"])),
-                priority=draw(st.sampled_from([10, 100])),
-                may_give=draw(st.booleans()),
-                low=low,
-                wanted=wanted,
-                held=draw(st.integers(0, wanted)),
-                queue=draw(QUEUES),
-                start_ms=float(draw(st.integers(0, 90_000))),
-            )
-        )
-    return made
+CLAIMS = claims(queue=QUEUES, start_ms=st.integers(0, 90_000).map(float))
 
 
 def orders(asked):
@@ -47,7 +26,7 @@ def orders(asked):
 
 
 @settings(max_examples=40)
-@given(claims(), ROOM)
+@given(CLAIMS, ROOM)
 def test_turns_change_neither_floors_nor_what_a_row_gets_together(asked, room):
     by_name, by_turn = allocate(asked, room, {}), allocate(asked, room, {}, orders(asked))
     for row in {it.row for it in asked}:
@@ -59,7 +38,7 @@ def test_turns_change_neither_floors_nor_what_a_row_gets_together(asked, room):
 
 
 @settings(max_examples=40)
-@given(st.lists(claims(), min_size=1, max_size=6), ROOM, st.integers(1_000, OFFER_MS))
+@given(st.lists(CLAIMS, min_size=1, max_size=6), ROOM, st.integers(1_000, OFFER_MS))
 def test_nobody_waits_below_what_it_holds_or_its_minimum_and_somebody_in_each_row_may_ask(history, room, step_ms):
     memory = SharingMemory()
     for look, asked in enumerate(history):
@@ -74,14 +53,14 @@ def test_nobody_waits_below_what_it_holds_or_its_minimum_and_somebody_in_each_ro
 
 
 @settings(max_examples=40)
-@given(claims(), ROOM)
+@given(CLAIMS, ROOM)
 def test_the_same_look_twice_decides_the_same(asked, room):
     once = plan_sharing(SharingMemory(), asked, {"h100": room}, {}, now_ms=0)
     assert plan_sharing(once, list(reversed(asked)), {"h100": room}, {}, now_ms=0) == once
 
 
 @settings(max_examples=40)
-@given(claims(), ROOM)
+@given(CLAIMS, ROOM)
 def test_an_accelerator_that_is_free_is_asked_for(asked, room):
     """What the others may ask for does not use up what is due to one."""
     memory = plan_sharing(SharingMemory(), asked, {"h100": room}, {}, now_ms=0)

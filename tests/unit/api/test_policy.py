@@ -6,9 +6,10 @@ from rule_cases import merge
 from tierline.api.decision_matrix import DECISION_MATRIX
 from tierline.api.fleet import LLMFleet
 from tierline.api.parsing import parse
-from tierline.api.policy import NO_TPOT_TARGET_MS, NO_TTFT_TARGET_MS, CompiledPolicy, SecretKeyRef, compile_policy
+from tierline.api.policy import CompiledPolicy, SecretKeyRef, compile_policy
 from tierline.api.quota import TenantQuota
 from tierline.api.tier import SLOTier
+from tierline.api.tier_targets import NO_TPOT_TARGET_MS, NO_TTFT_TARGET_MS
 
 
 def tier(name: str = "gold", **spec: Any) -> SLOTier:

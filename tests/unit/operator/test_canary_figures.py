@@ -1,10 +1,9 @@
 """How the operator reads from the gateways how canaries fare."""
 
 import pytest
-from aiohttp import web
 from prometheus_client import generate_latest
+from served_instruments import served_instruments
 
-from tierline.api.names import GATEWAY_ADMIN_PORT
 from tierline.fleet.rollout.canary import CanaryFigures, TierFigures
 from tierline_gateway.instruments import Instruments
 from tierline_operator.canary_figures import Change, GatewayFigures, counts_in
@@ -19,19 +18,8 @@ def change(**asked):
 
 @pytest.fixture
 async def gateway():
-    """A gateway's instruments, served where a gateway serves them."""
-    instruments = Instruments()
-
-    async def metrics(_request):
-        return web.Response(body=generate_latest(instruments.registry))
-
-    app = web.Application()
-    app.add_routes([web.get("/metrics", metrics)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, HOST, GATEWAY_ADMIN_PORT).start()
-    yield instruments
-    await runner.cleanup()
+    async with served_instruments(HOST) as instruments:
+        yield instruments
 
 
 def ended(instruments, revision, outcome, count, pool="chat-main"):

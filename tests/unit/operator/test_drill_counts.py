@@ -1,12 +1,9 @@
 """What drills read from gateways: every tenant's requests by tier, and a flood's apart."""
 
 import pytest
-from aiohttp import web
-from prometheus_client import generate_latest
+from served_instruments import served_instruments
 
-from tierline.api.names import GATEWAY_ADMIN_PORT
 from tierline.fleet.drills.counts import TierCounts
-from tierline_gateway.instruments import Instruments
 from tierline_operator.drill_counts import counted
 
 HOST, SILENT = "127.91.8.3", "127.91.8.4"
@@ -14,18 +11,8 @@ HOST, SILENT = "127.91.8.3", "127.91.8.4"
 
 @pytest.fixture
 async def gateway():
-    instruments = Instruments()
-
-    async def metrics(_request):
-        return web.Response(body=generate_latest(instruments.registry))
-
-    app = web.Application()
-    app.add_routes([web.get("/metrics", metrics)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, HOST, GATEWAY_ADMIN_PORT).start()
-    yield instruments
-    await runner.cleanup()
+    async with served_instruments(HOST) as instruments:
+        yield instruments
 
 
 async def test_counts_are_by_tier_and_a_floods_tenant_is_counted_apart(gateway):
