@@ -17,11 +17,12 @@ from tierline.scheduling.admission.controller import (
     Verdict,
     quota_refusal,
 )
-from tierline.scheduling.admission.first_token import FirstTokenTime, patience_ms
+from tierline.scheduling.admission.first_token import FirstTokenTimes
 from tierline.scheduling.admission.forecast import forecast
 from tierline.scheduling.admission.kv_share import KVShares
 from tierline.scheduling.admission.lengths import OutputLengthPredictor
-from tierline.scheduling.admission.prompt_lengths import PromptLengths, room_ms
+from tierline.scheduling.admission.predictions import Prediction, cold, judged_by, learned
+from tierline.scheduling.admission.prompt_lengths import PromptLengths
 from tierline.scheduling.admission.quota import Ask, TenantUsage
 from tierline.scheduling.admission.sent_prompts import SentPrompt, SentPrompts
 from tierline.scheduling.queueing.locality_order import Cached
@@ -75,7 +76,7 @@ class RequestDesk:
         self.rate = ServiceRate()
         self._throughput = Throughput()
         self.lengths = OutputLengthPredictor()
-        self.first_tokens = FirstTokenTime()
+        self.first_tokens = FirstTokenTimes()
         self.prompts = PromptLengths()
         self.reservations = Reservations(context_of)
         self.kv_shares = KVShares(self.reservations)
@@ -112,9 +113,8 @@ class RequestDesk:
             self.rate.served(now_ms, queued.priority)
             self._throughput.served(1.0, now_ms)
             self.reservations.make(queued.request_id, self._claim(queued, worker.name))
-            if not queued.resumed:
-                sent = SentPrompt(worker.name, queued.priority, now_ms, queued.missing_tokens)
-                self._sent.sent(queued.request_id, sent)
+            sent = SentPrompt(worker.name, queued.priority, now_ms, queued.missing_tokens, queued.resumed)
+            self._sent.sent(queued.request_id, sent)
             yield best
         if not len(self.queue):
             self.rate.drained()
@@ -148,8 +148,8 @@ class RequestDesk:
     def first_token(self, request_id: str, now_ms: float) -> None:
         """Note that tokens of a request came; the first ones teach how long a prompt takes."""
         sent = self._sent.left(request_id)
-        if sent is not None:
-            self.first_tokens.learn(sent.tokens, now_ms - sent.at_ms)
+        if sent is not None and not sent.resumed:
+            self.first_tokens.learn(sent.priority, sent.tokens, now_ms - sent.at_ms)
 
     def ended(self, request_id: str, tenant: str, tier: str, output_tokens: int, complete: bool) -> None:
         """Settle a request that is over; a `complete` answer, stopped by itself or its limit, teaches its length."""
@@ -184,25 +184,34 @@ class RequestDesk:
         return decision if breach is None else quota_refusal(breach, outlook.grounds)
 
     def _outlook(self, queued: QueuedRequest, tier: TierPolicy, workers: Sequence[WorkerView]) -> Outlook:
-        missing, known = queued.missing_tokens, queued.cached_tokens
+        known = queued.cached_tokens
         cached = {worker.name: known for worker in workers} if known else NOTHING_CACHED
         need = self.need(queued, cached_tokens=cached)
-        ahead = self.queue.ahead_of(queued)
-        long_tokens = self.prompts.long(tier.name)
-        seen = forecast(self._sent.as_seen_by(queued.priority, workers), need, ahead, long_tokens)
-        alone_ms = fastest_alone_ms(workers, missing, queued.context_tokens - missing)
-        first_ms = max(self.first_tokens.predict_ms(missing, alone_ms), seen.own_ms if seen else 0.0)
-        long_alone_ms = fastest_alone_ms(workers, long_tokens)
-        long_ms = max(self.first_tokens.predict_ms(long_tokens, long_alone_ms), seen.long_own_ms if seen else 0.0)
-        room = room_ms(tier.ttft_deadline_ms, first_ms, long_ms)
-        obstacle = common_obstacle(workers, need)
-        wait_ms = self.rate.predicted_wait_ms(ahead.requests + (obstacle is not None), queued.priority)
+        ahead, obstacle = self.queue.ahead_of(queued), common_obstacle(workers, need)
+        long_tokens, is_cold = self.prompts.long(tier.name), cold(workers)
+        alone_ms = fastest_alone_ms(workers, queued.missing_tokens, queued.context_tokens - queued.missing_tokens)
+        there = self._sent.as_seen_by(queued.priority, workers)
+        seen = None if is_cold else forecast(there, need, ahead, long_tokens)
+        times = self.first_tokens.of(queued.priority)
+        predictions = [
+            learned(
+                self.rate.predicted_wait_ms(ahead.requests + (obstacle is not None), queued.priority),
+                times.predict_ms(queued.missing_tokens, alone_ms),
+                times.predict_ms(long_tokens, fastest_alone_ms(workers, long_tokens)),
+                seen.start_ms if seen else 0.0,
+            )
+        ]
+        if seen is not None:
+            predictions.append(Prediction(seen.start_ms, seen.own_ms, seen.long_own_ms))
+        judged = judged_by(predictions, tier, alone_ms, is_cold=is_cold)
+        counts = judged.prediction
         return Outlook(
-            max(wait_ms, seen.start_ms if seen else 0.0),
-            patience_ms(tier.ttft_deadline_ms, tier.max_queue_ms, room, alone_ms),
-            first_ms,
+            counts.wait_ms,
+            judged.patience_ms,
+            counts.first_token_ms,
             obstacle,
             ahead.requests,
+            max(each.total_ms for each in predictions),
         )
 
     def _claim(self, queued: QueuedRequest, worker: str) -> Reservation:

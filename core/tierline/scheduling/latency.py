@@ -23,6 +23,8 @@ OUTLIERS_IN_A_ROW = 4
 EXACT = 1e-6
 """What was predicted as closely as this teaches nothing. No device is so regular, a simulated one always is."""
 WARM_SAMPLES = 50
+MEASURED_SAMPLES = 16
+"""With so many the margin is what was measured; before, coefficients and margin are guesses."""
 RESIDUAL_WINDOW = 256
 COLD_MARGIN = 0.25
 MAX_MARGIN = 0.5
@@ -151,7 +153,7 @@ class LatencyModel:
         self.samples += 1
         self._errors_ms.append(abs(error_ms))
         self._relative_errors.append(abs(error_ms) / elapsed_ms)
-        if self.samples % 16 == 0:
+        if self.samples % MEASURED_SAMPLES == 0:
             self._margin = min(_p95(self._relative_errors), MAX_MARGIN)
         if self._is_outlier(error_ms / elapsed_ms) or abs(error_ms) <= EXACT * elapsed_ms:
             return

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from tierline.scheduling.latency import Coefficients, published
+from tierline.scheduling.latency import MEASURED_SAMPLES, Coefficients, published
 from tierline.scheduling.routing.choice import WorkerView
 from tierline.wire.credits import CreditAccount, submit_cost_blocks
 from tierline.wire.frames import (
@@ -144,6 +144,7 @@ class WorkerLink:
             margin=self.signals.latency_margin,
             pace_budget_ms=self.signals.pace_budget_ms,
             role=self.endpoint.role,
+            measured=self.signals.latency_samples >= MEASURED_SAMPLES,
         )
 
     @property

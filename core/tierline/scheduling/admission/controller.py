@@ -81,13 +81,15 @@ class Decision:
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What a request that is admitted now would meet: the wait until its prompt begins, what its targets leave for
-    waiting, the time from there to its first token, why every worker holds it back, if all do, and who is ahead."""
+    waiting, the time from there to its first token, why every worker holds it back, if all do, who is ahead, and by
+    when its first token has come by every prediction."""
 
     wait_ms: float
     patience_ms: float
     first_token_ms: float = 0.0
     obstacle: Obstacle | None = None
     ahead: float = 0.0
+    first_token_by_ms: float = 0.0
 
     @property
     def grounds(self) -> Grounds:
@@ -155,7 +157,7 @@ class AdmissionController:
         breach = usage.breach(ask, now_ms)
         if breach is not None:
             return quota_refusal(breach, outlook.grounds)
-        eta_ms = outlook.wait_ms + outlook.first_token_ms
+        eta_ms = max(outlook.first_token_by_ms, outlook.wait_ms + outlook.first_token_ms)
         if outlook.wait_ms <= outlook.patience_ms:
             return Decision(Verdict.ACCEPT, grounds=outlook.grounds, eta_ms=eta_ms)
         verdict, cause = _CAUSES[outlook.obstacle]

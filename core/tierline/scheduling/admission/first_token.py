@@ -6,7 +6,8 @@
 s and r follow what dispatched requests really took, by least squares that fade (`FADING` per observation), so that
 chunking beside other requests, what waits on a worker and the network are in them. The margin is `MARGINS` mean
 absolute residuals, about the 95th percentile of symmetric noise. Before anything was seen, the latency model of a
-worker tells how long the prompt alone takes.
+worker tells how long the prompt alone takes. Each priority has a line of its own: on a worker higher ones go first, so
+what a prompt of a low priority waited there says nothing about theirs.
 
 P are the tokens that no worker has cached. Inputs: the tier's deadline and longest wait, P, times from dispatch to
 first token. Bounds: patience is
@@ -61,6 +62,21 @@ class FirstTokenTime:
 
     def _line_ms(self, prompt_tokens: int) -> float:
         return self._start_ms + self._token_ms * prompt_tokens
+
+
+class FirstTokenTimes:
+    """One line for each priority that was seen."""
+
+    def __init__(self) -> None:
+        self._by_priority: dict[int, FirstTokenTime] = {}
+
+    def learn(self, priority: int, prompt_tokens: int, elapsed_ms: float) -> None:
+        """Take in one request's time."""
+        self._by_priority.setdefault(priority, FirstTokenTime()).learn(prompt_tokens, elapsed_ms)
+
+    def of(self, priority: int) -> FirstTokenTime:
+        """Return what is known of a priority, an empty line when that is nothing."""
+        return self._by_priority.get(priority) or FirstTokenTime()
 
 
 def alone_ms(latency: Coefficients, prompt_tokens: int, cached_tokens: int = 0) -> float:

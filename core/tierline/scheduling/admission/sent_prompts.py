@@ -17,12 +17,13 @@ from tierline.scheduling.routing.choice import WorkerView
 
 @dataclass(frozen=True, slots=True)
 class SentPrompt:
-    """One prompt: where it was sent, when, and how many tokens had to be computed."""
+    """One prompt: where it was sent, when, how many tokens had to be computed, and whether its stream had begun."""
 
     worker: str
     priority: int
     at_ms: float
     tokens: int
+    resumed: bool = False
 
 
 class SentPrompts:

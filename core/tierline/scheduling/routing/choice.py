@@ -57,7 +57,8 @@ class WorkerView:
     has not been heard of for too long to believe its report. `rooms` is what requests above a priority find beyond the
     credit, `margin` what to add to predicted times and `pace_budget_ms` the tightest pace promised to who is there, 0
     when none is (see `wire.frames.Signals`). `adapters` are those that it serves, `resident_adapters` of them lie in
-    its arena. `role` is the phase that its pool was sized for.
+    its arena. `role` is the phase that its pool was sized for. `measured` says that its latency model has followed the
+    device for a while; before, it is a guess.
     """
 
     name: str
@@ -79,6 +80,7 @@ class WorkerView:
     margin: float = 0.0
     pace_budget_ms: float = 0.0
     role: Role = "Unified"
+    measured: bool = True
 
     @property
     def window_tokens(self) -> int:
