@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fake_wire_worker import BLOCK_TOKENS, WINDOW_TOKENS, answer_token
@@ -39,12 +40,15 @@ class _Running:
 
 @dataclass
 class SharedWorker:
-    """`served` counts the tokens that each tenant got, `busy_slots` those of all iterations together."""
+    """`served` counts the tokens that each tenant got, `contested` those of them that came while `all_wait`;
+    `busy_slots` are those of all iterations together."""
 
     slots: int = 4
     period_s: float = 0.01
     port: int = 0
+    all_wait: Callable[[], bool] = lambda: True
     served: Counter[str] = field(default_factory=Counter)
+    contested: Counter[str] = field(default_factory=Counter)
     started: Counter[str] = field(default_factory=Counter)
     nacks: int = 0
     iterations: int = 0
@@ -59,6 +63,10 @@ class SharedWorker:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         self._tasks.add(asyncio.create_task(self._iterate()))
+
+    def running(self) -> Counter[str]:
+        """Return how many requests of each tenant run."""
+        return Counter(held.submit.tenant for held in self._running.values())
 
     async def stop(self) -> None:
         assert self._server is not None
@@ -121,6 +129,8 @@ class SharedWorker:
             self.iterations += 1
             self.busy_slots += len(self._running)
             batches: dict[int, list[TokenBatch]] = {gateway: [] for gateway in self._writers}
+            if self.all_wait():
+                self.contested.update(self.running())
             for held in list(self._running.values()):
                 batches[held.gateway].append(self._batch(held))
             signals = Signals(running_requests=len(self._running), total_blocks=BLOCKS)
