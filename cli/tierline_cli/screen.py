@@ -1,5 +1,6 @@
 """The scorecard on a terminal of 80 columns."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tierline.telemetry.percentiles import NEVER_SERVED
 from tierline.telemetry.records import TierTarget
 from tierline.telemetry.scorecard import Scorecard
 
@@ -18,7 +20,8 @@ def scorecard_view(scorecard: Scorecard, targets: Mapping[str, TierTarget]) -> R
 
 
 def _tiers(card: dict[str, Any], targets: Mapping[str, TierTarget]) -> Table:
-    table = Table(title="Tiers, milliseconds (limit in brackets)", title_justify="left", box=None, pad_edge=False)
+    title = "Tiers, milliseconds (limit in brackets; ∞: too many were never served)"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("tier", style="bold")
     for heading in ("n", "TTFT p50", "p95", "TPOT p50", "p95", "met", "goodput"):
         table.add_column(heading, justify="right")
@@ -28,9 +31,9 @@ def _tiers(card: dict[str, Any], targets: Mapping[str, TierTarget]) -> Table:
             name,
             str(score["ttft_ms"]["n"]),
             _number(score["ttft_ms"]["p50"]),
-            _limited(score["ttft_ms"]["p95"], target.ttft_ms),
+            _limited(score["ttft_ms"], target.ttft_ms),
             _number(score["tpot_ms"]["p50"]),
-            _limited(score["tpot_ms"]["p95"], target.tpot_ms),
+            _limited(score["tpot_ms"], target.tpot_ms),
             _percent(score["attainment"]),
             _percent(score["goodput"]),
         )
@@ -78,10 +81,12 @@ def _stall(spot: dict[str, Any]) -> str:
     return f"p99 {_number(p99)} ms" if p99 is not None else str(spot["added_stall_ms_p99_reason"])
 
 
-def _limited(value: float | None, limit: float | None) -> Text:
-    if value is None or limit is None:
-        return Text(_number(value))
-    return Text(f"{_number(value)} [{_number(limit)}]", style="green" if value <= limit else "red")
+def _limited(figures: dict[str, Any], limit: float | None) -> Text:
+    """Return the p95 beside its limit; one that requests reach which were never served is infinite."""
+    p95 = math.inf if figures.get("p95_reason") == NEVER_SERVED else figures["p95"]
+    if p95 is None or limit is None:
+        return Text(_number(p95))
+    return Text(f"{_number(p95)} [{_number(limit)}]", style="green" if p95 <= limit else "red")
 
 
 def _percent(share: float | None) -> str:
@@ -89,4 +94,6 @@ def _percent(share: float | None) -> str:
 
 
 def _number(value: float | None, decimals: int = 0) -> str:
-    return "-" if value is None else f"{value:,.{decimals}f}"
+    if value is None:
+        return "-"
+    return "∞" if math.isinf(value) else f"{value:,.{decimals}f}"

@@ -8,6 +8,8 @@ from tierline.telemetry.measured import Measured, Unknown
 
 P99_MIN_SAMPLES = 100
 
+NEVER_SERVED = "requests that were never served reach this percentile"
+
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
@@ -44,4 +46,4 @@ def percentiles(samples: Sequence[float]) -> Percentiles:
 
 
 def _finite(value: float) -> Measured:
-    return value if math.isfinite(value) else Unknown("requests that were never served reach this percentile")
+    return value if math.isfinite(value) else Unknown(NEVER_SERVED)
