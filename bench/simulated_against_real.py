@@ -1,11 +1,16 @@
 """TTFT and TPOT of one slice of traffic on the real engine and in the simulator.
 
-    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python bench/simulated_against_real.py [--clock cpu] [--json FILE]
+    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python bench/simulated_against_real.py [--clock cpu] [--slices 3]
+        [--seed 2] [--json FILE]
 
 The real side is one worker's engine (scheduling core, executor, delivery) with SmolLM2-135M. It serves a first slice,
-in which its latency model learns, and then the measured one. Simulated are the same arrivals on the shipped core, whose
-device is what the worker published: coefficients, noise (the p95 of their relative error), and the host's time between
-iterations, which the worker's coefficients leave out. Lengths are those of Azure's conversation trace, scaled.
+in which its latency model learns, and then the measured ones. Simulated are the same arrivals on the shipped core,
+whose device is what the worker published: coefficients, noise (the p95 of their relative error), and the host's time
+between iterations, which the coefficients leave out. That is done twice: `forecast` with what was published before the
+slice began, which is what a simulation is for, and `hindsight` with what was published at its end, which leaves out how
+much the machine changed meanwhile. Lengths are those of Azure's conversation trace, scaled.
+
+`--json` adds its slices to the file, so that a long measurement can be made in portions: another `--seed` each.
 
 `--clock cpu` lets the engine live on the CPU time of this process and skips its idle times, so that what else runs on
 the machine delays little; on a machine of one's own it gives the same as `--clock wall`.
@@ -63,6 +68,15 @@ class SkippingClock:
         self.skipped_s += max(moment_s - self(), 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class RealEngine:
+    """What is measured, and the time it lives in."""
+
+    engine: Engine
+    limits: EngineLimits
+    clock: SkippingClock
+
+
 @dataclass(slots=True)
 class Served:
     """What the engine did with one slice: moments of tokens from its start, and of each iteration what it took."""
@@ -77,17 +91,24 @@ def main() -> None:
     options = _options()
     clock = SkippingClock(time.process_time if options.clock == "cpu" else time.monotonic)
     hardware = describe_hardware()
-    engine, limits = _engine(options.dtype, clock)
-    _serve(engine, _slice(options.rate, options.warm_up, 1), clock, seed=1)
-    document: dict[str, object] = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "revision": revision(Path(__file__).parents[1]),
-        "hardware": hardware,
-        "options": vars(options) | {"json": None},
-        "slices": [_compared(engine, limits, clock, options, seed) for seed in range(2, 2 + options.slices)],
-    }
+    engine = _engine(options.dtype, clock)
+    known = _serve(engine, _slice(options.rate, options.warm_up, 1), seed=1)
+    if known.signals is None:
+        raise SystemExit("the first slice has no request to learn from: raise --warm-up or --rate")
+    slices: list[dict[str, object]] = []
+    for seed in range(options.seed, options.seed + options.slices):
+        row, known = _compared(engine, _slice(options.rate, options.seconds, seed), seed, known)
+        slices.append(row)
     if options.json is not None:
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
+        run = {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "revision": revision(Path(__file__).parents[1]),
+            "hardware": hardware | {"load_1m_after": round(os.getloadavg()[0], 2)},
+            "options": vars(options) | {"json": None},
+            "slices": slices,
+        }
+        runs = json.loads(options.json.read_text())["runs"] if options.json.exists() else []
+        options.json.write_text(json.dumps({"runs": [*runs, run]}, indent=2) + "\n")
 
 
 def _options() -> argparse.Namespace:
@@ -98,32 +119,45 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="of arrivals in a measured slice")
     parser.add_argument("--warm-up", type=float, default=40.0, help="seconds of arrivals before")
     parser.add_argument("--slices", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=2, help="of the first measured slice")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
 
 def _compared(
-    engine: Engine, limits: EngineLimits, clock: SkippingClock, options: argparse.Namespace, seed: int
-) -> dict[str, object]:
-    planned = _slice(options.rate, options.seconds, seed)
+    measured: RealEngine, planned: Sequence[PlannedRequest], seed: int, before: Served
+) -> tuple[dict[str, object], Served]:
+    """Return the figures of one slice, and what was seen of the engine in it."""
     if not planned:
         raise SystemExit(f"slice {seed} has no request: raise --seconds or --rate")
-    served = _serve(engine, planned, clock, seed)
-    simulated = _simulate(planned, limits, served, seed)
+    served = _serve(measured, planned, seed)
     arrived = {_name(seed, index): request.at_ms for index, request in enumerate(planned)}
-    real, model = _figures(served.token_ms, arrived), _figures(simulated, arrived)
+    real = _figures(served.token_ms, arrived)
     print(f"slice {seed}: {len(planned)} requests, {len(served.iteration_ms)} iterations")
-    for name, value in real.items():
-        print(f"  {name:9} real {value:9.1f} ms   simulated {model[name]:9.1f} ms   ratio {model[name] / value:5.2f}")
-    assert served.signals is not None, "tokens come with signals"
-    return {
+    row: dict[str, object] = {
+        "seed": seed,
         "requests": len(planned),
         "iterations": len(served.iteration_ms),
         "real_ms": real,
-        "simulated_ms": model,
-        "host_ms": median(served.host_ms),
-        "margin": served.signals.latency_margin,
-        "coefficients": _by_name(served.signals),
+    }
+    for title, known in (("forecast", before), ("hindsight", served)):
+        model = _figures(_simulate(planned, measured.limits, known, seed), arrived)
+        row[title] = _device(known) | {
+            "simulated_ms": model,
+            "simulated_over_real": {name: round(model[name] / value, 3) for name, value in real.items()},
+        }
+        for name, value in real.items():
+            ratio = model[name] / value
+            print(f"  {title:9} {name:8} real {value:9.1f} ms  simulated {model[name]:9.1f} ms  {ratio:5.2f}x")
+    return row, served
+
+
+def _device(known: Served) -> dict[str, object]:
+    assert known.signals is not None, "tokens come with signals"
+    return {
+        "host_ms": median(known.host_ms),
+        "margin": known.signals.latency_margin,
+        "coefficients": _by_name(known.signals),
     }
 
 
@@ -133,7 +167,7 @@ def _by_name(signals: Signals) -> dict[str, float]:
     return {} if known is None else known._asdict()
 
 
-def _engine(dtype: str, clock: SkippingClock) -> tuple[Engine, EngineLimits]:
+def _engine(dtype: str, clock: SkippingClock) -> RealEngine:
     environ = {**os.environ, "TIERLINE_MODEL_SOURCE": SOURCE, "TIERLINE_MODEL_DTYPE": dtype}
     environ |= {"TIERLINE_CACHE_DIR": str(default_cache_dir(os.environ)), "TIERLINE_PREFIX_CACHING": "Disabled"}
     environ |= {"TIERLINE_MAX_DRAFT_TOKENS": "0"}
@@ -141,7 +175,7 @@ def _engine(dtype: str, clock: SkippingClock) -> tuple[Engine, EngineLimits]:
     loaded = load(settings)
     engine = build_engine(settings, loaded, WorkerMetrics("bench"), Progress(60.0), clock)
     engine.handle(GatewayJoined(1))
-    return engine, loaded.limits
+    return RealEngine(engine, loaded.limits, clock)
 
 
 def _slice(per_second: float, seconds: float, seed: int) -> tuple[PlannedRequest, ...]:
@@ -153,8 +187,9 @@ def _name(seed: int, index: int) -> str:
     return f"s{seed}-r{index:04d}"
 
 
-def _serve(engine: Engine, planned: Sequence[PlannedRequest], clock: SkippingClock, seed: int) -> Served:
+def _serve(measured: RealEngine, planned: Sequence[PlannedRequest], seed: int) -> Served:
     """Send the slice to the engine, each request when its moment has come."""
+    engine, clock = measured.engine, measured.clock
     random = np.random.default_rng(seed)
     frames = deque(
         (request.at_ms, _submit(_name(seed, index), request, random)) for index, request in enumerate(planned)
@@ -197,14 +232,14 @@ def _step(engine: Engine, clock: SkippingClock, began_s: float, served: Served) 
             served.token_ms[batch.request_id] += [(now_s - began_s) * 1e3] * len(batch.token_ids)
 
 
-def _simulate(planned: Sequence[PlannedRequest], limits: EngineLimits, served: Served, seed: int) -> TokenMs:
-    signals = served.signals
+def _simulate(planned: Sequence[PlannedRequest], limits: EngineLimits, known: Served, seed: int) -> TokenMs:
+    signals = known.signals
     truth = None if signals is None else published(signals.latency_coefficients)
     assert signals is not None, "tokens come with signals"
     assert truth is not None, "a worker that computed publishes its coefficients"
     noise = Noise(100 * signals.latency_margin / P95_DEVIATIONS, seed)
     core = SchedulerCore(limits, LatencyModel(truth))
-    engine = SimulatedEngine(core, truth, noise=noise, host_ms=median(served.host_ms))
+    engine = SimulatedEngine(core, truth, noise=noise, host_ms=median(known.host_ms))
     engine.replay(
         Arrival(
             request.at_ms,
