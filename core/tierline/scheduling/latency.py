@@ -2,8 +2,8 @@
 
     t = a + b*P + c*sum(chunk*(context + chunk/2)) + d*N_decode + e*KV_read + f*V + g*D + h*A     (milliseconds)
 
-P are prefill tokens, N_decode decoding rows, KV_read the sum of their contexts, V verified and D drafted tokens, A
-tokens computed with an adapter. The coefficients start from a roofline
+P are prefill tokens, N_decode decoding rows, KV_read the sum of the contexts of all rows (a chunk reads its own once),
+V verified and D drafted tokens, A tokens computed with an adapter. The coefficients start from a roofline
 and follow the device by recursive least squares with exponential forgetting (Haykin, Adaptive Filter Theory, ch. 10)
 on the relative error, so that a 2 ms decode counts as much as a 200 ms prefill; they never become negative.
 """
@@ -80,17 +80,19 @@ class Coefficients(NamedTuple):
     def chunk_ms(self, tokens: int, context_tokens: int) -> float:
         """Return what a chunk of `tokens` after `context_tokens` adds to an iteration."""
         pairs = tokens * (context_tokens + tokens / 2)
-        return self.prefill_token_ms * tokens + self.attention_pair_ms * pairs
+        read = context_tokens + tokens if tokens else 0
+        return self.prefill_token_ms * tokens + self.attention_pair_ms * pairs + self.kv_token_ms * read
 
     def chunk_tokens(self, budget_ms: float, context_tokens: int) -> int:
         """Return the longest chunk after `context_tokens` that adds at most `budget_ms` (a huge number if free)."""
-        if budget_ms <= 0:
-            return 0
         if budget_ms == math.inf:
             return _UNBOUNDED_TOKENS
-        linear = self.prefill_token_ms + self.attention_pair_ms * context_tokens
-        root = linear + math.sqrt(linear * linear + 2 * self.attention_pair_ms * budget_ms)
-        return int(min(2 * budget_ms / root, _UNBOUNDED_TOKENS)) if root > 0 else _UNBOUNDED_TOKENS
+        left_ms = budget_ms - self.kv_token_ms * context_tokens
+        if left_ms <= 0:
+            return 0
+        linear = self.prefill_token_ms + self.kv_token_ms + self.attention_pair_ms * context_tokens
+        root = linear + math.sqrt(linear * linear + 2 * self.attention_pair_ms * left_ms)
+        return int(min(2 * left_ms / root, _UNBOUNDED_TOKENS)) if root > 0 else _UNBOUNDED_TOKENS
 
 
 def published(values: Sequence[float]) -> Coefficients | None:

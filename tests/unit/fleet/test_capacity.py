@@ -16,7 +16,7 @@ def test_at_the_highest_rate_an_iteration_of_the_latency_model_takes_as_long_as_
         prefill_tokens=prompts * SHAPE.prompt_tokens,
         attention_pairs=prompts * SHAPE.prompt_tokens**2 / 2,
         decodes=decodes,
-        kv_read_tokens=decodes * (SHAPE.prompt_tokens + SHAPE.output_tokens / 2),
+        kv_read_tokens=decodes * (SHAPE.prompt_tokens + SHAPE.output_tokens / 2) + prompts * SHAPE.prompt_tokens,
     )
     assert H100_8B.predict_ms(features) == pytest.approx(50.0)
 

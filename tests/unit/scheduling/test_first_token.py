@@ -8,7 +8,7 @@ H100 = Coefficients(7.0, 0.02, 1e-6, 0.02, 5e-5)
 
 
 def test_before_anything_was_seen_the_latency_model_speaks() -> None:
-    assert alone_ms(H100, 1000) == pytest.approx(7.0 + 20.0 + 0.5)
+    assert alone_ms(H100, 1000) == pytest.approx(7.0 + 20.0 + 0.5 + 0.05)
     assert FirstTokenTime().predict_ms(1000, 27.5) == 27.5
 
 

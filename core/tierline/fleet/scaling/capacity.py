@@ -1,12 +1,13 @@
 """What a worker carries, from the latency model: iteration time under load, the highest rate, latencies at a rate.
 
-    W = b*S + c*S*S/2 + d*O + e*O*(S + O/2)          work of a request with S prompt and O output tokens, in ms
+    W = P + d*O + e*O*(S + O/2)                      work of a request with S prompt and O output tokens, in ms
+    P = b*S + c*S*S/2 + e*S*(n + 1)/2                of its prompt in n chunks, each of which reads what precedes it
     t = a / (1 - r*W)                                iteration time at r requests per ms
     r(T) = (1 - a/T) / W                             highest rate at a pace of T ms per token
     r(B) = B / (O*a + B*W)                           highest rate with B running requests (slots, or KV that holds them)
 
 Follows from the latency model by one balance: in a steady state each iteration computes r*t prompts and r*t*O decodes.
-A prefill worker has only the first two terms of W, a decode worker the last two. A request waits as in a queue of N
+A prefill worker has only P, a decode worker only the other two terms of W. A request waits as in a queue of N
 workers (Sakasegawa 1977): W/(N*(1-u)) * ln(u**(sqrt(2(N+1))-1) / (1-p)) at percentile p and utilisation u.
 
 Inputs: coefficients, mean lengths, sizes of the engine. Bounds: rates are at least 0; at full load times are infinite.
@@ -54,7 +55,7 @@ class Latencies:
 def work_ms(worker: WorkerShape, shape: RequestShape) -> float:
     """Return the device time that a request costs beside its share of whole iterations."""
     c, prompt, output = worker.coefficients, shape.prompt_tokens, shape.output_tokens
-    prefill = c.prefill_token_ms * prompt + c.attention_pair_ms * prompt * prompt / 2
+    prefill = _chunks_ms(worker, shape)
     decode = c.decode_ms * output + c.kv_token_ms * output * (prompt + output / 2)
     if worker.role == "Prefill":
         return prefill + c.iteration_ms * _chunks(worker, shape)
@@ -89,8 +90,14 @@ def latencies_at(
 
 
 def _prompt_ms(worker: WorkerShape, shape: RequestShape, tpot_ms: float) -> float:
+    return _chunks_ms(worker, shape) + tpot_ms * _chunks(worker, shape)
+
+
+def _chunks_ms(worker: WorkerShape, shape: RequestShape) -> float:
+    """Return what a prompt's chunks take beside the iterations that they are in."""
     c, prompt = worker.coefficients, shape.prompt_tokens
-    return c.prefill_token_ms * prompt + c.attention_pair_ms * prompt**2 / 2 + tpot_ms * _chunks(worker, shape)
+    read = prompt * (_chunks(worker, shape) + 1) / 2
+    return c.prefill_token_ms * prompt + c.attention_pair_ms * prompt**2 / 2 + c.kv_token_ms * read
 
 
 def _wait_ms(work: float, load: float, workers: int, percentile: float) -> float:
