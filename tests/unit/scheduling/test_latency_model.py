@@ -125,3 +125,14 @@ def test_before_it_is_measured_a_draft_token_costs_a_prompts_token_and_the_draft
     coefficients = roofline.coefficients()
     assert coefficients.verified_token_ms == coefficients.prefill_token_ms
     assert coefficients.drafted_token_ms == pytest.approx(1.0)
+
+
+def test_a_short_chunk_behind_a_deep_context_is_priced_by_the_context_it_reads():
+    """On a CPU one token behind 7,000 takes more than a quarter of what sixteen do, not a sixteenth."""
+    cpu = Coefficients(38.0, 2.3, 0.0011, 3.0, 0.007)
+    one, sixteen = cpu.chunk_ms(1, 7000), cpu.chunk_ms(16, 7000)
+    assert one == pytest.approx(2.3 + 0.0011 * 7000.5 + 0.007 * 7001)
+    assert 3 < sixteen / one < 4
+    assert cpu.chunk_tokens(1.001 * one, 7000) == 1
+    assert cpu.chunk_tokens(0.007 * 7000, 7000) == 0
+    assert cpu.chunk_ms(0, 7000) == 0
