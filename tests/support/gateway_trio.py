@@ -96,7 +96,7 @@ class Fleet:
         running = self.worker.running()
         return all(asking - running[tenant] >= MOST_ON_THEIR_WAY for tenant, asking in self.asking.items())
 
-    async def served_within(self, tokens: int, seconds: float = 60) -> dict[str, int]:
+    async def served_within(self, tokens: int, seconds: float = 180) -> dict[str, int]:
         """What tenants get while the worker gives `tokens` more and all of them wait."""
         before = self.worker.contested.copy()
         await until(lambda: self.worker.contested.total() >= before.total() + tokens, seconds)

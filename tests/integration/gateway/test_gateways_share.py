@@ -42,7 +42,7 @@ async def weights_hold(fleet: Fleet) -> None:
         served = fleet.worker.contested - before
         return abs(served["acme"] / served["zeta"] / 4 - 1)
 
-    await until(lambda: off() <= OFF_WEIGHTS, 60)
+    await until(lambda: off() <= OFF_WEIGHTS, 180)
 
 
 async def counted(gateway: Gateway) -> float:
