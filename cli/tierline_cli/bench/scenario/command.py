@@ -111,13 +111,19 @@ def _requests(scenario: Scenario, options: ScenarioBenchOptions, seconds: float)
 
 
 def _show(plays: Sequence[Play], console: Console) -> None:
-    table = Table("play", "requests/s", "in time", "tier", "attainment", "TTFT p95 ms", "TPOT p95 ms", "refused")
+    table = Table(
+        "play", "req/s", "in time", "tier", "met", "TTFT p95", "TPOT p95 ms", "refused", box=None, pad_edge=False
+    )
     for each in plays:
         found = each.document()
         for name, tier in found["scorecard"]["tiers"].items():
             refused = sum(record.tier == name and record.outcome.value == "rejected" for record in each.records)
             table.add_row(
                 *(each.title, f"{found['requests_per_second']:.2f}", f"{each.requests_per_second_in_time:.2f}", name),
-                *(f"{tier['attainment']:.1%}", str(tier["ttft_ms"]["p95"]), str(tier["tpot_ms"]["p95"]), str(refused)),
+                *(f"{tier['attainment']:.1%}", _ms(tier["ttft_ms"]), _ms(tier["tpot_ms"]), str(refused)),
             )
     console.print(table)
+
+
+def _ms(figures: dict[str, Any]) -> str:
+    return "-" if figures["p95"] is None else f"{figures['p95']:,.0f}"
