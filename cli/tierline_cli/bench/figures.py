@@ -9,6 +9,9 @@ from tierline.telemetry.percentiles import nearest_rank
 
 Figures = dict[str, float]
 
+LAST_GAPS = 64
+"""So many gaps of each stream are its last ones."""
+
 
 def throughput(load: Load, done: Done) -> Figures:
     """Return tokens per second over the whole load, time to first token and time per token after it."""
@@ -35,7 +38,8 @@ def prefill(load: Load, done: Done) -> Figures:
 def tail_beside_a_long_prompt(load: Load, done: Done) -> Figures:
     """Return the gaps between tokens of the running streams while the last stream's prompt is computed.
 
-    `tpot_p99_over_target` is over the budget that the running streams were given, which is twice their idle gap.
+    `tpot_p99_over_target` is over the budget that the running streams were given, which is twice what their
+    gaps are without the prompt when their own contexts are longest.
     """
     *running, long = done.streams
     begin_s, end_s = long.submitted_s, long.token_s[0]
@@ -60,9 +64,9 @@ def gaps_of_the_first(done: Done) -> list[tuple[float, float]]:
 
 
 def idle_gap_ms(done: Done) -> float:
-    """Return the median gap between tokens once every stream runs."""
+    """Return the median of the last gaps between tokens: a target is kept while contexts grow, or it is none."""
     all_run_s = max(stream.token_s[0] for stream in done.streams)
-    gaps_ms = [gap for stream in done.streams for gap in _gaps_ms(stream.token_s, all_run_s)]
+    gaps_ms = [gap for stream in done.streams for gap in _gaps_ms(stream.token_s, all_run_s)[-LAST_GAPS:]]
     return statistics.median(gaps_ms)
 
 

@@ -16,7 +16,6 @@ from tierline_cli.bench.grid import OURS, Grid
 WARM_UP = -1
 CALIBRATION = -2
 _WARM_UP_SCALE = 0.25
-_CALIBRATION_TOKENS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +114,10 @@ class _CaseRun:
         return contestant
 
     def _calibrate(self, ours: Contestant) -> None:
-        """Give the running streams twice what they take when nothing disturbs them."""
-        load = self._case.load(self._plan.draw(self._case, CALIBRATION))
-        *running, _ = load.streams
-        tokens = min(_CALIBRATION_TOKENS, running[0].new_tokens)
-        idle = Load(tuple(msgspec.structs.replace(stream, new_tokens=tokens) for stream in running))
+        """Give the running streams twice what they take, in the end, when nothing disturbs them."""
+        *running, _ = self._case.load(self._plan.draw(self._case, CALIBRATION)).streams
         try:
-            self._budget_ms = TARGET_OVER_IDLE * idle_gap_ms(ours.run(idle))
+            self._budget_ms = TARGET_OVER_IDLE * idle_gap_ms(ours.run(Load(tuple(running))))
         except ContestantFailed as error:
             self._fail(OURS, error)
 

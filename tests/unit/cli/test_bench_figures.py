@@ -1,5 +1,7 @@
 """Figures of a benchmark from the times of tokens, and the cases' loads."""
 
+import itertools
+
 import pytest
 
 from tierline.bench.protocol import Done, Load, Setup, Stream, StreamTimes
@@ -50,6 +52,11 @@ def test_a_stall_over_the_whole_prefill_counts():
 def test_the_idle_gap_begins_when_all_run():
     slow_start = StreamTimes(0.0, (1.0, 9.0, 9.1, 9.2))
     assert idle_gap_ms(Done((slow_start, steady(0.0, 9.0, 0.1, 4)))) == pytest.approx(100)
+
+
+def test_the_idle_gap_is_that_of_the_longest_contexts():
+    slower = tuple(itertools.accumulate(range(1, 1001)))
+    assert idle_gap_ms(Done((StreamTimes(0.0, slower),))) == pytest.approx(1e3 * (1000 - 31.5), rel=1e-3)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.name)
