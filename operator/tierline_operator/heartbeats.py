@@ -5,9 +5,7 @@ from tierline.fleet.observed import Manifest
 
 def without_heartbeats(node: Manifest) -> Manifest:
     """Return a node without what its kubelet writes only to show that it lives."""
-    metadata = {
-        key: value for key, value in node["metadata"].items() if key not in {"resourceVersion", "managedFields"}
-    }
+    metadata = {key: value for key, value in node["metadata"].items() if key != "resourceVersion"}
     status = node.get("status", {})
     conditions = [
         {key: value for key, value in it.items() if key != "lastHeartbeatTime"} for it in status.get("conditions", ())

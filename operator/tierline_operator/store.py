@@ -2,7 +2,8 @@
 
 Three sources feed it: a list replaces everything (what vanished during a gap in the watch vanishes here too), watch
 events follow, and the answers to our own writes are noted at once, so that a plan never repeats a write that it has
-just made. Older news never overwrites newer: versions are compared.
+just made. Older news never overwrites newer: versions are compared. Who manages which field (`managedFields`) is left
+out: nobody here asks, and it can take as much memory as the rest of an object.
 """
 
 from collections import defaultdict
@@ -53,10 +54,10 @@ class Store:
         if _version(obj) <= known:
             return
         self._unlink(key)
-        self._objects[key] = obj
-        for owner in _owners(obj):
-            self._by_owner[owner][key] = obj
-        self._changed(held, obj)
+        kept = self._objects[key] = _without_managers(obj)
+        for owner in _owners(kept):
+            self._by_owner[owner][key] = kept
+        self._changed(held, kept)
 
     def forget(self, obj: Object) -> None:
         """Remove an object that is gone, or out of our selector; news from before that is ignored."""
@@ -84,6 +85,13 @@ class Store:
 def _key(obj: Object) -> Key:
     metadata = obj["metadata"]
     return metadata.get("namespace", ""), metadata["name"]
+
+
+def _without_managers(obj: Object) -> Object:
+    metadata = obj["metadata"]
+    if "managedFields" not in metadata:
+        return obj
+    return {**obj, "metadata": {name: value for name, value in metadata.items() if name != "managedFields"}}
 
 
 def _version(obj: Object) -> int:

@@ -82,3 +82,11 @@ def test_a_list_of_one_namespace_leaves_the_others_alone(store):
     store.replace([obj("b", namespace="two")], "1", "two")
     store.replace([], "2", "one")
     assert names(store) == ["b"]
+
+
+def test_who_owns_which_field_is_not_kept(store):
+    told = obj("a")
+    told["metadata"]["managedFields"] = [{"manager": "kubelet", "fieldsV1": {"f:status": {}}}]
+    store.note(told)
+    assert store.get("demo", "a") == obj("a")
+    assert "managedFields" in told["metadata"], "what was told is its teller's"
