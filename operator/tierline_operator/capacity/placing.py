@@ -25,7 +25,9 @@ def place_pool(stores: Stores, book: CapacityBook, live: Manifest, view: PoolVie
     terms = placement_terms(pool, view.seen.replicas)
     need = read_need(view.template) if view.template else Need()
     warm = warm_nodes(book, pool, need)
-    offers = offers_of(book.rooms, book.prices, need, terms, book.speeds_of(pool.spec.model.source), warm_nodes=warm)
+    speeds = book.speeds_of(pool.spec.model.source)
+    # Going through all nodes costs more than the rest of a look, and kube-scheduler does it for a pool that is free.
+    offers = () if terms.is_free else offers_of(book.rooms, book.prices, need, terms, speeds, warm_nodes=warm)
     moves = pool.spec.placement.consolidation != "Never"
     around = replace(book.view(view.seen.now_ms), offers=offers, emptying=book.emptying if moves else "")
     placement = place(terms, _staying(stores, view.seen, view.pods), around)
