@@ -2,13 +2,14 @@
 
 Three sources feed it: a list replaces everything (what vanished during a gap in the watch vanishes here too), watch
 events follow, and the answers to our own writes are noted at once, so that a plan never repeats a write that it has
-just made. Older news never overwrites newer: versions are compared. Who manages which field (`managedFields`) is left
-out: nobody here asks, and it can take as much memory as the rest of an object.
+just made. Older news never overwrites newer: versions are compared. What is kept of an object: `slimming`.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from tierline_operator.slimming import slim
 
 Object = Mapping[str, Any]
 Key = tuple[str, str]
@@ -54,7 +55,7 @@ class Store:
         if _version(obj) <= known:
             return
         self._unlink(key)
-        kept = self._objects[key] = _without_managers(obj)
+        kept = self._objects[key] = slim(obj, self._sibling(obj))
         for owner in _owners(kept):
             self._by_owner[owner][key] = kept
         self._changed(held, kept)
@@ -68,6 +69,10 @@ class Store:
         held = self._objects.get(_key(obj))
         if held is not None and held["metadata"]["uid"] == uid:
             self._drop(_key(obj))
+
+    def _sibling(self, obj: Object) -> Object | None:
+        siblings = (next(iter(self._by_owner[it].values())) for it in _owners(obj) if it in self._by_owner)
+        return next(siblings, None)
 
     def _drop(self, key: Key) -> None:
         held = self._objects[key]
@@ -85,13 +90,6 @@ class Store:
 def _key(obj: Object) -> Key:
     metadata = obj["metadata"]
     return metadata.get("namespace", ""), metadata["name"]
-
-
-def _without_managers(obj: Object) -> Object:
-    metadata = obj["metadata"]
-    if "managedFields" not in metadata:
-        return obj
-    return {**obj, "metadata": {name: value for name, value in metadata.items() if name != "managedFields"}}
 
 
 def _version(obj: Object) -> int:

@@ -47,6 +47,7 @@ class StaticBatching(BatchPlanner):
         batch = self._decodes(iteration)
         begun = (self._slots.phase == Phase.RUNNING) & (self._slots.known - self._slots.computed > 1)
         if batch.empty or begun.any():
+            batch.chunk_budget_ms = float("inf")
             self._prompts(batch)
         return batch
 

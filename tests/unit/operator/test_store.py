@@ -90,3 +90,20 @@ def test_who_owns_which_field_is_not_kept(store):
     store.note(told)
     assert store.get("demo", "a") == obj("a")
     assert "managedFields" in told["metadata"], "what was told is its teller's"
+
+
+def test_what_siblings_have_in_common_is_there_once(store):
+    def pod(name, version, image, node):
+        made = obj(name, version, owner="pool")
+        return {**made, "spec": {"containers": [{"image": image}], "nodeName": node}}
+
+    store.note(pod("a", 1, "worker:1", "n1"))
+    store.note(pod("b", 2, "worker:1", "n2"))
+    store.note(pod("c", 3, "worker:2", "n1"))
+    first, second, third = (store.get("demo", name) for name in "abc")
+    assert first["spec"]["containers"] is second["spec"]["containers"]
+    assert [it["spec"]["nodeName"] for it in (first, second, third)] == ["n1", "n2", "n1"]
+    assert third["spec"]["containers"] == [{"image": "worker:2"}]
+    store.note(pod("b", 4, "worker:1", ""))
+    store.forget(first)
+    assert store.get("demo", "b") == pod("b", 4, "worker:1", "")
