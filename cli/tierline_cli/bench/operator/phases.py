@@ -111,11 +111,10 @@ class Bench:
         self.report.add("at rest", figures)
 
     async def until_quiet(self, operator: OperatorProcess) -> None:
-        """Wait until the operator has written nothing, and looked at nothing, for a while: controllers of the cluster
-        may be behind by minutes, and it hears what they write."""
+        """Wait until the operator has written nothing for a while."""
         async with asyncio.timeout(PODS_SECONDS):
-            before = (-1.0, -1.0)
-            while (now := (await operator.writes(), await operator.looks())) != before:
+            before = -1.0
+            while (now := await operator.writes()) != before:
                 before = now
                 await asyncio.sleep(self.sizes.settle_seconds)
 
