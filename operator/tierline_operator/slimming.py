@@ -14,5 +14,7 @@ def slim(obj: Manifest, sibling: Manifest | None) -> Manifest:
     if sibling is None or "spec" not in obj:
         return {**obj, "metadata": metadata}
     alike = sibling.get("spec", {})
-    spec = {name: alike[name] if alike.get(name) == value else value for name, value in obj["spec"].items()}
+    spec = {
+        name: alike[name] if name in alike and alike[name] == value else value for name, value in obj["spec"].items()
+    }
     return {**obj, "metadata": metadata, "spec": spec}

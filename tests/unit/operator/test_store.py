@@ -107,3 +107,9 @@ def test_what_siblings_have_in_common_is_there_once(store):
     store.note(pod("b", 4, "worker:1", ""))
     store.forget(first)
     assert store.get("demo", "b") == pod("b", 4, "worker:1", "")
+
+
+def test_what_is_null_need_not_be_there_in_a_sibling(store):
+    store.note({**obj("a", 1, owner="pool"), "spec": {"size": 1}})
+    store.note({**obj("b", 2, owner="pool"), "spec": {"size": 1, "hint": None}})
+    assert store.get("demo", "b")["spec"] == {"size": 1, "hint": None}

@@ -201,7 +201,6 @@ class _Chooser:
     def _is_stuck(self, pod: PlacedPod, supply: Supply | None) -> bool:
         """Say whether a worker has waited too long where it is, and there is somewhere else to wait."""
         others = [it for it in self._offers if supply in {None, it.supply} and it.market != pod.market]
-        others = [it for it in self._offers if supply in {None, it.supply} and it.market != pod.market]
         if not (pod.market.zone and pod.waiting_ms and others):
             return False
         left_behind = pod.supply is Supply.SPOT and pod.market not in self._active and any(map(self._is_active, others))
