@@ -61,7 +61,7 @@ async def test_plain_completions_are_served(house: House, alice: AsyncOpenAI) ->
 
 
 async def test_a_batch_is_answered_in_the_fleet_as_its_operator_made_it(house: House, alice: AsyncOpenAI) -> None:
-    body = {"model": house.fleet, "prompt": PROMPT, "max_tokens": 4}
+    body = {"model": house.fleet, "prompt": PROMPT, "max_tokens": 4, "ignore_eos": True}
     line = {"custom_id": "q", "method": "POST", "url": "/v1/completions", "body": body}
     source = await alice.files.create(file=("requests.jsonl", json.dumps(line).encode()), purpose="batch")
     batch = await alice.batches.create(
