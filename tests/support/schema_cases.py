@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from resource_samples import SAMPLES
@@ -59,7 +60,9 @@ def replaced(obj: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
     return changed
 
 
+@cache
 def schema_of(kind: str) -> Schema:
+    """Return the schema of a kind; all callers read the same one."""
     crd = custom_resource_definition(KINDS[kind])
     return crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 

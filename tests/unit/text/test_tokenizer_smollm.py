@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tierline.text.detokenizer import Detokenizer
 from tierline.text.load import load_tokenizer
@@ -45,6 +45,16 @@ def hf_folder(smollm: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
+@pytest.fixture(scope="module")
+def theirs(hf_folder: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(hf_folder)
+
+
+@pytest.fixture(scope="module")
+def ours(hf_folder: Path) -> Tokenizer:
+    return load_tokenizer(hf_folder)
+
+
 def test_header_values_are_read(smollm: Tokenizer) -> None:
     assert smollm.eos_ids == {2}
     assert smollm.context_tokens == 8192
@@ -66,24 +76,20 @@ def test_text_survives_a_round_trip(smollm: Tokenizer, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_ids_equal_those_of_transformers(hf_folder: Path, text: str) -> None:
-    theirs = AutoTokenizer.from_pretrained(hf_folder)
-    ours = load_tokenizer(hf_folder)
+def test_ids_equal_those_of_transformers(ours: Tokenizer, theirs: PreTrainedTokenizerBase, text: str) -> None:
     assert list(ours.encode(text)) == theirs(text)["input_ids"]
     assert ours.decode(ours.encode(text)) == theirs.decode(theirs(text)["input_ids"], skip_special_tokens=True)
 
 
-def test_chat_prompt_equals_that_of_transformers(hf_folder: Path) -> None:
-    theirs = AutoTokenizer.from_pretrained(hf_folder)
-    ours = load_tokenizer(hf_folder)
+def test_chat_prompt_equals_that_of_transformers(ours: Tokenizer, theirs: PreTrainedTokenizerBase) -> None:
     assert ours.chat_template is not None
     rendered = ours.chat_template.render(MESSAGES)
     assert rendered == theirs.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
     assert list(ours.encode_rendered(rendered)) == theirs(rendered, add_special_tokens=False)["input_ids"]
 
 
-def test_every_way_to_declare_the_end_is_heard(hf_folder: Path) -> None:
-    assert load_tokenizer(hf_folder).eos_ids == {0, 2}
+def test_every_way_to_declare_the_end_is_heard(ours: Tokenizer) -> None:
+    assert ours.eos_ids == {0, 2}
 
 
 @settings(max_examples=200, deadline=None)
