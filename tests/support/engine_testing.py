@@ -1,11 +1,12 @@
 """Drives the worker's executor with hand-made plans, without scheduling core, threads or sockets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from tierline.scheduling.plans import AdapterLoad, BatchPlan
 from tierline.wire.frames import Sampling

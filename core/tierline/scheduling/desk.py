@@ -5,8 +5,10 @@ simulated is what runs.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from tierline.api.policy import TierPolicy
 from tierline.scheduling.admission.controller import (
@@ -44,8 +46,7 @@ class Named(Protocol):
 W = TypeVar("W", bound=Named)
 
 
-@dataclass(frozen=True, slots=True)
-class Arriving:
+class Arriving(msgspec.Struct, frozen=True):
     """A new request as the desk judges it: what it asks for, and how it would wait now on the tier it has.
 
     `tier` is that tier; `lower` steps down to the one that takes what its own turns away, and says whether it could.

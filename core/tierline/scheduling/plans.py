@@ -6,8 +6,9 @@ to them, computes, writes each sampled token to its position and reports what fi
 ahead of the device: plan N+1 is made before the result of N is known.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,8 +68,7 @@ class EngineLimits:
         return blocks_for(self.max_model_tokens, self.block_tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class EngineRequest:
+class EngineRequest(msgspec.Struct, frozen=True):
     """A request as the worker's core sees it: lengths, limits and urgency, no token values.
 
     `emitted_tokens` were generated elsewhere before and count as context to recompute. `max_output_tokens` includes
@@ -106,8 +106,7 @@ class EngineRequest:
         return self.prompt_tokens + self.max_output_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """A request that is computed for the first time: the executor loads its known tokens into `tokens[slot]`.
 
     A preempted request keeps its slot and with it its tokens, so it is not announced again when it resumes.
@@ -128,8 +127,7 @@ class AdapterLoad:
     blocks: NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
-class BatchPlan:
+class BatchPlan(msgspec.Struct, frozen=True):
     """One iteration's work: row i computes `counts[i]` tokens of slot `slots[i]` from position `starts[i]`.
 
     slots, starts, counts: int32 [n]. samples: bool [n], true where the last computed position yields a new token,
@@ -156,8 +154,8 @@ class BatchPlan:
     block_updates: NDArray[np.int32]
     decodes: int
     admitted: tuple[Admitted, ...] = ()
-    drafts: NDArray[np.int32] = field(default_factory=lambda: _NONE)
-    copies: NDArray[np.int32] = field(default_factory=lambda: NO_COPIES)
+    drafts: NDArray[np.int32] = _NONE
+    copies: NDArray[np.int32] = NO_COPIES
     transfers: tuple[Transfer, ...] = ()
     adapters: tuple[AdapterLoad, ...] = ()
     adapter_tokens: int = 0
@@ -167,8 +165,7 @@ class BatchPlan:
         return int(np.add.reduce(self.counts))
 
 
-@dataclass(frozen=True, slots=True)
-class IterationResult:
+class IterationResult(msgspec.Struct, frozen=True):
     """What the executor reports of one plan: `stopped[i]` says that row i sampled a stop token.
 
     Only rows with `samples` count. `elapsed_ms` feeds the latency model. `sampled[i]` is how many tokens row i gave
@@ -179,13 +176,12 @@ class IterationResult:
     iteration: int
     stopped: NDArray[np.bool_]
     elapsed_ms: float
-    sampled: NDArray[np.int32] = field(default_factory=lambda: _NONE)
-    drafted: NDArray[np.int32] = field(default_factory=lambda: _NONE)
+    sampled: NDArray[np.int32] = _NONE
+    drafted: NDArray[np.int32] = _NONE
     out_of_memory: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """A request that ended with a result, `reason` "stop" or "length". Its last row is among the delivered ones.
 
     Its slot is used again only after every iteration that computes on it has been committed.
@@ -196,12 +192,11 @@ class Finished:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """What a result meant: rows of the plan whose sampled token is to be delivered, and the requests that ended.
 
     Rows of requests that had ended or were cancelled while the iteration ran are left out of `delivered`.
     """
 
     delivered: tuple[int, ...] = ()
-    finished: tuple[Finished, ...] = field(default=())
+    finished: tuple[Finished, ...] = ()

@@ -9,9 +9,10 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from enum import IntEnum
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.scheduling.admission.controller import Decision

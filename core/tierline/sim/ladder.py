@@ -6,12 +6,13 @@ know: tiers, tenants, deadlines, the pace that a tier promises. Prefill-first is
 The last step, the oracle, is no policy that could run: see `oracle`.
 """
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
 import numpy as np
+from msgspec.structs import replace
 
 from tierline.scheduling.batching.batch import Batch
 from tierline.scheduling.batching.planner import BatchPlanner
@@ -40,7 +41,7 @@ class Order(StrEnum):
     TIER = "tier"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Policy:
     """One step of the ladder. `refuses` says whether admission and expiry apply, `paced` whether TPOT budgets do,
     `clairvoyant` whether the length of each answer is known when it comes, `about` says it to users."""
@@ -58,7 +59,7 @@ class Policy:
         if self.paced or self.planner is not BatchPlanner:
             return limits
         budget = max(min(limits.max_batched_tokens, STATIC_CHUNK_TOKENS), limits.max_running_requests)
-        return replace(limits, max_batched_tokens=budget)
+        return dataclasses.replace(limits, max_batched_tokens=budget)
 
     def queued(self, request: QueuedRequest) -> QueuedRequest:
         """Return the request as this policy's queue sees it."""

@@ -1,9 +1,10 @@
 """A worker on virtual time: the shipped core, credits as on the wire, a device that takes as long as the truth says."""
 
-from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from tierline.scheduling.batching.planner import BatchPlanner
@@ -20,19 +21,17 @@ STALE_MS: Final = 3000.0
 """After so long a silence the gateway does not believe a worker's last report."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewTokens:
-    """One output token for each of `request_ids`; it is the last one of those in `ended`.
+class NewTokens(msgspec.Struct, frozen=True):
+    """One output token for each of `request_ids`; it is the last one of those in `ended`, which have that order, too.
 
     As long as the same requests go on together, `request_ids` is the same tuple.
     """
 
     request_ids: tuple[str, ...]
-    ended: frozenset[str]
+    ended: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
+class _Running(msgspec.Struct, frozen=True):
     plan: BatchPlan
     elapsed_ms: float
 
@@ -162,8 +161,8 @@ class SimulatedWorker:
         stopped = plan.samples & (plan.starts + plan.counts + 1 >= self._end_tokens[plan.slots])
         given = self._given(plan)
         committed = self._core.commit(IterationResult(plan.iteration, stopped, running.elapsed_ms))
-        ended = frozenset(finished.request_id for finished in committed.finished)
-        self.outstanding -= ended
+        ended = tuple([finished.request_id for finished in committed.finished])
+        self.outstanding.difference_update(ended)
         self._untold.append(NewTokens(given, ended))
 
     def tell(self) -> list[NewTokens]:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
+
 from tierline.scheduling.queueing.standing import Standing, why_before
 from tierline.scheduling.routing.route_account import Route, candidates, rule
 from tierline_gateway.streams.decisions import Admission, Decisions, Start
@@ -32,7 +34,7 @@ def explanation(details: dict[str, Any], decisions: Decisions, served: Iterable[
 
 def _admission(admission: Admission, arrival_ms: float) -> dict[str, Any]:
     decision = admission.decision
-    grounds = asdict(decision.grounds) if decision.grounds is not None else {}
+    grounds = msgspec.structs.asdict(decision.grounds) if decision.grounds is not None else {}
     return {
         "at_ms": round(admission.at_ms - arrival_ms, 3),
         "verdict": str(decision.verdict),

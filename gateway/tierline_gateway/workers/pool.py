@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from tierline.scheduling.routing.choice import NOTHING_CACHED, Need, WorkerView, choose_worker, fastest_alone_ms
 from tierline.scheduling.routing.locality import PrefixMap

@@ -7,12 +7,12 @@ namespace and adapter they are.
 """
 
 from collections import deque
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from tierline.scheduling.core import MAX_IN_FLIGHT, SchedulerCore
 from tierline.scheduling.invariants import CheckedSchedulerCore, check_invariants

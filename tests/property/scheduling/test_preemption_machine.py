@@ -7,12 +7,12 @@ each step, nothing waits for ever, and each request gets the tokens that it woul
 
 import copy
 from collections import deque
-from dataclasses import replace
 
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from msgspec.structs import replace
 
 from tierline.scheduling.core import MAX_IN_FLIGHT
 from tierline.scheduling.invariants import CheckedSchedulerCore, check_invariants

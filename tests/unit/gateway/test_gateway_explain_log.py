@@ -1,6 +1,6 @@
 """What is remembered of decisions stays within its bounds."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from tierline.scheduling.routing.choice import Need, WorkerView
 from tierline.scheduling.routing.route_account import Route

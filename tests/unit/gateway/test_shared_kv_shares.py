@@ -1,8 +1,7 @@
 """A tenant's share of the KV cache holds over all gateways, and in parts while they cannot hear each other."""
 
-from dataclasses import replace
-
 from memory_store import MemoryStore
+from msgspec.structs import replace
 
 from tierline.scheduling.admission.kv_share import KVShares
 from tierline.scheduling.queueing.queued import QueuedRequest

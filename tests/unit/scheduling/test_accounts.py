@@ -1,8 +1,7 @@
 """What the accounts say agrees with what the policies do."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.queueing.queue import QueueManager

@@ -1,8 +1,9 @@
 """Who is refused for a prediction, and who must not be."""
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
+from msgspec.structs import replace
 from toy_gateways import WORKER as PLACE
 
 from tierline.api.policy import TierPolicy
@@ -15,7 +16,7 @@ from tierline.scheduling.queueing.queued import QueuedRequest
 from tierline.scheduling.routing.choice import WorkerView
 
 TIER = TierPolicy("interactive", 100, 2500, 400, None, 95, "Reject", 10_000, None, preemptible=False)
-BATCH = replace(TIER, name="batch", priority=10, ttft_deadline_ms=20_000)
+BATCH = dataclasses.replace(TIER, name="batch", priority=10, ttft_deadline_ms=20_000)
 # 4 ms a token of a prompt, 50 ms an iteration: a small model on two cores.
 DEVICE = Coefficients(50.0, 4.0, 0.0, 5.0, 0.0)
 WORKER = WorkerView(PLACE.name, True, 16, 1000, 16, 2048, 1000, latency=DEVICE)

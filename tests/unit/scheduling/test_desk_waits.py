@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from toy_gateways import WORKER
 
 from tierline.scheduling.admission.quota import QuotaLimits, TenantUsage

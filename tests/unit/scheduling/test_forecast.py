@@ -1,7 +1,7 @@
-from dataclasses import replace
 from math import inf
 
 import pytest
+from msgspec.structs import replace
 
 from tierline.scheduling.admission.forecast import forecast
 from tierline.scheduling.admission.prompt_lengths import PromptLengths, room_ms

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from msgspec.structs import replace
 
 from tierline.scheduling.queueing.queue import QueueManager
 from tierline.scheduling.queueing.queued import QueuedRequest

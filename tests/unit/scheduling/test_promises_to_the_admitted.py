@@ -1,6 +1,6 @@
 """A request waits rather than break the pace or the memory of those that run."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from tierline.scheduling.batching.planner import INFEASIBLE_STRETCH
 from tierline.scheduling.latency import Coefficients

@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tierline.scheduling.latency import Coefficients
 from tierline.scheduling.routing.choice import Need, WorkerView, choose_worker, first_token_ms, load_score

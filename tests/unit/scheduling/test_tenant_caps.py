@@ -1,8 +1,7 @@
 """Limits that need to know more than counts: money in a day, a share of the fleet's KV cache."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tierline.api.token_prices import TokenPrice
 from tierline.scheduling.admission.kv_share import KVShares

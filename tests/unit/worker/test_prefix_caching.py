@@ -1,12 +1,12 @@
 """Prefix caching and forks on a real model: whatever is shared, in float32 each token is the one computed alone."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from engine_testing import Bench, rows_plan
+from msgspec.structs import replace
 from tiny_engine import GATEWAY, TinyEngine
 
 from tierline.wire.frames import Cancel, Sampling, Submit

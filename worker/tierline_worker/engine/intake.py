@@ -1,6 +1,6 @@
 """Takes submits: starts them, or says at once why not."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from tierline.scheduling.core import SchedulerCore
 from tierline.scheduling.memory.prefix_keys import KeySpace

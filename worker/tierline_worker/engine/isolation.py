@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from tierline.scheduling.plans import BatchPlan
@@ -111,12 +112,12 @@ def _parts(part: BatchPlan, rows: NDArray[np.intp], error: Exception, errors: di
 def _chunks(part: BatchPlan) -> tuple[BatchPlan, BatchPlan]:
     """Return the one row of `part` as two shorter chunks; the second attends to what the first stored."""
     count = part.counts // 2
-    first = dataclasses.replace(part, counts=count, samples=np.zeros_like(part.samples), decodes=0)
-    return first, dataclasses.replace(part, starts=part.starts + count, counts=part.counts - count, decodes=0)
+    first = replace(part, counts=count, samples=np.zeros_like(part.samples), decodes=0)
+    return first, replace(part, starts=part.starts + count, counts=part.counts - count, decodes=0)
 
 
 def _only(plan: BatchPlan, rows: NDArray[np.intp]) -> BatchPlan:
-    return dataclasses.replace(
+    return replace(
         plan,
         slots=plan.slots[rows],
         starts=plan.starts[rows],

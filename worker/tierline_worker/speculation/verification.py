@@ -10,9 +10,10 @@ places of its positions, key and value as they are.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from tierline.scheduling.plans import BatchPlan

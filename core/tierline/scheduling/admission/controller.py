@@ -8,8 +8,9 @@ which a new try makes sense: early rejection keeps the queue short for those who
 or not fit into the memory, the refusal says that.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from tierline.scheduling.admission.quota import Ask, QuotaBreach, TenantUsage
 from tierline.scheduling.routing.choice import Obstacle
@@ -48,8 +49,7 @@ class Verdict(StrEnum):
         return self in (Verdict.SATURATED, Verdict.PACE, Verdict.MEMORY)
 
 
-@dataclass(frozen=True, slots=True)
-class Grounds:
+class Grounds(msgspec.Struct, frozen=True):
     """What a decision was made of: the requests `ahead`, the wait that predicts, how long the tier's targets let it
     wait, and the time that its prompt is predicted to take.
     """
@@ -60,8 +60,7 @@ class Grounds:
     first_token_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """A verdict in words for the client; `retry_after_ms` is 0 for accepted requests.
 
     `eta_ms` is when the first token of an accepted or deferred request will probably come.
@@ -78,8 +77,7 @@ class Decision:
         return self.verdict in (Verdict.ACCEPT, Verdict.DEFER)
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
+class Outlook(msgspec.Struct, frozen=True):
     """What a request that is admitted now would meet: the wait until its prompt begins, what its targets leave for
     waiting, the time from there to its first token, why every worker holds it back, if all do, who is ahead, and by
     when its first token has come by every prediction."""

@@ -20,8 +20,9 @@ computed; how fast those become free the queue's own rate tells (`admission.Serv
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import inf
+
+import msgspec
 
 from tierline.scheduling.batching.planner import INFEASIBLE_STRETCH, LONG_PROMPT_SHARE
 from tierline.scheduling.latency import Coefficients
@@ -29,8 +30,7 @@ from tierline.scheduling.queueing.queued import Ahead
 from tierline.scheduling.routing.choice import Need, WorkerView, step_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(msgspec.Struct, frozen=True):
     """Until a worker begins with the prompt; from there to the first token; the same for a long prompt of its tier."""
 
     start_ms: float
@@ -71,8 +71,7 @@ def answer_ms(workers: Iterable[WorkerView], tokens: float, tpot_budget_ms: floa
     return tokens * min(paces, default=0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pace:
+class _Pace(msgspec.Struct, frozen=True):
     limit_ms: float
     share: float
 

@@ -15,7 +15,8 @@ started everything at once: the queue alone tells the wait, and patience is the 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from tierline.api.policy import TierPolicy
 from tierline.scheduling.admission.first_token import patience_ms
@@ -23,8 +24,7 @@ from tierline.scheduling.admission.prompt_lengths import room_ms
 from tierline.scheduling.routing.choice import WorkerView
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(msgspec.Struct, frozen=True):
     """Until a prompt begins; from there to its first token; the same for a long prompt of its tier."""
 
     wait_ms: float
@@ -45,8 +45,7 @@ def learned(queue_ms: float, took_ms: float, long_took_ms: float, on_worker_ms: 
     return Prediction(queue_ms + waits_ms, took_ms - waits_ms, max(long_took_ms - waits_ms, 0.0))
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True):
     """A prediction, and how long it lets the request wait."""
 
     prediction: Prediction

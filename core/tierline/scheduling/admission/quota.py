@@ -11,6 +11,8 @@ requests, or until old spending leaves the day.
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from tierline.api.token_prices import FREE, TokenPrice
 from tierline.scheduling.admission.spending import MICROCENTS, DayOfSpending
 
@@ -70,8 +72,7 @@ class QuotaLimits:
     cents_per_day: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """What a request asks for: its prompt, and at the most so many tokens in all its answers, at its model's price."""
 
     prompt_tokens: int

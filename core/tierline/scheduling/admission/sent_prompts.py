@@ -10,13 +10,14 @@ worker and priority that has one; a look costs what there are workers, not what 
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from tierline.scheduling.routing.choice import WorkerView
 
 
-@dataclass(frozen=True, slots=True)
-class SentPrompt:
+class SentPrompt(msgspec.Struct, frozen=True):
     """One prompt: where it was sent, when, how many tokens had to be computed, and whether its stream had begun."""
 
     worker: str

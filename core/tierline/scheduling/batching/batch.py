@@ -1,16 +1,16 @@
 """An iteration while it is composed, and while its result is awaited."""
 
-from dataclasses import dataclass, field
-
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from tierline.scheduling.latency import BatchFeatures
 from tierline.scheduling.plans import AdapterLoad, Admitted, BatchPlan
 
+_NO_DRAFTS: NDArray[np.int64] = np.empty(0, np.int64)
 
-@dataclass(slots=True)
-class Batch:
+
+class Batch(msgspec.Struct):
     """An iteration in the making. `chunk_budget_ms` is the time that is left for prompts, `chunks` are rows
     (slot, start, count, complete), `partial` counts prompts that stay unfinished, `copies` are pairs of blocks,
     `kept_places` adapters for which a place must be left. `drafts` are those of `decodes`, empty if there are none, and
@@ -21,14 +21,14 @@ class Batch:
     decode_starts: NDArray[np.int64]
     tokens_left: int
     chunk_budget_ms: float
-    chunks: list[tuple[int, int, int, bool]] = field(default_factory=list)
-    updates: list[NDArray[np.int32]] = field(default_factory=list)
-    copies: list[tuple[int, int]] = field(default_factory=list)
-    admitted: list[Admitted] = field(default_factory=list)
-    adapters: list[AdapterLoad] = field(default_factory=list)
+    chunks: list[tuple[int, int, int, bool]] = []
+    updates: list[NDArray[np.int32]] = []
+    copies: list[tuple[int, int]] = []
+    admitted: list[Admitted] = []
+    adapters: list[AdapterLoad] = []
     kept_places: int = 0
     partial: int = 0
-    drafts: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    drafts: NDArray[np.int64] = _NO_DRAFTS
     epoch: int = 0
 
     @property
@@ -36,8 +36,7 @@ class Batch:
         return not len(self.decodes) and not self.chunks
 
 
-@dataclass(frozen=True, slots=True)
-class InFlight:
+class InFlight(msgspec.Struct, frozen=True):
     """A plan without its result yet. `epoch` is the one of the speculation switch that it belongs to, 0 for none."""
 
     plan: BatchPlan

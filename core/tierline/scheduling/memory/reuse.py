@@ -16,9 +16,9 @@ priority or above that runs: if that one is preempted, ends or is cancelled, the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,8 +31,7 @@ from tierline.wire.credits import blocks_for
 NO_BLOCK = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What is there of a context: its first `tokens`, in the slot's own blocks, in full `blocks` to refer to next, and
     in the beginning of block `source`, to be copied (`NO_BLOCK`: nothing is)."""
 

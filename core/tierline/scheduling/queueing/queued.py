@@ -13,9 +13,10 @@ passes it only when it came less than k * worth later (of one tier and equal pro
 own requests; it does not make the tenant more urgent than others.
 """
 
-from dataclasses import dataclass
 from math import inf
 from typing import Final, NamedTuple
+
+import msgspec
 
 PROMPT_WEIGHT: Final = 1.0
 OUTPUT_WEIGHT: Final = 2.0
@@ -34,8 +35,7 @@ class Ahead(NamedTuple):
     prompt_tokens: float
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedRequest:
+class QueuedRequest(msgspec.Struct, frozen=True):
     """What the queue must know of a request; times are on the caller's clock.
 
     `context_tokens` is what a worker has to hold before the first new token, `total_tokens` at the most in the end.

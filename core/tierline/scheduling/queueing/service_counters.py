@@ -37,12 +37,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 REMEMBERED: Final = 4096
 UNMOVED_EXCHANGES: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What happened to a counter: c becomes max(c + added, floor). Counters are never negative, so floor 0 is none."""
 
     added: float = 0.0
@@ -84,8 +85,7 @@ class CountersSnapshot:
     unknown: float = 0.0
 
 
-@dataclass(slots=True)
-class _Prepaid:
+class _Prepaid(msgspec.Struct):
     """What a request paid when it started, and what of its answer's part is not used up."""
 
     tenant: str

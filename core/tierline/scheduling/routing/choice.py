@@ -27,12 +27,13 @@ worker without rivals takes everything, so that nothing waits for ever. Waiting 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from math import floor, inf, log
 from types import MappingProxyType
 from typing import Final
+
+import msgspec
 
 from tierline.api.serving import Role
 from tierline.scheduling.admission.first_token import alone_ms
@@ -47,8 +48,7 @@ LOADING_REQUESTS: Final = 2
 NOTHING_CACHED: Final[Mapping[str, int]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerView:
+class WorkerView(msgspec.Struct, frozen=True):
     """A worker as one gateway sees it at one moment.
 
     `accepting` is false while it drains, is about to be reclaimed, or is not ready. `outstanding_requests` is what this
@@ -112,8 +112,7 @@ class WorkerView:
         return requests >= 1 and below[2] + min(self.credit_blocks, 0) >= cost_blocks
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(msgspec.Struct, frozen=True):
     """What routing must know of a request; `cached_tokens` is by worker, 0 where nothing is said.
 
     `expected_tokens` is how long prompt and answer probably become together; `adapter` is the LoRA adapter that it is
@@ -130,7 +129,7 @@ class Need:
     tpot_budget_ms: float = inf
     priority: int = 0
     adapter: str = ""
-    cached_tokens: Mapping[str, int] = field(default_factory=lambda: NOTHING_CACHED)
+    cached_tokens: Mapping[str, int] = NOTHING_CACHED
     near: Set[str] = frozenset()
     peak_tokens: float = 0.0
     rivals_on: Callable[[str], Rivals] = lambda _worker: NOBODY

@@ -15,11 +15,11 @@ those on one worker. Not for: what other gateways dispatched; their requests are
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from functools import reduce
 from math import inf
 from typing import Final, TypeVar
 
+import msgspec
 import numpy as np
 
 PEAK_SHARE: Final = 0.9
@@ -31,8 +31,7 @@ LEAST_LEFT_TOKENS: Final = 16
 K = TypeVar("K", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True)
-class Rivals:
+class Rivals(msgspec.Struct, frozen=True):
     """Requests on one worker: how many, the tokens they will hold in the end, the tightest pace promised to one."""
 
     requests: int = 0
@@ -52,8 +51,7 @@ class Rivals:
 NOBODY: Final = Rivals()
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True):
     """One request's claim: it will have `tokens` of its own in the end, beside `cached_tokens` that others hold too."""
 
     worker: str

@@ -11,9 +11,10 @@ beyond what waiting contexts need, and no row's time per token grows over its bu
 A row whose drafts are in flight has an unknown length. It is not planned again before its result is committed.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from tierline.scheduling.counters import EngineCounters

@@ -1,6 +1,5 @@
 """What CPUs serve devices serve as well: adapters, drafts, several ranks. Tokens are those of the CPU's executor."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 from device_testing import device_around, slots_of
 from engine_testing import Bench, rows_plan
+from msgspec.structs import replace
 from speculating import Adversary, Told, answers, model_drafter
 from tiny_adapter import write_tiny_adapter
 

@@ -1,7 +1,7 @@
 """On a GPU: graphs, pinned copies and kernels together give the tokens of the CPU's executor."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ import torch
 from device_testing import cpu_executor, slots_of
 from device_testing import serve as answers
 from engine_testing import Bench, rows_plan
+from msgspec.structs import replace
 from tiny_adapter import write_tiny_adapter
 
 from tierline.scheduling.plans import AdapterLoad, EngineLimits
@@ -97,7 +98,7 @@ def test_adapters_give_the_tokens_of_the_cpu(tiny_path, tmp_path) -> None:
 
 
 def test_drafts_change_nothing(tiny_path) -> None:
-    limits = replace(LIMITS, max_draft_tokens=4)
+    limits = dataclasses.replace(LIMITS, max_draft_tokens=4)
     samplings = [Sampling(20), Sampling(14, temperature=1.0, seed=7)]
     expected = answers(cpu_executor(tiny_path, LIMITS), samplings, LIMITS)
     assert answers(gpu_executor(tiny_path, limits, NGramDrafter()), samplings, limits) == expected

@@ -1,12 +1,12 @@
 """Trees of tokens: how they are merged, and that what is accepted of them leaves the KV that decoding would have."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from engine_testing import Bench, rows_plan
+from msgspec.structs import replace
 
 from tierline_worker.attention.cpu import CPUAttention
 from tierline_worker.executor import Executor
