@@ -87,7 +87,7 @@ class PoolReconciler:
         refusal = await self._prepare(decided)
         refusal = refusal or await first_refusal(self._writes(decided))
         refusal = _without_attempts(refusal, name)
-        left = await self._tell(namespace, name, decided, refusal)
+        left = await self._tell(decided, refusal)
         due = min((it for it in (self._due(decided), left) if it is not None), default=None)
         if refusal:
             raise Refused(refusal, due)
@@ -170,13 +170,16 @@ class PoolReconciler:
         if view.template is not None and not leaving and has_drifted(live, budget):
             yield budget
 
-    async def _tell(self, namespace: str, name: str, decided: _Decided, refusal: str) -> float | None:
-        """Write the pool's status, or return how long to wait with it: one that is refused is told of at once."""
-        live = find_pool(self._stores, namespace, name)
-        if live is None:
+    async def _tell(self, decided: _Decided, refusal: str) -> float | None:
+        """Write the pool's status, or return how long to wait with it: one that is refused is told of at once.
+
+        A spec that came meanwhile was not acted on, so the next look tells of it.
+        """
+        former = decided.seen
+        live = find_pool(self._stores, former.pool.namespace, former.pool.name)
+        if live is None or not former.pool.asks_as(live):
             return None
         view = observe_pool(self._stores, live, self._images, self._clock())
-        former = decided.seen
         seen = replace(view.seen, shares=former.shares, placement=former.placement, start_ms=former.start_ms)
         verdicts = pool_verdicts(seen, view.problems, decided.step.hold, refusal)
         status = pool_status(seen, verdicts, decided.plan.last_attempt, _rollout_status(decided.step))

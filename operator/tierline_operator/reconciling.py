@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation, FleetPlan, owns, plan_fleet
 from tierline.fleet.fleet_status import fleet_status, fleet_verdicts
-from tierline.fleet.observed import Manifest
+from tierline.fleet.observed import Manifest, ObjectIdentity
 from tierline.fleet.scaling.status import PLANNING_CONDITIONS, standing_verdicts
 from tierline.fleet.verdicts import Verdict
 from tierline.fleet.wanted import Images
@@ -67,7 +67,7 @@ class Reconciler:
         strangers = await self._strangers(seen)
         plan = plan_fleet(replace(seen, strangers=strangers))
         refusal = await first_refusal(self._fleet_writes(namespace, plan))
-        left = await self._tell_fleet(namespace, name, refusal, strangers)
+        left = await self._tell_fleet(seen.fleet, refusal, strangers)
         if refusal:
             raise Refused(refusal)
         return left or (NAME_TAKEN_SECONDS if strangers else None)
@@ -98,11 +98,14 @@ class Reconciler:
             await self._actuator.scale(namespace, name, replicas)
 
     async def _tell_fleet(
-        self, namespace: str, name: str, refusal: str, strangers: frozenset[ChildKey]
+        self, planned_for: ObjectIdentity, refusal: str, strangers: frozenset[ChildKey]
     ) -> float | None:
-        """Write the fleet's status, or return how long to wait with it: one that is refused is told of at once."""
-        live = find_fleet(self._stores, namespace, name)
-        if live is None:
+        """Write the fleet's status, or return how long to wait with it: one that is refused is told of at once.
+
+        A spec that came meanwhile was not acted on, so the next look tells of it.
+        """
+        live = find_fleet(self._stores, planned_for.namespace, planned_for.name)
+        if live is None or not planned_for.asks_as(live):
             return None
         seen = replace(observe_fleet(self._stores, live, self._images), strangers=strangers)
         planned, cents_per_hour = self._planned(live)

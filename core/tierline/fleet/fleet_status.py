@@ -10,8 +10,11 @@ from tierline.fleet.gateway_objects import gateway_name
 from tierline.fleet.guests import guests_verdict
 from tierline.fleet.observed import Manifest
 from tierline.fleet.placement.weights import NOWHERE, CachedModel
+from tierline.fleet.readiness import ready_verdict
 from tierline.fleet.rollout.status import fleet_rollout_verdict
 from tierline.fleet.verdicts import Verdict, conditions_of
+
+_WELL = ("AsWanted", "All tiers exist, all workers and gateways are ready.")
 
 
 def fleet_verdicts(seen: FleetObservation, refusal: str = "") -> tuple[Verdict, ...]:
@@ -19,9 +22,9 @@ def fleet_verdicts(seen: FleetObservation, refusal: str = "") -> tuple[Verdict, 
     accepted = _accepted(seen)
     resolved = _tiers_resolved(seen)
     available = _available(seen)
+    rolled_out = fleet_rollout_verdict(seen.fleet, [live for _, live in sorted(seen.pools.items())])
     progressing = _progressing(seen, accepted, resolved)
-    rolled_out = fleet_rollout_verdict(live for _, live in sorted(seen.pools.items()))
-    ready = _ready((accepted, resolved, available), progressing, rolled_out, refusal)
+    ready = ready_verdict((accepted, resolved, available), progressing, rolled_out, refusal, well=_WELL)
     shared = (guests_verdict(seen.guests),) if seen.guests.refs else ()
     wanted = seen.wanted
     kept = (answers_verdict(wanted.answers),) if wanted is not None and wanted.gateway_replicas else ()
@@ -148,16 +151,3 @@ def _progressing(seen: FleetObservation, accepted: Verdict, resolved: Verdict) -
         message = f"{_ready_gateways(seen)} of {wanted} gateways are ready."
         return Verdict("Progressing", True, "GatewayStarting", message, is_news=False)
     return Verdict("Progressing", False, "Settled", "Everything is as wanted.", is_news=False)
-
-
-def _ready(needed: tuple[Verdict, ...], progressing: Verdict, rolled_out: Verdict, refusal: str) -> Verdict:
-    if refusal:
-        return Verdict("Ready", False, "WriteRefused", refusal)
-    for verdict in needed:
-        if not verdict.holds:
-            return Verdict("Ready", False, verdict.reason, verdict.message, is_news=False)
-    if progressing.holds:
-        return Verdict("Ready", False, progressing.reason, progressing.message, is_news=False)
-    if not rolled_out.holds:
-        return Verdict("Ready", False, rolled_out.reason, rolled_out.message, is_news=False)
-    return Verdict("Ready", True, "AsWanted", "All tiers exist, all workers and gateways are ready.", is_news=False)

@@ -57,6 +57,10 @@ class ObjectIdentity:
     deleting: bool = False
     conditions: tuple[Manifest, ...] = ()
 
+    def asks_as(self, live: Manifest) -> bool:
+        """Whether `live`, the object at another moment, has the same spec."""
+        return self.generation == int(live["metadata"].get("generation", 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:

@@ -6,6 +6,7 @@ from typing import Any
 from tierline.api.names import LABEL_POOL, label_value
 from tierline.fleet.census import Census
 from tierline.fleet.pool_plan import PoolObservation, census_of
+from tierline.fleet.readiness import ready_verdict
 from tierline.fleet.rollout.status import ROLLED_BACK, rollout_verdict
 from tierline.fleet.rollout.steps import Hold
 from tierline.fleet.verdicts import Verdict, conditions_of
@@ -23,7 +24,8 @@ def pool_verdicts(
     old = [pod for pod in census.staying if pod.revision not in seen.wanted] if seen.revision is not None else []
     rolled_out = rollout_verdict(hold, len(old), len(census.staying))
     progressing = _progressing(seen, census, rolled_out)
-    ready = _ready((accepted, available), progressing, rolled_out, refusal)
+    well = (available.reason, "All workers are ready.")
+    ready = ready_verdict((accepted, available), progressing, rolled_out, refusal, well=well)
     return (accepted, available, progressing, rolled_out, ready)
 
 
@@ -82,16 +84,3 @@ def _progressing(seen: PoolObservation, census: Census, rolled_out: Verdict) -> 
 def _going_on(reason: str, message: str, failure: str) -> Verdict:
     told = f"{message} Failing: {failure}" if failure else message
     return Verdict("Progressing", True, reason, told, is_news=False)
-
-
-def _ready(needed: tuple[Verdict, Verdict], progressing: Verdict, rolled_out: Verdict, refusal: str) -> Verdict:
-    if refusal:
-        return Verdict("Ready", False, "WriteRefused", refusal)
-    for verdict in needed:
-        if not verdict.holds:
-            return Verdict("Ready", False, verdict.reason, verdict.message, is_news=False)
-    if progressing.holds:
-        return Verdict("Ready", False, progressing.reason, progressing.message, is_news=False)
-    if not rolled_out.holds:
-        return Verdict("Ready", False, rolled_out.reason, rolled_out.message, is_news=False)
-    return Verdict("Ready", True, needed[1].reason, "All workers are ready.", is_news=False)
