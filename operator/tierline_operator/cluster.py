@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -48,13 +48,24 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to the API server; empty values of `query` are left out."""
+    """One request to the API server; empty values of `query` are left out.
+
+    `in_parts` leaves the items of the answer as JSON, each to be decoded when its turn comes.
+    """
 
     method: str
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     content_type: str = PLAIN
+    in_parts: bool = False
+
+
+class _List(msgspec.Struct):
+    """A list of the API server: `items` are JSON."""
+
+    metadata: dict[str, Any]
+    items: list[msgspec.Raw] | None = None
 
 
 class Cluster:
@@ -111,15 +122,27 @@ class Cluster:
     async def list_all(self, path: str, query: Mapping[str, str]) -> tuple[list[dict[str, Any]], str]:
         """Return every object and the version of the list, read in pages."""
         items: list[dict[str, Any]] = []
+        version = ""
+        async for page, at in self.pages(path, query):
+            items.extend(page)
+            version = at
+        return items, version
+
+    async def pages(self, path: str, query: Mapping[str, str]) -> AsyncIterator[tuple[Iterator[dict[str, Any]], str]]:
+        """Yield a list page by page, each with the version of the list.
+
+        Objects are decoded one by one: thousands of pods at once take several times what is kept of them.
+        """
         token = ""
         # A server may have been upgraded since the last list.
         self._speaks_old = None
         while True:
-            page = await self.request(Call("GET", path, {**query, "limit": str(PAGE_SIZE), "continue": token}))
-            items.extend(page.get("items") or ())
+            asked = {**query, "limit": str(PAGE_SIZE), "continue": token}
+            page = await self.request(Call("GET", path, asked, in_parts=True))
+            yield map(msgspec.json.decode, page["items"]), page["metadata"]["resourceVersion"]
             token = page["metadata"].get("continue", "")
             if not token:
-                return items, page["metadata"]["resourceVersion"]
+                return
 
     async def watch(self, path: str, query: Mapping[str, str], version: str) -> AsyncIterator[dict[str, Any]]:
         """Yield watch events after `version` until the server ends the stream; raises as `request` does."""
@@ -156,7 +179,7 @@ class Cluster:
             text = await response.read()
             if response.status >= 400:
                 raise _error(response.status, text)
-            answer: dict[str, Any] = msgspec.json.decode(text)
+            answer: dict[str, Any] = _in_parts(text) if call.in_parts else msgspec.json.decode(text)
             return answer
 
     @asynccontextmanager
@@ -179,6 +202,11 @@ def environment_proxy(server: str) -> str | None:
     """Return the proxy that the environment names for a server, None for the direct way."""
     url = urlsplit(server)
     return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
+
+
+def _in_parts(text: bytes) -> dict[str, Any]:
+    told = msgspec.json.decode(text, type=_List)
+    return {"metadata": told.metadata, "items": told.items or ()}
 
 
 def _error(status: int, text: bytes) -> ApiError:

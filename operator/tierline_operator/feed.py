@@ -9,7 +9,7 @@ from kubernetes.aio.config import ConfigException
 
 from tierline_operator.cluster import ApiError, Cluster
 from tierline_operator.kinds import ResourceKind
-from tierline_operator.store import Store
+from tierline_operator.store import Key, Store
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ class Feed:
         self._kind = kind
         self._store = store
         self._namespace = namespace
+        self._typed = {"apiVersion": kind.api_version, "kind": kind.kind}
         self._failures = 0
         self.synced = asyncio.Event()
 
@@ -51,9 +52,12 @@ class Feed:
         return {"labelSelector": self._kind.selector}
 
     async def _list(self) -> str:
-        items, version = await self._cluster.list_all(self._path, self._query)
-        typed = [{"apiVersion": self._kind.api_version, "kind": self._kind.kind, **item} for item in items]
-        self._store.replace(typed, version, self._namespace)
+        listed: set[Key] = set()
+        version = ""
+        async for page, at in self._cluster.pages(self._path, self._query):
+            listed |= {self._store.note({**self._typed, **item}) for item in page}
+            version = at
+        self._store.keep_only(listed, version, self._namespace)
         self._failures = 0
         self.synced.set()
         return version

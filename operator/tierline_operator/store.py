@@ -1,14 +1,15 @@
 """All objects of one kind as the API server last told of them: the truth that plans are made from.
 
-Three sources feed it: a list replaces everything (what vanished during a gap in the watch vanishes here too), watch
-events follow, and the answers to our own writes are noted at once, so that a plan never repeats a write that it has
-just made. Older news never overwrites newer: versions are compared. What is kept of an object: `slimming`.
+Three sources feed it. A list tells everything: what vanished during a gap in the watch is not in it and vanishes here
+too. Watch events follow, and the answers to our own writes are noted at once, so that a plan never repeats a write that
+it has just made. Older news never overwrites newer: versions are compared. What is kept of an object: `slimming`.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
+from tierline.api.names import LABEL_COMPONENT
 from tierline_operator.slimming import slim
 
 Object = Mapping[str, Any]
@@ -24,6 +25,7 @@ class Store:
     def __init__(self, changed: Changed = lambda _before, _now: None) -> None:
         self._objects: dict[Key, Object] = {}
         self._by_owner: dict[str, dict[Key, Object]] = defaultdict(dict)
+        self._examples: dict[str | None, Object] = {}
         self._deleted: dict[str, int] = {}
         self._changed = changed
 
@@ -37,28 +39,27 @@ class Store:
     def all(self, namespace: str | None = None) -> tuple[Object, ...]:
         return tuple(obj for key, obj in self._objects.items() if namespace in {None, key[0]})
 
-    def replace(self, items: Iterable[Object], version: str, namespace: str | None = None) -> None:
-        """Take over a whole list (of one namespace, or of everything); newer objects that we noted stay."""
-        listed = {_key(item): item for item in items}
+    def keep_only(self, listed: Set[Key], version: str, namespace: str | None = None) -> None:
+        """Drop what a list of this version did not have, unless it is newer."""
         for key, held in list(self._objects.items()):
-            in_scope = namespace in {None, key[0]}
-            if in_scope and key not in listed and _version(held) <= int(version):
+            if namespace in {None, key[0]} and key not in listed and _version(held) <= int(version):
                 self._drop(key)
-        for item in listed.values():
-            self.note(item)
 
-    def note(self, obj: Object) -> None:
-        """Take over one object unless a newer state of it, or its end, is known."""
+    def note(self, obj: Object) -> Key:
+        """Take over one object unless a newer state of it, or its end, is known; returns where it is kept."""
         key, uid = _key(obj), obj["metadata"]["uid"]
         held = self._objects.get(key)
         known = max(self._deleted.get(uid, -1), _version(held) if held is not None else -1)
         if _version(obj) <= known:
-            return
+            return key
         self._unlink(key)
-        kept = self._objects[key] = slim(obj, self._sibling(obj))
+        component = obj["metadata"].get("labels", {}).get(LABEL_COMPONENT)
+        kept = slim(obj, self._sibling(obj) or self._examples.get(component))
+        self._objects[key] = self._examples[component] = kept
         for owner in _owners(kept):
             self._by_owner[owner][key] = kept
         self._changed(held, kept)
+        return key
 
     def forget(self, obj: Object) -> None:
         """Remove an object that is gone, or out of our selector; news from before that is ignored."""

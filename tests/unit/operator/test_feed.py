@@ -41,11 +41,11 @@ class FailingOnce:
         self.lists = self.watches = 0
         self.watching_again = asyncio.Event()
 
-    async def list_all(self, _path, _query):
+    async def pages(self, _path, _query):
         self.lists += 1
         if self.in_list and self.lists == 1:
             self.fail()
-        return [{"metadata": {"name": "a", "namespace": "demo", "uid": "u", "resourceVersion": "1"}}], "1"
+        yield [{"metadata": {"name": "a", "namespace": "demo", "uid": "u", "resourceVersion": "1"}}], "1"
 
     async def watch(self, _path, _query, _version):
         self.watches += 1

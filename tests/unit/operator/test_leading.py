@@ -15,8 +15,9 @@ SETTINGS = Settings(identity="a", namespace="ops", images=Images("w", "g"), http
 class UnreachableCluster:
     """No answer ever comes: a leader never gets beyond its first list."""
 
-    async def list_all(self, _path, _query):
+    async def pages(self, _path, _query):
         await asyncio.Event().wait()
+        yield [], ""
 
     async def close(self):
         pass

@@ -25,20 +25,24 @@ def store(heard):
     return Store(lambda before, now: heard.append((name_of(before), name_of(now))))
 
 
+def take_list(store, items, version, namespace=None):
+    store.keep_only({store.note(item) for item in items}, version, namespace)
+
+
 def names(store):
     return sorted(it["metadata"]["name"] for it in store.all())
 
 
 def test_what_vanished_during_a_gap_vanishes_with_the_next_list(store, heard):
-    store.replace([obj("a"), obj("b")], "2")
-    store.replace([obj("b")], "9")
+    take_list(store, [obj("a"), obj("b")], "2")
+    take_list(store, [obj("b")], "9")
     assert names(store) == ["b"]
     assert heard[-1] == ("a@1", None)
 
 
 def test_a_write_of_ours_outlives_a_list_that_began_before_it(store):
     store.note(obj("new", version=8))
-    store.replace([obj("a")], "7")
+    take_list(store, [obj("a")], "7")
     assert names(store) == ["a", "new"]
 
 
@@ -78,9 +82,9 @@ def test_objects_are_found_by_their_owner(store):
 
 
 def test_a_list_of_one_namespace_leaves_the_others_alone(store):
-    store.replace([obj("a", namespace="one")], "1", "one")
-    store.replace([obj("b", namespace="two")], "1", "two")
-    store.replace([], "2", "one")
+    take_list(store, [obj("a", namespace="one")], "1", "one")
+    take_list(store, [obj("b", namespace="two")], "1", "two")
+    take_list(store, [], "2", "one")
     assert names(store) == ["b"]
 
 
@@ -104,6 +108,7 @@ def test_what_siblings_have_in_common_is_there_once(store):
     assert first["spec"]["containers"] is second["spec"]["containers"]
     assert [it["spec"]["nodeName"] for it in (first, second, third)] == ["n1", "n2", "n1"]
     assert third["spec"]["containers"] == [{"image": "worker:2"}]
+    assert first["metadata"]["ownerReferences"] is second["metadata"]["ownerReferences"]
     store.note(pod("b", 4, "worker:1", ""))
     store.forget(first)
     assert store.get("demo", "b") == pod("b", 4, "worker:1", "")
