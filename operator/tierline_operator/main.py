@@ -113,20 +113,30 @@ class Operator:
             helpers = [group.create_task(context.stores.run()), group.create_task(_look_after_policy(context))]
             # Placement needs the whole cluster: no pool is looked at before it has been surveyed once.
             if await self._or_stopped(_survey(context)):
-                helpers.append(group.create_task(context.looper.look_after(PLANNING_KEY, context.planner.look)))
+                context.looper.begin(PLANNING_KEY, context.planner.look)
                 await self._or_stopped(self._watch_over(context))
             for helper in helpers:
                 helper.cancel()
 
     async def _watch_over(self, context: Context) -> None:
         # Without kopf's own stop flag: a task that waits for it outlives a signal and delays the exit by seconds.
-        await kopf.operator(
-            registry=build_registry(context),
-            settings=kopf_settings(),
-            standalone=True,
-            clusterwide=not self._settings.namespaces,
-            namespaces=self._settings.namespaces,
+        watching = asyncio.create_task(
+            kopf.operator(
+                registry=build_registry(context),
+                settings=kopf_settings(),
+                standalone=True,
+                clusterwide=not self._settings.namespaces,
+                namespaces=self._settings.namespaces,
+            )
         )
+        try:
+            await asyncio.wait({watching})
+        finally:
+            # Before kopf, which takes its time: whoever no longer leads must not write any more.
+            await context.looper.close()
+            watching.cancel()
+            await asyncio.wait({watching})
+        watching.result()
 
     async def _or_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """Await `work` unless the operator is stopped first; says whether the work is done."""

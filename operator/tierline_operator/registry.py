@@ -1,24 +1,27 @@
-"""What kopf does for us: one daemon for each fleet and pool, with a finalizer that it takes off by itself.
+"""What kopf does for us: it tells which fleets and pools are there, and keeps each until we have let go of it.
 
-Nothing else of kopf is used: no handlers of edges, no index, no storage in annotations. Wake-up calls come from our
-own stores, so that a loop never looks before the store has taken in the change that woke it.
+Handlers only begin and end looking after an object; how often it is looked at is our own queue's (`looping`), for a
+task of kopf for each object costs memory and work with thousands of them. Drills are few, and theirs are daemons:
+what a drill did is undone when it is deleted. kopf writes nothing but the finalizer: no storage in annotations, no
+index. Wake-up calls come from our own stores, so that a look never comes before the store knows of what woke it.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import kopf
 
 from tierline.api.names import FINALIZER, GROUP, VERSION
 from tierline_operator.context import Context
-from tierline_operator.kinds import FLEET_DRILL, LLM_FLEET, WORKER_POOL
+from tierline_operator.kinds import FLEET_DRILL, LLM_FLEET, WORKER_POOL, ResourceKind
+from tierline_operator.looping import CANCELLATION_SECONDS, Looper
 from tierline_operator.stores import ADAPTERS
 from tierline_operator.wakes import WakeKey
 
-CANCELLATION_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 30.0
 
 Reconcile = Callable[[str, str], Awaitable[float | None]]
@@ -28,44 +31,56 @@ def build_registry(context: Context) -> kopf.OperatorRegistry:
     """Return a registry of its own, so that several operators can live in one process."""
     registry = kopf.OperatorRegistry()
 
-    async def look_after(kind: str, namespace: str | None, name: str, look: Reconcile) -> None:
-        key = WakeKey(kind, namespace or "", name)
-        # Being cancelled is how kopf stops a daemon: the object goes away, or the operator does.
-        with suppress(asyncio.CancelledError):
-            await context.looper.look_after(key, lambda: look(key.namespace, key.name))
-
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
         return await context.cluster.login()
 
-    @kopf.daemon(
-        GROUP, VERSION, LLM_FLEET.plural, id="fleet", registry=registry, cancellation_timeout=CANCELLATION_SECONDS
-    )
-    async def fleet(namespace: str | None, name: str, **_: Any) -> None:
-        await look_after(LLM_FLEET.kind, namespace, name, context.reconciler.fleet)
+    fleet_looks = {LLM_FLEET.kind: context.reconciler.fleet, ADAPTERS: context.adapters.adapters}
+    _look_after(registry, context.looper, LLM_FLEET, fleet_looks)
+    _look_after(registry, context.looper, WORKER_POOL, {WORKER_POOL.kind: context.pools.pool})
+    _carry_out_drills(registry, context)
+    return registry
 
-    @kopf.daemon(
-        GROUP, VERSION, LLM_FLEET.plural, id="adapters", registry=registry, cancellation_timeout=CANCELLATION_SECONDS
-    )
-    async def adapters(namespace: str | None, name: str, **_: Any) -> None:
-        await look_after(ADAPTERS, namespace, name, context.adapters.adapters)
 
-    @kopf.daemon(
-        GROUP, VERSION, WORKER_POOL.plural, id="pool", registry=registry, cancellation_timeout=CANCELLATION_SECONDS
-    )
-    async def pool(namespace: str | None, name: str, **_: Any) -> None:
-        await look_after(WORKER_POOL.kind, namespace, name, context.pools.pool)
+def _look_after(
+    registry: kopf.OperatorRegistry, looper: Looper, kind: ResourceKind, looks: Mapping[str, Reconcile]
+) -> None:
+    """Look after all objects of a kind, by one look or several that know nothing of each other."""
 
+    uids: dict[tuple[str, str], str] = {}
+
+    async def end(namespace: str, name: str, uid: str) -> None:
+        # News of a former object may come after those of its successor.
+        if uids.get((namespace, name)) == uid:
+            del uids[namespace, name]
+            await asyncio.gather(*(looper.end(WakeKey(about, namespace, name)) for about in looks))
+
+    @kopf.on.event(GROUP, VERSION, kind.plural, id="begin", registry=registry)
+    async def begin(event: kopf.RawEvent, namespace: str | None, name: str, uid: str, **_: Any) -> None:
+        if event["type"] == "DELETED":
+            await end(namespace or "", name, uid)
+        elif "deletionTimestamp" not in event["object"]["metadata"]:
+            uids[namespace or "", name] = uid
+            for about, look in looks.items():
+                looper.begin(WakeKey(about, namespace or "", name), partial(look, namespace or "", name))
+
+    @kopf.on.delete(GROUP, VERSION, kind.plural, id="end", registry=registry)
+    async def let_go(namespace: str | None, name: str, uid: str, **_: Any) -> None:
+        await end(namespace or "", name, uid)
+
+
+def _carry_out_drills(registry: kopf.OperatorRegistry, context: Context) -> None:
     @kopf.daemon(
         GROUP, VERSION, FLEET_DRILL.plural, id="drill", registry=registry, cancellation_timeout=CANCELLATION_SECONDS
     )
     async def drill(namespace: str | None, name: str, **_: Any) -> None:
+        key = WakeKey(FLEET_DRILL.kind, namespace or "", name)
         try:
-            await look_after(FLEET_DRILL.kind, namespace, name, context.drills.drill)
+            # Being cancelled is how kopf stops a daemon: the object goes away, or the operator does.
+            with suppress(asyncio.CancelledError):
+                await context.looper.look_after(key, partial(context.drills.drill, key.namespace, name))
         finally:
-            await context.drills.deleted(namespace or "", name)
-
-    return registry
+            await context.drills.deleted(key.namespace, name)
 
 
 def kopf_settings() -> kopf.OperatorSettings:

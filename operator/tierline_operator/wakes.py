@@ -1,6 +1,6 @@
 """Who has to look again when something changes: events only wake, they never carry the truth."""
 
-import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -14,26 +14,24 @@ class WakeKey:
 
 
 class Wakes:
-    """Wake-up calls by object. Calls coalesce: a hundred of them before the loop looks are one."""
+    """Wake-up calls by object, to whoever looks after it."""
 
     def __init__(self) -> None:
-        self._sleepers: dict[WakeKey, asyncio.Event] = {}
+        self._sleepers: dict[WakeKey, Callable[[], None]] = {}
 
-    def register(self, key: WakeKey) -> asyncio.Event:
-        """Return the event that `wake(key)` sets; it is set already, so that the first look comes at once."""
-        event = self._sleepers.setdefault(key, asyncio.Event())
-        event.set()
-        return event
+    def register(self, key: WakeKey, rouse: Callable[[], None]) -> None:
+        """Call `rouse` whenever the object is to be looked at, until `unregister`."""
+        self._sleepers[key] = rouse
 
     def unregister(self, key: WakeKey) -> None:
         self._sleepers.pop(key, None)
 
     def wake(self, key: WakeKey) -> None:
         if key in self._sleepers:
-            self._sleepers[key].set()
+            self._sleepers[key]()
 
     def wake_kind(self, kind: str, namespace: str | None = None) -> None:
         """Wake everything of a kind, in one namespace or in all."""
-        for key, event in self._sleepers.items():
+        for key, rouse in self._sleepers.items():
             if key.kind == kind and namespace in {None, key.namespace}:
-                event.set()
+                rouse()

@@ -88,17 +88,16 @@ def test_kopf_writes_nothing_but_our_finalizer():
     assert (settings.scanning.disabled, settings.posting.enabled, settings.peering.standalone) == (True, False, True)
 
 
-def test_wake_up_calls_coalesce_and_reach_only_those_concerned():
-    wakes = Wakes()
-    mine, other = wakes.register(KEY), wakes.register(WakeKey("LLMFleet", "other", "chat"))
-    mine.clear()
-    other.clear()
+def test_wake_up_calls_reach_only_those_concerned():
+    wakes, heard = Wakes(), []
+    wakes.register(KEY, lambda: heard.append("mine"))
+    wakes.register(WakeKey("LLMFleet", "other", "chat"), lambda: heard.append("other"))
     wakes.wake_kind("LLMFleet", "demo")
     wakes.wake(KEY)
-    assert mine.is_set()
-    assert not other.is_set()
+    assert heard == ["mine", "mine"]
     wakes.unregister(KEY)
     wakes.wake(KEY)
+    assert heard == ["mine", "mine"]
 
 
 async def looks(looper, look, until):
