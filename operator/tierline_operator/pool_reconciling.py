@@ -83,11 +83,12 @@ class PoolReconciler:
             return None
         if (namespace, name) in self._book.held:
             return HELD_SECONDS
-        decided = await self._decide(live)
+        changes, decided = self._stores.changes, await self._decide(live)
         refusal = await self._prepare(decided)
         refusal = refusal or await first_refusal(self._writes(decided))
         refusal = _without_attempts(refusal, name)
-        left = await self._tell(decided, refusal)
+        now, decided = (live, decided) if self._stores.changes == changes else self._afresh(decided)
+        left = await self._tell(now, decided, refusal) if now is not None else None
         due = min((it for it in (self._due(decided), left) if it is not None), default=None)
         if refusal:
             raise Refused(refusal, due)
@@ -170,20 +171,24 @@ class PoolReconciler:
         if view.template is not None and not leaving and has_drifted(live, budget):
             yield budget
 
-    async def _tell(self, decided: _Decided, refusal: str) -> float | None:
-        """Write the pool's status, or return how long to wait with it: one that is refused is told of at once.
+    def _afresh(self, decided: _Decided) -> tuple[Manifest | None, _Decided]:
+        """Return the pool as it is after the writes, with what was decided before them.
 
-        A spec that came meanwhile was not acted on, so the next look tells of it.
+        None where its spec is another one by now: that was not acted on, so the next look tells of it.
         """
         former = decided.seen
         live = find_pool(self._stores, former.pool.namespace, former.pool.name)
         if live is None or not former.pool.asks_as(live):
-            return None
+            return None, decided
         view = observe_pool(self._stores, live, self._images, self._clock())
         seen = replace(view.seen, shares=former.shares, placement=former.placement, start_ms=former.start_ms)
-        verdicts = pool_verdicts(seen, view.problems, decided.step.hold, refusal)
-        status = pool_status(seen, verdicts, decided.plan.last_attempt, _rollout_status(decided.step))
-        return await self._teller.tell(seen.pool, live, status, verdicts, at_once=bool(refusal))
+        return live, replace(decided, view=replace(view, seen=seen))
+
+    async def _tell(self, live: Manifest, decided: _Decided, refusal: str) -> float | None:
+        """Write the pool's status, or return how long to wait with it: one that is refused is told of at once."""
+        verdicts = pool_verdicts(decided.seen, decided.view.problems, decided.step.hold, refusal)
+        status = pool_status(decided.seen, verdicts, decided.plan.last_attempt, _rollout_status(decided.step))
+        return await self._teller.tell(decided.seen.pool, live, status, verdicts, at_once=bool(refusal))
 
     def _due(self, decided: _Decided) -> float | None:
         now_ms, hold = self._clock(), decided.step.hold

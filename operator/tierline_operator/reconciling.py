@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tierline.fleet.fleet_plan import ChildKey, FleetObservation, FleetPlan, owns, plan_fleet
 from tierline.fleet.fleet_status import fleet_status, fleet_verdicts
-from tierline.fleet.observed import Manifest, ObjectIdentity
+from tierline.fleet.observed import Manifest
 from tierline.fleet.scaling.status import PLANNING_CONDITIONS, standing_verdicts
 from tierline.fleet.verdicts import Verdict
 from tierline.fleet.wanted import Images
@@ -63,11 +63,12 @@ class Reconciler:
             raise NotYet
         if "deletionTimestamp" in live["metadata"]:
             return None
-        seen = observe_fleet(self._stores, live, self._images)
+        changes, seen = self._stores.changes, observe_fleet(self._stores, live, self._images)
         strangers = await self._strangers(seen)
-        plan = plan_fleet(replace(seen, strangers=strangers))
-        refusal = await first_refusal(self._fleet_writes(namespace, plan))
-        left = await self._tell_fleet(seen.fleet, refusal, strangers)
+        seen = replace(seen, strangers=strangers)
+        refusal = await first_refusal(self._fleet_writes(namespace, plan_fleet(seen)))
+        now, seen = (live, seen) if self._stores.changes == changes else self._afresh(seen)
+        left = await self._tell_fleet(now, seen, refusal) if now is not None else None
         if refusal:
             raise Refused(refusal)
         return left or (NAME_TAKEN_SECONDS if strangers else None)
@@ -97,17 +98,18 @@ class Reconciler:
         if replicas is not None:
             await self._actuator.scale(namespace, name, replicas)
 
-    async def _tell_fleet(
-        self, planned_for: ObjectIdentity, refusal: str, strangers: frozenset[ChildKey]
-    ) -> float | None:
-        """Write the fleet's status, or return how long to wait with it: one that is refused is told of at once.
+    def _afresh(self, former: FleetObservation) -> tuple[Manifest | None, FleetObservation]:
+        """Return the fleet as it is after the writes.
 
-        A spec that came meanwhile was not acted on, so the next look tells of it.
+        None where its spec is another one by now: that was not acted on, so the next look tells of it.
         """
-        live = find_fleet(self._stores, planned_for.namespace, planned_for.name)
-        if live is None or not planned_for.asks_as(live):
-            return None
-        seen = replace(observe_fleet(self._stores, live, self._images), strangers=strangers)
+        live = find_fleet(self._stores, former.fleet.namespace, former.fleet.name)
+        if live is None or not former.fleet.asks_as(live):
+            return None, former
+        return live, replace(observe_fleet(self._stores, live, self._images), strangers=former.strangers)
+
+    async def _tell_fleet(self, live: Manifest, seen: FleetObservation, refusal: str) -> float | None:
+        """Write the fleet's status, or return how long to wait with it: one that is refused is told of at once."""
         planned, cents_per_hour = self._planned(live)
         verdicts = (*fleet_verdicts(seen, refusal), *planned)
         weights = self._book.cached(str(live["spec"].get("model", {}).get("source", "")))

@@ -21,7 +21,16 @@ from tierline.fleet.scaling.fleet_load import (
 from tierline.fleet.scaling.learned import Learned
 from tierline.fleet.scaling.planner import ScalingPlan, plan_scaling
 from tierline.fleet.scaling.signals import FleetTraffic, Reading, traffic_between
-from tierline.fleet.scaling.status import by_fallback, degraded, external, holding_still, placed, scaled
+from tierline.fleet.scaling.status import (
+    PLANNING_CONDITIONS,
+    by_fallback,
+    degraded,
+    external,
+    holding_still,
+    placed,
+    scaled,
+    standing_verdicts,
+)
 from tierline.fleet.verdicts import Verdict
 from tierline.fleet.wanted import Images
 from tierline_operator.actuator import Actuator
@@ -37,6 +46,7 @@ from tierline_operator.capacity.sources import SignalSource, SourceSilent
 from tierline_operator.capacity.starting import StartLearner
 from tierline_operator.capacity.surveying import Surveyor
 from tierline_operator.feed import TRANSIENT
+from tierline_operator.kinds import LLM_FLEET
 from tierline_operator.reconciling import Clock
 from tierline_operator.settings import PlanningTimes
 from tierline_operator.stores import Stores
@@ -247,9 +257,16 @@ class Planner:
             return by_fallback(verdict, past.source, self._source.name) if past.source != self._source.name else verdict
         if now_ms - (past.heard_ms or past.since_ms) >= 1000 * self._times.silence_seconds:
             return holding_still(why or "not every gateway answers", self._source.name)
-        before = self._book.report(*scene.key)
-        standing = next((it for it in before.verdicts if it.type == "Scaled"), None) if before else None
+        standing = next((it for it in self._standing(scene) if it.type == "Scaled"), None)
         return standing or Verdict("Scaled", None, "Starting", "Signals are being gathered.", is_news=False)
+
+    def _standing(self, scene: Scene) -> tuple[Verdict, ...]:
+        """Return what was said last: a new leader takes over what its predecessor wrote, until it knows better."""
+        before = self._book.report(*scene.key)
+        if before is not None:
+            return before.verdicts
+        live = self._stores[LLM_FLEET].get(*scene.key) or {}
+        return standing_verdicts(live.get("status", {}).get("conditions", ()), PLANNING_CONDITIONS)
 
     def account_of(self, namespace: str, fleet: str) -> dict[str, Any] | None:
         """Return why a fleet is as it is, None for one that is not known."""

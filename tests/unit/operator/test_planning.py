@@ -8,7 +8,7 @@ from tierline.fleet.moments import rfc3339
 from tierline.fleet.placement.weights import CachedModel
 from tierline.fleet.scaling.cold_starts import PRIOR_SECONDS
 from tierline_operator.cluster import ApiError
-from tierline_operator.kinds import NODE
+from tierline_operator.kinds import LLM_FLEET, NODE
 
 ONE = 8.6
 """Requests a second that one worker of the world carries."""
@@ -54,6 +54,22 @@ async def test_when_nobody_tells_sizes_stay_and_the_condition_says_who_is_silent
     assert world.verdict("chat", "Degraded").holds is True
     await world.look(times=20)
     assert world.replicas("chat") == before
+
+
+async def test_a_new_leader_says_what_its_predecessor_said_until_it_knows_better():
+    world = PlanningWorld()
+    world.tier()
+    world.fleet("chat")
+    fleet = world.server.objects[LLM_FLEET.path("demo", "chat")]
+    said = {"type": "Scaled", "status": "False", "reason": "SignalsSilent", "message": "Prometheus is asleep"}
+    condition = {**said, "lastTransitionTime": rfc3339(START_MS)}
+    world.stores.note(world.server.put({**fleet, "status": {"conditions": [condition]}}))
+    world.signals.silent = "it is asleep"
+    await world.look()
+    verdict = world.verdict("chat", "Scaled")
+    assert (verdict.holds, verdict.reason, verdict.message) == (False, said["reason"], said["message"])
+    await world.look(times=8)
+    assert "it is asleep" in world.verdict("chat", "Scaled").message
 
 
 async def test_a_lower_tier_gives_and_gets_back():
