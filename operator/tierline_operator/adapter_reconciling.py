@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 import aiohttp
 
 from tierline.api.adapter import LoRAAdapter
-from tierline.api.parsing import parse
 from tierline.api.pool import WorkerPool
 from tierline.api.problems import InvalidResource
 from tierline.fleet.adapters.planner import AdapterPlan, AdapterWorker, HeldAdapter, WantedAdapter, plan_adapters
 from tierline.fleet.adapters.status import AdapterSight
 from tierline.fleet.reading import read_pod
+from tierline_operator.declarations import read_declared
 from tierline_operator.kinds import LLM_FLEET, LORA_ADAPTER, POD, WORKER_POOL
 from tierline_operator.reconciling import Clock, epoch_ms
 from tierline_operator.stores import POLICY_KEY, Stores
@@ -102,7 +102,7 @@ def valid_adapters(stores: Stores, namespace: str) -> list[LoRAAdapter]:
     found: list[LoRAAdapter] = []
     for obj in stores[LORA_ADAPTER].all(namespace):
         try:
-            found.append(parse(LoRAAdapter, obj))
+            found.append(read_declared(LoRAAdapter, obj))
         except InvalidResource:
             continue
     return found
@@ -125,7 +125,7 @@ def _workers(stores: Stores, namespace: str, fleet: str) -> Mapping[str, tuple[s
     live = stores[LLM_FLEET].get(namespace, fleet)
     for obj in stores[WORKER_POOL].owned_by(live["metadata"]["uid"]) if live is not None else ():
         try:
-            engine = parse(WorkerPool, obj).spec.engine
+            engine = read_declared(WorkerPool, obj).spec.engine
         except InvalidResource:
             continue
         for pod in stores[POD].owned_by(obj["metadata"]["uid"]) if engine.max_adapters else ():

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from tierline.api.fleet import LLMFleet
-from tierline.api.parsing import parse
 from tierline.api.pool import WorkerPool
 from tierline.api.problems import InvalidResource
 from tierline.api.quota import TenantQuota
@@ -15,6 +14,7 @@ from tierline.fleet.observed import Manifest, ObjectIdentity
 from tierline.fleet.reading import read_identity
 from tierline.fleet.wanted import Images, WantedFleet
 from tierline.fleet.wanting import forbidden_changes, wanted_fleet
+from tierline_operator.declarations import read_declared
 from tierline_operator.kinds import DEPLOYMENT, FLEET_CHILDREN, LLM_FLEET, SLO_TIER, TENANT_QUOTA, WORKER_POOL
 from tierline_operator.stores import Stores
 
@@ -45,7 +45,7 @@ def valid_tiers(stores: Stores) -> dict[str, SLOTier]:
     tiers: dict[str, SLOTier] = {}
     for obj in stores[SLO_TIER].all():
         try:
-            tiers[obj["metadata"]["name"]] = parse(SLOTier, obj)
+            tiers[obj["metadata"]["name"]] = read_declared(SLOTier, obj)
         except InvalidResource:
             continue
     return tiers
@@ -58,7 +58,7 @@ def find_fleet(stores: Stores, namespace: str, name: str) -> Manifest | None:
 def read_wanted_fleet(live: Manifest, tiers: dict[str, SLOTier]) -> tuple[WantedFleet | None, tuple[str, ...]]:
     """Return what a fleet asks for; None, and what to put right, when its spec cannot be used."""
     try:
-        fleet = parse(LLMFleet, live)
+        fleet = read_declared(LLMFleet, live)
     except InvalidResource as invalid:
         return None, sentences(invalid)
     return wanted_fleet(fleet, [tiers[name] for name in fleet.spec.tier_refs if name in tiers]), ()
@@ -73,7 +73,7 @@ def _pools_to_change(stores: Stores, fleet: ObjectIdentity, wanted: WantedFleet)
         if pool is not None and was_applied(fleet, pool, obj):
             continue
         try:
-            pools[obj["metadata"]["name"]] = parse(WorkerPool, obj)
+            pools[obj["metadata"]["name"]] = read_declared(WorkerPool, obj)
         except InvalidResource:
             continue
     return pools
@@ -91,7 +91,7 @@ def _guests(stores: Stores, live: Manifest) -> Guests:
     for name in (own, *refs) if refs else ():
         found = find_fleet(stores, namespace, name)
         try:
-            models |= {name: parse(LLMFleet, found).served_name} if found is not None else {}
+            models |= {name: read_declared(LLMFleet, found).served_name} if found is not None else {}
         except InvalidResource:
             continue
     return guests(own, refs, models)
@@ -110,7 +110,7 @@ def _secret_names(stores: Stores, namespace: str) -> tuple[str, ...]:
     names: set[str] = set()
     for obj in stores[TENANT_QUOTA].all(namespace):
         try:
-            quota = parse(TenantQuota, obj)
+            quota = read_declared(TenantQuota, obj)
         except InvalidResource:
             continue
         names |= {ref.name for ref in quota.spec.api_key_secret_refs}

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tierline.api.names import LABEL_COMPONENT, LABEL_FLEET, label_value
-from tierline.api.parsing import parse
 from tierline.api.pool import WorkerPool
 from tierline.api.problems import InvalidResource
 from tierline.api.tier_targets import attainment_percent
@@ -18,6 +17,7 @@ from tierline.fleet.rollout.steps import RolloutPolicy
 from tierline.fleet.wanted import Images
 from tierline.fleet.wanting import rollout_policy, wanted_worker
 from tierline.fleet.worker_pod import template_revision, worker_template
+from tierline_operator.declarations import read_declared
 from tierline_operator.kinds import CONTROLLER_REVISION, LLM_FLEET, NODE, POD, WORKER_POOL
 from tierline_operator.observing import find_fleet, read_wanted_fleet, sentences, valid_tiers
 from tierline_operator.stores import Stores
@@ -108,7 +108,7 @@ def _read_pool(live: Manifest) -> tuple[WorkerPool | None, tuple[str, ...]]:
     if not _belongs_to_a_fleet(live):
         return None, (ORPHAN_POOL,)
     try:
-        return parse(WorkerPool, live), ()
+        return read_declared(WorkerPool, live), ()
     except InvalidResource as invalid:
         return None, sentences(invalid)
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tierline.api.parsing import parse
 from tierline.api.pool import WorkerPool
 from tierline.fleet.observed import Manifest
 from tierline.fleet.placement.planner import PlacedPod, PoolPlacement, place
@@ -14,6 +13,7 @@ from tierline.fleet.pool_plan import PoolObservation, census_of
 from tierline.fleet.wanting import placement_terms
 from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.capacity.starting import expected_start, warm_nodes
+from tierline_operator.declarations import read_declared
 from tierline_operator.kinds import NODE
 from tierline_operator.pool_observing import PoolView
 from tierline_operator.stores import Stores
@@ -21,7 +21,7 @@ from tierline_operator.stores import Stores
 
 def place_pool(stores: Stores, book: CapacityBook, live: Manifest, view: PoolView) -> PoolPlacement:
     """Return the placement of a pool whose spec is valid."""
-    pool = parse(WorkerPool, live)
+    pool = read_declared(WorkerPool, live)
     terms = placement_terms(pool, view.seen.replicas)
     need = read_need(view.template) if view.template else Need()
     warm = warm_nodes(book, pool, need)
@@ -37,7 +37,7 @@ def place_pool(stores: Stores, book: CapacityBook, live: Manifest, view: PoolVie
 def start_time_ms(book: CapacityBook, live: Manifest, view: PoolView) -> int:
     """Return how long the pool's next worker takes to serve, nearly always."""
     need = read_need(view.template) if view.template else Need()
-    return round(1e3 * expected_start(book, parse(WorkerPool, live), need).time.bound_seconds)
+    return round(1e3 * expected_start(book, read_declared(WorkerPool, live), need).time.bound_seconds)
 
 
 def _host_name(stores: Stores, node: str) -> str:

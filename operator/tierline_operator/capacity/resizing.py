@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tierline.api.parsing import parse
 from tierline.api.pool import WorkerPool
 from tierline.fleet.census import take_census
 from tierline.fleet.observed import Manifest, ObjectIdentity, ObservedPod
@@ -21,6 +20,7 @@ from tierline_operator.actuator import Actuator
 from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.capacity.scenes import Scene
 from tierline_operator.cluster import ApiError
+from tierline_operator.declarations import read_declared
 from tierline_operator.pool_observing import PoolView, find_pool, observe_pool
 from tierline_operator.stores import Stores
 from tierline_operator.wakes import WakeKey, Wakes
@@ -118,5 +118,5 @@ def _flipping_pool(live: Manifest, view: PoolView) -> FlippingPool:
     staying = take_census(seen.pods, seen.nodes, seen.now_ms).staying
     rolled_out = [it for it in live.get("status", {}).get("conditions", ()) if it["type"] == "RolledOut"]
     settled = all(it["status"] == "True" for it in rolled_out)
-    worker = wanted_worker(parse(WorkerPool, live))
+    worker = wanted_worker(read_declared(WorkerPool, live))
     return FlippingPool(worker, seen.revision or "", staying, settled)

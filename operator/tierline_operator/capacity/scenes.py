@@ -8,7 +8,6 @@ from math import inf
 from tierline.api.decision_matrix import DECISION_MATRIX
 from tierline.api.fleet import LLMFleet
 from tierline.api.names import LABEL_ACCELERATOR, LABEL_COMPONENT, LABEL_FLEET, label_value
-from tierline.api.parsing import parse
 from tierline.api.pool import WorkerPool
 from tierline.api.problems import InvalidResource
 from tierline.api.quota import TenantQuota
@@ -32,6 +31,7 @@ from tierline.fleet.wanting import placement_terms
 from tierline_operator.capacity.book import FleetKey
 from tierline_operator.capacity.remembered import Remembered
 from tierline_operator.capacity.sources import FleetPods
+from tierline_operator.declarations import read_declared
 from tierline_operator.drill_reconciling import is_blacked_out
 from tierline_operator.heartbeats import without_heartbeats
 from tierline_operator.kinds import LLM_FLEET, NODE, POD, SLO_TIER, TENANT_QUOTA, WORKER_POOL
@@ -166,7 +166,7 @@ def shares_of(stores: Stores) -> Mapping[str, int]:
     shares: dict[str, int] = {}
     for obj in stores[TENANT_QUOTA].all():
         try:
-            weight = parse(TenantQuota, obj).spec.weight
+            weight = read_declared(TenantQuota, obj).spec.weight
         except InvalidResource:
             continue
         shares[obj["metadata"]["namespace"]] = shares.get(obj["metadata"]["namespace"], 0) + weight
@@ -196,7 +196,7 @@ def _gateways(
 
 def _scene(stores: Stores, live: Manifest, around: _Around, hidden: bool) -> Scene | None:
     try:
-        fleet = parse(LLMFleet, live)
+        fleet = read_declared(LLMFleet, live)
     except InvalidResource:
         return None
     namespace, name = live["metadata"]["namespace"], live["metadata"]["name"]
@@ -249,7 +249,7 @@ def _pools(stores: Stores, fleet: LLMFleet, namespace: str) -> Iterable[tuple[st
         if live is None or _leaves(live):
             continue
         try:
-            pool = parse(WorkerPool, live)
+            pool = read_declared(WorkerPool, live)
         except InvalidResource:
             continue
         ready = int(live.get("status", {}).get("readyReplicas", 0))
