@@ -176,8 +176,11 @@ class GatewayService:
         return (live for fleet in self.fleets for live in fleet.dispatcher.live)
 
     def find(self, request_id: str) -> LiveRequest | None:
-        found = (fleet.dispatcher.find(request_id) for fleet in self.fleets)
-        return next((live for live in found if live is not None), None)
+        for fleet in self.fleets:
+            live = fleet.dispatcher.find(request_id)
+            if live is not None:
+                return live
+        return None
 
     def degraded(self, live: LiveRequest) -> TierPolicy | None:
         """Lower a request to the tier that takes what its own turns away, and return it; None when there is none."""

@@ -1,11 +1,11 @@
 """Stop strings, found across any borders between pieces of text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class StopResult:
+class StopResult(msgspec.Struct, frozen=True):
     """Text that may be shown now, and whether a stop string ended the answer."""
 
     text: str

@@ -1,15 +1,12 @@
 """What a client asked for, after validation and independent of the endpoint it used."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 from tierline.wire.frames import Sampling
 from tierline_gateway.front.tool_use import ToolUse
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(msgspec.Struct, frozen=True):
     """What to generate, in `choices` answers to one prompt, and how the client wants to see it.
 
     `tools` says how functions may be called, None where the answer is text only. A higher `user_priority` goes before

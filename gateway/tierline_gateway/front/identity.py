@@ -4,7 +4,8 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+
+import msgspec
 
 from tierline.api.names import HEADER_REQUEST_ID, HEADER_TIER
 from tierline.api.policy import CompiledPolicy, ModelPolicy, TenantPolicy, TierPolicy
@@ -26,8 +27,7 @@ def tenant_of(snapshot: PolicySnapshot, headers: Mapping[str, str]) -> TenantPol
     return tenant
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(msgspec.Struct, frozen=True):
     """What a request's `model` stands for: a model, alone or with a LoRA adapter."""
 
     model: ModelPolicy

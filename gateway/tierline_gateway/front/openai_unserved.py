@@ -1,6 +1,7 @@
 """Fields that would change an answer and are not served: refused by name, unless they ask for what is done anyway."""
 
 from dataclasses import dataclass
+from operator import attrgetter
 
 import msgspec
 
@@ -57,10 +58,14 @@ _UNSERVED = {
     "skip_special_tokens": _Unserved("leave it out, 'return_token_ids' gives all tokens", (True,)),
     "include_stop_str_in_output": _Unserved(_LEAVE_OUT, (False,)),
 }
+_asked = attrgetter(*_UNSERVED)
+_NOTHING = (None,) * len(_UNSERVED)
 
 
 def check_unserved(request: UnservedFields) -> None:
     """Raise `ApiError` 400 for the first field that is set to what is not served."""
+    if _asked(request) == _NOTHING:
+        return
     for name, unserved in _UNSERVED.items():
         value = getattr(request, name)
         if value is not None and value not in unserved.harmless:

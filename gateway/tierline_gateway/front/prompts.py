@@ -1,9 +1,10 @@
 """From a validated body to prompt ids and sampling."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
+
+import msgspec
 
 from tierline.text.chat import RESERVED_VARIABLES, ChatTemplate, ChatTemplateError
 from tierline.text.tokenizer import Tokenizer
@@ -25,8 +26,7 @@ _REASONING_EFFORT = "reasoning_effort"
 _NO_VARIABLES: Mapping[str, object] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class PromptReader:
+class PromptReader(msgspec.Struct, frozen=True):
     """Tokenises requests for one model. `window_tokens` is the longest prompt and answer a worker can hold.
 
     `tool_format` is how its fleet says that calls are written, None where the template tells.
@@ -45,7 +45,7 @@ class PromptReader:
         name = "max_completion_tokens" if request.max_completion_tokens else "max_tokens"
         grammar = tool_grammar_of(request, use, grammar_of(request))
         made = self._generation(request, ids, asked, ("messages", name), grammar)
-        return made if use is None else replace(made, tools=use, stop=made.stop + use.stops)
+        return made if use is None else msgspec.structs.replace(made, tools=use, stop=made.stop + use.stops)
 
     def chat_ids(
         self,
@@ -74,7 +74,7 @@ class PromptReader:
         asked = request.max_tokens or min(_COMPLETION_DEFAULT_TOKENS, max(self.window_tokens - len(ids), 1))
         echo = self.tokenizer.decode(ids) if request.echo else ""
         made = self._generation(request, ids, asked, ("prompt", "max_tokens"), grammar_of(request))
-        return replace(made, echo_text=echo)
+        return msgspec.structs.replace(made, echo_text=echo)
 
     def _completion_ids(self, request: CompletionRequest) -> tuple[int, ...]:
         match request.prompt:

@@ -1,14 +1,14 @@
 """One client's answer: its choices, each a stream of its own, merged as they become visible."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+
+import msgspec
 
 from tierline_gateway.streams.live import LiveRequest, Piece
 from tierline_gateway.streams.news import News
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The choices of one answer and their common news."""
 
     choices: tuple[LiveRequest, ...]

@@ -5,6 +5,8 @@ Nothing here is computed or copied while requests run; `front.explanation` rende
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from tierline.scheduling.admission.controller import Decision
 from tierline.scheduling.admission.quota import QuotaLevels
 from tierline.scheduling.queueing.standing import Standing
@@ -15,8 +17,7 @@ _WORKER_BYTES = 450
 """About what a worker's view takes in memory, with its latency model and its place in the need."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True):
     """The decision at arrival; `asked_tier` is the request's own, which admission may have lowered to `tier`."""
 
     decision: Decision
@@ -27,8 +28,7 @@ class Admission:
     quota: QuotaLevels
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """A dispatch: why it was this request's turn, and why that worker's."""
 
     standing: Standing

@@ -164,11 +164,12 @@ class Dispatcher:
         self.pump()
 
     def iteration(self, link: WorkerLink, frame: Iteration) -> None:
+        name = link.name
         for batch in frame.tokens:
             live = self._live.get(batch.request_id)
             if live is None or live.life.done:
                 continue
-            if live.worker == link.name:
+            if live.worker == name:
                 try:
                     self._take_tokens(link, live, batch)
                 except Exception as error:  # noqa: BLE001 - as in `pump`
@@ -236,7 +237,7 @@ class Dispatcher:
         if batch.epoch != live.life.epoch:
             return
         if fresh:
-            self._deliver(live, fresh, batch.logprobs[len(batch.token_ids) - len(fresh) :])
+            self._deliver(live, fresh, batch.logprobs and batch.logprobs[len(batch.token_ids) - len(fresh) :])
         if batch.finish_reason and not live.life.done:
             self._finish(live, batch)
 

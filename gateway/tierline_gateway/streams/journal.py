@@ -81,7 +81,9 @@ class Journal:
         seen = len(self.emitted_ids) - batch.first_position
         if seen < 0:
             raise JournalGap(f"{self.request_id}: position {batch.first_position} after {len(self.emitted_ids)}")
-        fresh = batch.token_ids[seen:]
-        self.duplicates_dropped += len(batch.token_ids) - len(fresh)
+        fresh = batch.token_ids
+        if seen:
+            fresh = fresh[seen:]
+            self.duplicates_dropped += len(batch.token_ids) - len(fresh)
         self.emitted_ids.extend(fresh)
         return fresh

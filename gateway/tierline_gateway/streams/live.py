@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from tierline.api.policy import TenantPolicy, TierPolicy
 from tierline.api.token_prices import FREE, TokenPrice
 from tierline.scheduling.admission.quota import Ask
@@ -30,8 +32,7 @@ class Move:
     at_emitted: int
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """Text and ids that became visible together, and for each id its log probabilities if they were asked for."""
 
     text: str
@@ -162,11 +163,13 @@ class LiveRequest:
         for at, token_id in enumerate(token_ids):
             self._texts.append(self.text.feed(token_id))
             self._token_ids.append(token_id)
-            self.visible_tokens += 1
-            self._logprobs += logprobs[at : at + 1]
+            if logprobs:
+                self._logprobs += logprobs[at : at + 1]
             if self.text.stopped:
                 break
-        self.answer_tokens += len(self._token_ids) - waiting
+        taken = len(self._token_ids) - waiting
+        self.visible_tokens += taken
+        self.answer_tokens += taken
         self.news.tell()
 
     def finish(self, reason: FinishReason, error: ApiError | None = None) -> None:

@@ -28,9 +28,10 @@ class RequestLog:
     def add(self, live: LiveRequest, outcome: str) -> None:
         """Remember a finished request, forgetting the oldest of its kind."""
         refused = live.life.finish_reason is FinishReason.REFUSED and not live.journal.emitted_ids
+        record = _details(live)
         # Four bytes an id instead of an object each: this is by far the most of what is kept.
-        kept = {"emitted_ids": array("I", live.journal.emitted_ids), "outcome": outcome}
-        (self._refused if refused else self._served).add(live.request_id, details(live) | kept)
+        record["emitted_ids"], record["outcome"] = array("I", live.journal.emitted_ids), outcome
+        (self._refused if refused else self._served).add(live.request_id, record)
 
     def get(self, request_id: str) -> dict[str, Any] | None:
         record = self._served.records.get(request_id) or self._refused.records.get(request_id)
@@ -80,9 +81,14 @@ def without_content(record: dict[str, Any]) -> dict[str, Any]:
 
 def details(live: LiveRequest) -> dict[str, Any]:
     """Everything about one request; times in gateway clock milliseconds, null where nothing was delivered."""
+    return _details(live) | {"emitted_ids": list(live.journal.emitted_ids)}
+
+
+def _details(live: LiveRequest) -> dict[str, Any]:
     delivery = live.delivery
     delivered = bool(delivery.tokens)
-    return summary(live) | {
+    return {
+        **summary(live),
         "finish_reason": str(live.life.finish_reason) if live.life.finish_reason else None,
         "error": live.error.message if live.error else None,
         "arrival_ms": live.arrival_ms,
@@ -97,7 +103,6 @@ def details(live: LiveRequest) -> dict[str, Any]:
             for move in live.moves
         ],
         "last_worker": live.last_worker,
-        "emitted_ids": list(live.journal.emitted_ids),
         "recomputed_tokens": live.journal.recomputed_tokens,
         "duplicates_dropped": live.journal.duplicates_dropped,
     }

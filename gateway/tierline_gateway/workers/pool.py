@@ -59,7 +59,7 @@ class LinkPool:
 
     def cached_by_worker(self, prefix: Sequence[bytes]) -> Mapping[str, int]:
         """Return how much of a prompt's beginning each worker probably holds, by the prompt's chunk keys."""
-        if not prefix:
+        if not self._prefixes.cached_anywhere(prefix[:1]):
             return NOTHING_CACHED
         return {name: self._prefixes.cached_tokens(name, prefix) for name in self._links}
 

@@ -16,6 +16,7 @@ gives quantiles, not guarantees. Predicting lengths in place of taking the limit
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from functools import lru_cache
 from math import erf, log, sqrt
 from typing import Final, TypeVar
 
@@ -63,7 +64,9 @@ class OutputLengthPredictor:
     def expected(self, tenant: str, tier: str, most_tokens: int, generated_tokens: int = 0) -> float:
         """Return the mean length in the end of an answer that has `generated_tokens` and may have `most_tokens`."""
         shares = self._remaining(tenant, tier, generated_tokens)
-        middles = np.minimum(np.maximum(_MIDDLE, generated_tokens) if generated_tokens else _MIDDLE, most_tokens)
+        middles = _capped(most_tokens)
+        if generated_tokens:
+            middles = np.minimum(np.maximum(_MIDDLE, generated_tokens), most_tokens)
         return min(max(float(shares @ middles), generated_tokens), most_tokens)
 
     def quantile(self, tenant: str, tier: str, share: float, most_tokens: int, generated_tokens: int = 0) -> float:
@@ -123,6 +126,12 @@ class _History:
             self._borrowed = borrowed
             self._shares = (self._counts + BORROWED * borrowed) / (self._total + BORROWED)
         return self._shares
+
+
+@lru_cache(maxsize=1024)
+def _capped(most_tokens: int) -> Floats:
+    """Return the bins' middles up to a limit: clients ask for few different ones."""
+    return np.minimum(_MIDDLE, most_tokens)
 
 
 def _log_normal() -> Floats:

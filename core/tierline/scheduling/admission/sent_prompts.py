@@ -54,6 +54,8 @@ class SentPrompts:
 
     def as_seen_by(self, priority: int, workers: Iterable[WorkerView]) -> list[WorkerView]:
         """Return the workers without the prompts that lower priorities wait with there."""
+        if not any(rank < priority for tokens in self._tokens.values() for rank in tokens):
+            return list(workers)
         return [self._without_lower(priority, worker) for worker in workers]
 
     def _without_lower(self, priority: int, worker: WorkerView) -> WorkerView:

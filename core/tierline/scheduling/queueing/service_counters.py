@@ -196,9 +196,13 @@ class ServiceCounters:
     def charge_output(self, request_id: str, tenant: str, service: float) -> None:
         """Charge a piece of an answer as far as it was not paid for in advance."""
         paid = self._prepaid.get(request_id)
-        covered = min(paid.unused, service) if paid is not None else 0.0
-        if paid is not None and covered:
-            paid.unused -= covered
+        if paid is not None and paid.unused >= service:
+            # Nearly every token of nearly every answer is one that was expected.
+            paid.unused -= service
+            return
+        covered = paid.unused if paid is not None else 0.0
+        if paid is not None:
+            paid.unused = 0.0
         if service > covered:
             self.charge(tenant, service - covered)
 

@@ -6,8 +6,9 @@
 moved streams, priority, the tail guard, fairness among tenants, deadlines, the line of one tenant.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from tierline.scheduling.queueing.queued import QueuedRequest
 
@@ -32,8 +33,7 @@ class Cause(StrEnum):
     DEADLINE = "its first token was due earlier"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """A served request, which rule gave it its turn, and what the rules saw. Times are the queue's clock.
 
     `counter` is its tenant's, `lowest` that of the tenants that wait in its priority. `waiting` counts the whole queue,

@@ -96,14 +96,12 @@ class WorkerView(msgspec.Struct, frozen=True):
         """Whether it may get, now, a request that is `context_tokens` long and at most `total_tokens` in the end."""
         if not self.accepting:
             return False
-        cost, window = submit_cost_blocks(context_tokens, self.block_tokens), self.window_tokens
-        return context_tokens < window and total_tokens <= window and self._may_spend(cost, priority)
-
-    def _may_spend(self, cost_blocks: int, priority: int) -> bool:
-        return self._affords(cost_blocks) or self._yields(cost_blocks, priority)
-
-    def _affords(self, cost_blocks: int) -> bool:
-        return self.credit_requests >= 1 and self.credit_blocks >= cost_blocks
+        window = self.window_tokens
+        if context_tokens >= window or total_tokens > window:
+            return False
+        cost = submit_cost_blocks(context_tokens, self.block_tokens)
+        affords = self.credit_requests >= 1 and self.credit_blocks >= cost
+        return affords or self._yields(cost, priority)
 
     def _yields(self, cost_blocks: int, priority: int) -> bool:
         """Whether lower priorities make room; what was overdrawn since the report counts as taken."""

@@ -14,12 +14,12 @@ from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from struct import Struct
 from typing import Final
-
-import numpy as np
 
 CHUNK_TOKENS: Final = 64
 _KEY_BYTES: Final = 8
+_CHUNK: Final = Struct(f"<{CHUNK_TOKENS}q")
 
 
 def chunk_keys(token_ids: Sequence[int], namespace: str, adapter: str = "") -> tuple[bytes, ...]:
@@ -27,11 +27,10 @@ def chunk_keys(token_ids: Sequence[int], namespace: str, adapter: str = "") -> t
     full = len(token_ids) // CHUNK_TOKENS
     if not full:
         return ()
-    chunks = np.array(token_ids[: full * CHUNK_TOKENS], "<i8").reshape(full, CHUNK_TOKENS)
     key = blake2b(f"{len(namespace)}:{namespace}{adapter}".encode(), digest_size=_KEY_BYTES).digest()
     keys = []
-    for chunk in chunks:
-        key = blake2b(key + chunk.tobytes(), digest_size=_KEY_BYTES).digest()
+    for start in range(0, full * CHUNK_TOKENS, CHUNK_TOKENS):
+        key = blake2b(key + _CHUNK.pack(*token_ids[start : start + CHUNK_TOKENS]), digest_size=_KEY_BYTES).digest()
         keys.append(key)
     return tuple(keys)
 

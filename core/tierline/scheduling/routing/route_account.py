@@ -6,12 +6,13 @@
 from collections.abc import Set
 from dataclasses import dataclass
 
+import msgspec
+
 from tierline.scheduling.routing.choice import ALIKE, Need, WorkerView, first_token_ms, load_score, step_ms
 from tierline.wire.credits import blocks_for
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """One choice: the accepting workers, the request's need, whom to avoid, and who was chosen, empty for nobody."""
 
     workers: tuple[WorkerView, ...]
