@@ -17,7 +17,7 @@ from tierline_gateway.deferred.sqlite_store import SQLiteStore
 from tierline_gateway.deferred.store import RecordStore, StoreUnavailable
 from tierline_gateway.front.api_errors import unavailable
 from tierline_gateway.front.servers import GatewayServers
-from tierline_gateway.garbage import look_seldom
+from tierline_gateway.garbage import Garbage
 from tierline_gateway.kube.access import KubeAccess, KubeAccessError
 from tierline_gateway.kube.client import KubeClient
 from tierline_gateway.kube.fleet_workers import FleetWorkers
@@ -82,10 +82,10 @@ async def serve(settings: Settings, access: KubeAccess) -> None:
     admin = process.admin_socket if process is not None else settings.admin_port
     await servers.start(settings.bind_host, settings.http_port, admin)
     service.start()
-    look_seldom()
     jobs = [
         policy.run(),
         TokenizerLoader(service, settings.cache_dir).run(),
+        Garbage(lambda: service.at_rest).run(),
         *(feed.run() for feed in policy.feeds),
     ]
     if later is not None:

@@ -175,6 +175,11 @@ class GatewayService:
         """Every request that has not been concluded."""
         return (live for fleet in self.fleets for live in fleet.dispatcher.live)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether there is no request that has not been concluded."""
+        return next(self.live, None) is None
+
     def find(self, request_id: str) -> LiveRequest | None:
         for fleet in self.fleets:
             live = fleet.dispatcher.find(request_id)

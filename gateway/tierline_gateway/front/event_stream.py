@@ -15,8 +15,6 @@ from aiohttp import HttpVersion11, web
 SLOW_CLIENT_S = 60.0
 MOST_UNSENT_BYTES: Final = 64 * 1024
 """With so much still unsent the fast lane is closed: what comes is joined until the client has read."""
-AT_ONCE_BYTES: Final = 16 * 1024
-"""With so little unsent, what is written included, no transport asks to wait: theirs is four times as much."""
 HEADERS: Final = MappingProxyType(
     {
         "Content-Type": "text/event-stream; charset=utf-8",
@@ -45,11 +43,11 @@ class EventStream:
         if self._begun and self.keeps_up:
             self.write_now(event)
             return
-        await self._patiently(self.response.write(event), len(event))
+        await self._patiently(self.response.write(event))
         self._begun = True
 
     async def close(self) -> None:
-        await self._patiently(self.response.write_eof(), 0)
+        await self._patiently(self.response.write_eof())
 
     @property
     def keeps_up(self) -> bool:
@@ -65,12 +63,7 @@ class EventStream:
         assert transport is not None, "asked keeps_up before"
         transport.write(b"%x\r\n%b\r\n" % (len(event), event) if self._chunked else event)
 
-    async def _patiently(self, written: Awaitable[None], size: int) -> None:
-        transport = self._request.transport
-        if transport is not None and transport.get_write_buffer_size() + size < AT_ONCE_BYTES:
-            # So little does not wait for the client, and a timer costs more than writing it.
-            await written
-            return
+    async def _patiently(self, written: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(SLOW_CLIENT_S):
                 await written

@@ -67,9 +67,9 @@ class Counting:
     def get_added_tokens_decoder(self) -> dict[int, AddedToken]:
         return self._backend.get_added_tokens_decoder()
 
-    def encode(self, text: str, add_special_tokens: bool) -> tokenizers.Encoding:
-        self.asked.append(text)
-        return self._backend.encode(text, add_special_tokens=add_special_tokens)
+    def encode_batch_fast(self, texts: list[str], add_special_tokens: bool) -> list[tokenizers.Encoding]:
+        self.asked += texts
+        return self._backend.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
 
 
 def test_only_the_new_turn_of_a_conversation_is_encoded() -> None:

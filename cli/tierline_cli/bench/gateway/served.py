@@ -22,7 +22,7 @@ from tierline.text.load import load_tokenizer
 from tierline_cli.bench.gateway.mock_answers import KEY, MODEL
 from tierline_cli.bench.gateway.until_input_ends import until_input_ends
 from tierline_gateway.front.servers import GatewayServers
-from tierline_gateway.garbage import look_seldom
+from tierline_gateway.garbage import Garbage
 from tierline_gateway.keys import KeyTable, key_digest
 from tierline_gateway.policy_source import PolicySnapshot, StaticPolicySource
 from tierline_gateway.service import GatewayService
@@ -64,9 +64,10 @@ async def serve(model_path: Path, ports: Sequence[int]) -> None:
     service.start()
     while not all(link.up for link in service.own.links):  # noqa: ASYNC110 - the gateway tells nobody
         await asyncio.sleep(0.01)
-    look_seldom()
+    garbage = asyncio.create_task(Garbage(lambda: service.at_rest).run())
     print(json.dumps({"port": servers.http_port, "admin_port": servers.admin_port}), flush=True)  # noqa: T201 - as above
     await until_input_ends()
+    garbage.cancel()
     await servers.stop()
     await service.stop()
 
