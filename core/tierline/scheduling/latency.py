@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tierline.scheduling.tail_margin import MAX_MARGIN, TailMargin
+
 FORGETTING = 0.995
 OUTLIER_RELATIVE_ERROR = 0.4
 OUTLIERS_IN_A_ROW = 4
@@ -27,9 +29,10 @@ MEASURED_SAMPLES = 16
 """With so many the margin is what was measured; before, coefficients and margin are guesses."""
 RESIDUAL_WINDOW = 256
 COLD_MARGIN = 0.25
-MAX_MARGIN = 0.5
-_PRIOR_VARIANCE = 1e6
-_MAX_TRACE = 1e9
+_PRIOR_VARIANCE = 1e3
+"""In units of the noise's. Where features hardly vary, as chunks of one prompt do, a prior that says less lets noise
+decide which of them costs: prompts become free, and a chunk of all that is allowed takes many times its budget."""
+_MAX_TRACE = 1e6
 _SMALLEST_PRIOR_MS = 1e-12
 _UNBOUNDED_TOKENS = 2**31
 _ADAPTER_SHARE = 0.1
@@ -144,6 +147,7 @@ class LatencyModel:
         self._errors_ms: deque[float] = deque(maxlen=RESIDUAL_WINDOW)
         self._outliers = 0
         self._margin = COLD_MARGIN
+        self._beside_decodes = TailMargin()
         self.coefficients = Coefficients(*self._prior.tolist())
         self.samples = 0
 
@@ -157,7 +161,11 @@ class LatencyModel:
         self._relative_errors.append(abs(error_ms) / elapsed_ms)
         if self.samples % MEASURED_SAMPLES == 0:
             self._margin = min(_p95(self._relative_errors), MAX_MARGIN)
-        if self._is_outlier(error_ms / elapsed_ms) or abs(error_ms) <= EXACT * elapsed_ms:
+        if self._is_outlier(error_ms / elapsed_ms):
+            return
+        if features.prefill_tokens and features.decodes:
+            self._beside_decodes.add(error_ms / elapsed_ms)
+        if abs(error_ms) <= EXACT * elapsed_ms:
             return
         self._update(np.array((1.0, *features)) * self._prior / elapsed_ms)
 
@@ -165,6 +173,12 @@ class LatencyModel:
     def margin(self) -> float:
         """What to plan with: predicted time times (1 + margin) holds for 95 % of iterations."""
         return self._margin
+
+    @property
+    def chunk_margin(self) -> float:
+        """What to plan prompts beside decodes with: such an iteration ends before its predicted time times (1 + margin)
+        in 99 % of cases. It is `margin` before enough of them were measured."""
+        return self._beside_decodes.above(self.margin)
 
     @property
     def residual_p95_ms(self) -> float:

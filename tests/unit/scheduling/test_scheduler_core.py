@@ -142,7 +142,7 @@ class TestBatching:
         step(core)
         core.submit(request("new", 50, 9))
         count = rows(core, planned(core))["new"][1]
-        assert 5.0 + 0.1 * count <= 9.1 / (1 + core.latency.margin) < 5.0 + 0.1 * (count + 1)
+        assert 5.0 + 0.1 * count <= 9.1 / (1 + core.latency.chunk_margin) < 5.0 + 0.1 * (count + 1)
 
     def test_prompts_advance_although_decodes_alone_break_the_budget(self) -> None:
         core = core_of(max_batched_tokens=64, max_running_requests=3)

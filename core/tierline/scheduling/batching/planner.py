@@ -142,7 +142,7 @@ class BatchPlanner:
         kv_read_tokens = float(np.add.reduce(batch.decode_starts)) + decodes
         alone = BatchFeatures(0.0, 0.0, float(decodes), kv_read_tokens, drafts, drafts)
         alone_ms = self._latency.coefficients.predict_ms(alone)
-        return max(tightest_ms / (1 + self._latency.margin), alone_ms * INFEASIBLE_STRETCH) - alone_ms
+        return max(tightest_ms / (1 + self._latency.chunk_margin), alone_ms * INFEASIBLE_STRETCH) - alone_ms
 
     def _prompts(self, batch: Batch) -> None:
         skipped: list[int] = []
