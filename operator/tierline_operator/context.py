@@ -10,7 +10,7 @@ from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.capacity.fallback import FallbackSource
 from tierline_operator.capacity.keeping import Keeper
 from tierline_operator.capacity.planning import Planner
-from tierline_operator.capacity.sources import PodSource, PrometheusSource, SignalSource
+from tierline_operator.capacity.sources import PodSource, SignalSource
 from tierline_operator.cluster import Cluster
 from tierline_operator.drill_reconciling import DrillReconciler
 from tierline_operator.faults import Faults
@@ -80,5 +80,8 @@ class Context:
 
 
 def _source(settings: Settings) -> SignalSource:
-    pods = PodSource()
-    return FallbackSource(PrometheusSource(settings.prometheus_url), pods) if settings.prometheus_url else pods
+    if not settings.prometheus_url:
+        return PodSource()
+    from tierline_operator.capacity.prometheus_source import PrometheusSource  # noqa: PLC0415 - 12 MB, see there
+
+    return FallbackSource(PrometheusSource(settings.prometheus_url), PodSource())

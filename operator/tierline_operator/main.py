@@ -14,6 +14,7 @@ import uvloop
 from tierline_operator.cluster import Cluster
 from tierline_operator.context import Context
 from tierline_operator.election import Election
+from tierline_operator.garbage import look_seldom
 from tierline_operator.health import serve_health
 from tierline_operator.logs import configure_logs
 from tierline_operator.metrics import Metrics
@@ -175,4 +176,5 @@ def main() -> None:
         configure_logs(settings.log_level)
     except ValueError as error:
         sys.exit(f"tierline-operator: {error}")
+    look_seldom()
     sys.exit(0 if uvloop.run(_serve(settings)) else 1)

@@ -1,18 +1,13 @@
-"""Where the operator learns how fleets are doing: from Prometheus, or from the pods themselves where there is none."""
+"""Where the operator learns how fleets are doing: from their pods here, from Prometheus in `prometheus_source`."""
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import aiohttp
-from prometheus_api_client import PrometheusConnect
-from prometheus_api_client.exceptions import PrometheusApiClientException
 from prometheus_client.parser import text_string_to_metric_families
-from requests import RequestException
-from urllib3.util.retry import Retry
 
 from tierline.api.names import GATEWAY_ADMIN_PORT, WORKER_HTTP_PORT
 from tierline.fleet.scaling.signals import GATEWAY_SERIES, WORKER_SERIES, Reading, Sample
@@ -23,12 +18,11 @@ from tierline_operator.capacity.patience import Patience
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS: Final = 5.0
-STALE_SECONDS: Final = 60.0
 AT_A_TIME: Final = 32
 PODS: Final = "pods"
-PROMETHEUS: Final = "Prometheus"
 _LABELS: Final = ("tier", "tenant", "billing_tier", "outcome", "le", "term", "source", MODEL)
-_WANTED: Final = frozenset((*GATEWAY_SERIES, *WORKER_SERIES))
+WANTED: Final = frozenset((*GATEWAY_SERIES, *WORKER_SERIES))
+"""The series that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,8 @@ class SignalSource(Protocol):
     async def read(self, fleets: Sequence[FleetPods], now_ms: int) -> Mapping[FleetKey, Reading]: ...
 
 
-def _seen(fleets: Sequence[FleetPods]) -> list[FleetPods]:
+def not_hidden(fleets: Sequence[FleetPods]) -> list[FleetPods]:
+    """Return the fleets that no drill hides."""
     return [fleet for fleet in fleets if not fleet.blacked_out]
 
 
@@ -77,54 +72,13 @@ class PodSource:
     async def read(self, fleets: Sequence[FleetPods], now_ms: int) -> Mapping[FleetKey, Reading]:
         """Return the readings of fleets of which every gateway has answered."""
         self._patience.keep(_identity(fleet) for fleet in fleets)
-        gate, seen = asyncio.Semaphore(AT_A_TIME), _seen(fleets)
+        gate, seen = asyncio.Semaphore(AT_A_TIME), not_hidden(fleets)
         due = [it for it in seen if it.gateways and self._patience.is_due(_identity(it), now_ms)]
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as session:
             told = await asyncio.gather(*(_ask_fleet(session, gate, fleet, now_ms) for fleet in due))
         for fleet, reading in zip(due, told, strict=True):
             self._patience.note(_identity(fleet), reading is not None, now_ms)
         return {fleet.key: reading for fleet, reading in zip(due, told, strict=True) if reading is not None}
-
-
-class PrometheusSource:
-    """Asks Prometheus, in a thread, with a deadline; raises `SourceSilent` when it is silent or its samples are old."""
-
-    name = PROMETHEUS
-
-    def __init__(self, url: str) -> None:
-        self._connection = PrometheusConnect(url=url, disable_ssl=False, retry=Retry(total=0))
-
-    async def read(self, fleets: Sequence[FleetPods], now_ms: int) -> Mapping[FleetKey, Reading]:
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS + 1):
-                found, newest_s = await asyncio.to_thread(self._ask)
-        except (RequestException, PrometheusApiClientException, TimeoutError, ValueError) as error:
-            raise SourceSilent(f"Prometheus does not answer: {error or type(error).__name__}") from None
-        if fleets and (newest_s is None or now_ms / 1e3 - newest_s > STALE_SECONDS):
-            age = "it has none" if newest_s is None else f"the newest is {now_ms / 1e3 - newest_s:.0f} s old"
-            raise SourceSilent(f"Prometheus' samples of gateways are stale: {age}")
-        readings = {fleet.key: _reading_of(fleet, found, now_ms) for fleet in _seen(fleets)}
-        return {key: reading for key, reading in readings.items() if reading is not None}
-
-    def _ask(self) -> tuple[Mapping[tuple[str, str], list[Sample]], float | None]:
-        names = "|".join(sorted(_WANTED))
-        answer = self._connection.custom_query(f'{{__name__=~"{names}"}}', params=None, timeout=ANSWER_SECONDS)
-        found: dict[tuple[str, str], list[Sample]] = defaultdict(list)
-        for series in answer:
-            labels = dict(series["metric"])
-            where = (labels.pop("namespace", ""), labels.pop("pod", ""))
-            found[where].append(_sample(where[1], labels.pop("__name__"), labels, float(series["value"][1])))
-        newest = self._connection.custom_query(
-            "max(timestamp(tierline_gateway_running_requests))", params=None, timeout=ANSWER_SECONDS
-        )
-        return found, float(newest[0]["value"][1]) if newest else None
-
-
-def _reading_of(fleet: FleetPods, found: Mapping[tuple[str, str], list[Sample]], now_ms: int) -> Reading | None:
-    if not all(found.get((fleet.key[0], name)) for name in fleet.gateways) or not fleet.gateways:
-        return None
-    pods = (*fleet.gateways, *fleet.workers)
-    return fleet.reading((it for name in pods for it in found.get((fleet.key[0], name), ())), now_ms, PROMETHEUS)
 
 
 async def _ask_fleet(
@@ -159,9 +113,10 @@ async def _ask(
 def _samples(pod: str, exposition: str) -> Iterable[Sample]:
     for family in text_string_to_metric_families(exposition):
         for it in family.samples:
-            if it.name in _WANTED:
-                yield _sample(pod, it.name, it.labels, it.value)
+            if it.name in WANTED:
+                yield sample_of(pod, it.name, it.labels, it.value)
 
 
-def _sample(pod: str, name: str, labels: Mapping[str, Any], value: float) -> Sample:
+def sample_of(pod: str, name: str, labels: Mapping[str, Any], value: float) -> Sample:
+    """Return one sample with the labels that are asked for."""
     return Sample(pod, name, tuple((key, str(labels[key])) for key in _LABELS if key in labels), value)

@@ -9,7 +9,8 @@ from aiohttp import web
 from tierline.api.names import GATEWAY_ADMIN_PORT, WORKER_HTTP_PORT
 from tierline.fleet.scaling.signals import Reading
 from tierline_operator.capacity.fallback import FallbackSource
-from tierline_operator.capacity.sources import FleetPods, PodSource, PrometheusSource, SourceSilent
+from tierline_operator.capacity.prometheus_source import PrometheusSource
+from tierline_operator.capacity.sources import FleetPods, PodSource, SourceSilent
 
 NOW_MS = int(time.time() * 1000)
 FLEET = FleetPods(("demo", "chat"), {"gw-1": "127.9.8.7"}, {"w-1": "127.9.8.8", "w-2": "127.9.8.9"})
