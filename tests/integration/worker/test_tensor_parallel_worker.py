@@ -11,7 +11,7 @@ from tiny_checkpoint import write_tiny_checkpoint
 from worker_process import READY_SECONDS, WorkerProcess, run_worker
 
 from tierline.wire.frames import Sampling, Submit
-from tierline_worker.main import EXIT_BAD_INPUT, EXIT_RANK_LOST
+from tierline_worker.process import EXIT_BAD_INPUT, EXIT_RANK_LOST
 
 TWO = {"TIERLINE_TENSOR_PARALLEL": "2", "TIERLINE_STALL_SECONDS": "4"}
 REQUEST = Submit("r", 1, (9, 8, 7, 6, 5, 4), Sampling(24, ignore_eos=True))
