@@ -19,6 +19,7 @@ from tierline_gateway.deferred.sweeping import sweep
 
 ENDPOINT = "/v1/completions"
 SOON = {"anchor": "created_at", "seconds": 5}
+HANGS_S = 60
 OVER = ("completed", "failed", "expired", "cancelled")
 
 
@@ -46,7 +47,7 @@ async def begun(client: openai.AsyncOpenAI, lines: Iterable[object], **asked):
 
 
 async def ended(client: openai.AsyncOpenAI, batch_id: str):
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(HANGS_S):
         while True:
             batch = await client.batches.retrieve(batch_id)
             if batch.status in OVER:
@@ -55,7 +56,7 @@ async def ended(client: openai.AsyncOpenAI, batch_id: str):
 
 
 async def counted(client: openai.AsyncOpenAI, batch_id: str, completed: int) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(HANGS_S):
         while True:
             if (await client.batches.retrieve(batch_id)).request_counts.completed >= completed:
                 return
@@ -138,7 +139,7 @@ async def test_a_batch_survives_the_death_of_its_gateway_and_answers_no_line_twi
     monkeypatch.setattr(batch_runner, "COUNT_S", 0.02)
     monkeypatch.setattr(holding, "TURN_S", 0.05)
     first = await opened(tmp_path, holder="g0")
-    await first.add_worker(FakeWorker("w0", requests=2))
+    await first.add_worker(FakeWorker("w0", requests=2, most_answers=20))
     batch = await begun(first.client(), [line(f"q{at}") for at in range(60)])
     await counted(first.client(), batch.id, 10)
     await first.die()
@@ -164,10 +165,10 @@ async def test_gateways_with_a_common_store_know_each_others_batches(redis_serve
         await opened(RedisRecords(redis_server.url, f"demo/{tmp_path.name}"), holder=holder) for holder in ("g0", "g1")
     ]
     try:
-        await first.add_worker(FakeWorker("w0", requests=2))
+        await first.add_worker(FakeWorker("w0", requests=2, most_answers=10))
         held = await begun(first.client(), [line(f"q{at}") for at in range(200)])
-        moved = await begun(first.client(), [line(f"q{at}") for at in range(30)])
         await counted(second.client(), held.id, 2)
+        moved = await begun(first.client(), [line(f"q{at}") for at in range(30)])
         assert second.later.batches.holding.holds == 0
         await second.client().batches.cancel(held.id)
         assert (await ended(second.client(), held.id)).status == "cancelled"
@@ -183,7 +184,7 @@ async def test_gateways_with_a_common_store_know_each_others_batches(redis_serve
 
 
 async def test_a_cancelled_batch_keeps_what_was_answered_and_names_the_rest(rig) -> None:
-    worker = await rig.add_worker(FakeWorker("w0", requests=4))
+    worker = await rig.add_worker(FakeWorker("w0", requests=4, most_answers=20))
     client = rig.client()
     batch = await begun(client, [line(f"q{at}") for at in range(200)])
     await counted(client, batch.id, 5)
@@ -341,7 +342,7 @@ async def test_quotas_hold_for_lines_of_batches(rig) -> None:
     client = rig.client()
     most = 0
     batch = await begun(client, [line(f"q{at}") for at in range(2)])
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(HANGS_S):
         while (seen := await client.batches.retrieve(batch.id)).status not in OVER:
             most = max(most, len(worker.held))
             await asyncio.sleep(0.005)
