@@ -8,11 +8,9 @@ from e2e_manifests import fleet, quota, secret, tier
 from e2e_models import Models
 from e2e_namespace import Namespace
 from e2e_streams import assert_whole, whole_answer
-from e2e_waiting import consistently, eventually
+from e2e_waiting import HANGS_SECONDS, consistently, eventually
 from openai import AuthenticationError
 
-TOLD_SECONDS = 10
-FAILED_SECONDS = 25
 KEY_SECONDS = 40
 PATH = "/models/tiny"
 
@@ -40,7 +38,7 @@ async def test_what_the_schema_cannot_say_is_told_in_a_condition(namespace: Name
     if refused:
         assert "replicas" in refused
         return
-    told = await namespace.until_condition("LLMFleet", "wrong", "Accepted", "False", TOLD_SECONDS)
+    told = await namespace.until_condition("LLMFleet", "wrong", "Accepted", "False", HANGS_SECONDS)
     assert told["reason"] == "InvalidSpec"
     assert "spec.pools[0].replicas" in told["message"]
     await namespace.until_event("InvalidSpec", "wrong")
@@ -53,7 +51,7 @@ async def test_a_spec_that_turns_wrong_stops_nothing(house: House) -> None:
     wrong = [{**pool, "replicas": {"min": 3, "max": 1}} for pool in declared]
     before = [pod["metadata"]["name"] for pod in await room.workers(house.fleet)]
     if not await refusal(room.patch("LLMFleet", house.fleet, {"spec": {"pools": wrong}})):
-        await room.until_condition("LLMFleet", house.fleet, "Accepted", "False", TOLD_SECONDS)
+        await room.until_condition("LLMFleet", house.fleet, "Accepted", "False", HANGS_SECONDS)
     async with reach(room, house.fleet) as gateway, gateway.client("key-of-alice") as alice:
         assert_whole(await whole_answer(alice, house.fleet, "still there?", 10), 10)
     assert [pod["metadata"]["name"] for pod in await room.workers(house.fleet)] == before
@@ -63,7 +61,7 @@ async def test_a_spec_that_turns_wrong_stops_nothing(house: House) -> None:
 
 async def test_a_dangling_tier_is_told_and_heals(namespace: Namespace, models: Models) -> None:
     await namespace.create(fleet("early", models.tiny, (FAST, "e2e-late"), workers=1))
-    told = await namespace.until_condition("LLMFleet", "early", "TiersResolved", "False", TOLD_SECONDS)
+    told = await namespace.until_condition("LLMFleet", "early", "TiersResolved", "False", HANGS_SECONDS)
     assert "spec.tierRefs[1] names the tier 'e2e-late'" in told["message"]
     assert f"create or correct it, or name one that is in force ({FAST}" in told["message"]
     event = await namespace.until_event("TierNotFound", "early")
@@ -82,11 +80,11 @@ async def test_a_tier_deleted_under_a_running_fleet(house: House, system: Cluste
     workers = [pod["metadata"]["name"] for pod in await room.workers(house.fleet)]
     await system.delete("SLOTier", SLOW)
     try:
-        told = await room.until_condition("LLMFleet", house.fleet, "TiersResolved", "False", TOLD_SECONDS)
+        told = await room.until_condition("LLMFleet", house.fleet, "TiersResolved", "False", HANGS_SECONDS)
         assert f"spec.tierRefs[1] names the tier '{SLOW}'" in told["message"]
         assert "What runs keeps running." in told["message"]
         assert condition_of(await room.get("LLMFleet", house.fleet), "Available")["status"] == "True"
-        quoted = await room.until_condition("TenantQuota", "bob", "TiersResolved", "False", TOLD_SECONDS)
+        quoted = await room.until_condition("TenantQuota", "bob", "TiersResolved", "False", HANGS_SECONDS)
         assert f"spec.tierRefs[0] names the tier '{SLOW}'" in quoted["message"]
         async with reach(room, house.fleet) as gateway, gateway.client("key-of-alice") as alice:
             assert_whole(await whole_answer(alice, house.fleet, "still there?", 10), 10)
@@ -94,17 +92,17 @@ async def test_a_tier_deleted_under_a_running_fleet(house: House, system: Cluste
     finally:
         await system.create(tier(SLOW, 10))
     await room.until_ready(house.fleet)
-    await room.until_condition("TenantQuota", "bob", "Ready", "True", TOLD_SECONDS)
+    await room.until_condition("TenantQuota", "bob", "Ready", "True", HANGS_SECONDS)
 
 
 async def test_models_that_cannot_be_loaded(namespace: Namespace, models: Models) -> None:
     """A path that leads nowhere and a damaged GGUF: the fleet's condition names the field and the fix."""
     sources = {"nowhere": models.missing, "damaged": models.damaged}
     await namespace.create(*(fleet(name, source, (FAST,), workers=1) for name, source in sources.items()))
-    nowhere = await namespace.until_unavailable("nowhere", "WorkersFailing", FAILED_SECONDS)
+    nowhere = await namespace.until_unavailable("nowhere", "WorkersFailing", HANGS_SECONDS)
     assert f"model.source '{models.missing}'" in nowhere["message"]
     assert "mount it or correct the path" in nowhere["message"]
-    broken = await namespace.until_unavailable("damaged", "WorkersFailing", FAILED_SECONDS)
+    broken = await namespace.until_unavailable("damaged", "WorkersFailing", HANGS_SECONDS)
     assert "damaged.gguf" in broken["message"]
     assert "model.source" in broken["message"]
     assert "fetch" in broken["message"]
@@ -115,7 +113,7 @@ async def test_models_that_cannot_be_loaded(namespace: Namespace, models: Models
 
 async def test_a_fleet_that_cannot_start_makes_no_pods_in_a_hurry(namespace: Namespace, models: Models) -> None:
     await namespace.create(fleet("stuck", models.missing, (FAST,), workers=1))
-    await namespace.until_unavailable("stuck", "WorkersFailing", FAILED_SECONDS)
+    await namespace.until_unavailable("stuck", "WorkersFailing", HANGS_SECONDS)
 
     async def names() -> list[str]:
         return [pod["metadata"]["name"] for pod in await namespace.workers("stuck")]

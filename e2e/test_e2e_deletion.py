@@ -8,7 +8,7 @@ from e2e_manifests import fleet, quota, secret
 from e2e_models import Models
 from e2e_namespace import Namespace
 from e2e_streams import assert_whole, open_stream
-from e2e_waiting import eventually
+from e2e_waiting import HANGS_SECONDS, eventually
 
 TOKENS = 8000
 GONE_SECONDS = 45
@@ -30,17 +30,17 @@ async def test_a_deleted_fleet_takes_everything_with_it(namespace: Namespace, mo
         await namespace.delete("LLMFleet", "leaving")
         await namespace.until_gone("leaving", GONE_SECONDS)
         # Told at once that nobody can go on, unless it was quicker than the garbage collector.
-        if not await stream.broken(5):
+        if not await stream.broken(HANGS_SECONDS):
             assert_whole(stream, TOKENS)
     assert len(await namespace.workers("staying")) == 1
-    await namespace.until_ready("staying", 5)
+    await namespace.until_ready("staying")
 
 
 async def test_a_fleet_that_never_started_can_be_deleted(namespace: Namespace) -> None:
     await namespace.create(fleet("hopeless", "file:///no/such/model", ("no-such-tier",)))
     await namespace.until_condition("LLMFleet", "hopeless", "TiersResolved", "False")
     await namespace.delete("LLMFleet", "hopeless")
-    await namespace.until_gone("hopeless", 10)
+    await namespace.until_gone("hopeless", HANGS_SECONDS)
 
 
 async def test_a_fleet_deleted_at_once_leaves_nothing(namespace: Namespace, models: Models) -> None:
@@ -67,4 +67,4 @@ async def test_a_namespace_with_a_live_fleet_can_be_deleted(namespace: Namespace
     async def gone() -> bool:
         return await namespace.cluster.get("Namespace", namespace.name) is None
 
-    await eventually(gone, 40, f"namespace {namespace.name} is gone")
+    await eventually(gone, HANGS_SECONDS, f"namespace {namespace.name} is gone")

@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 from e2e_cluster import Json
 from e2e_house import House
-from e2e_waiting import consistently, eventually
+from e2e_waiting import HANGS_SECONDS, consistently, eventually
 
 from tierline_devcluster.agent.apiserver.client import STRATEGIC_MERGE
 
 RESTORED_SECONDS = 10
-REPLACED_SECONDS = 20
 POKED = {"name": "gateway", "image": "example.com/poked:1"}
 
 
@@ -19,7 +18,7 @@ async def test_a_deleted_worker_is_replaced_under_a_new_name(house: House) -> No
     before = {pod["metadata"]["name"] for pod in await namespace.workers(house.fleet)}
     victim = min(before)
     await namespace.delete("Pod", victim)
-    after = {pod["metadata"]["name"] for pod in await namespace.until_ready_workers(house.fleet, 2, REPLACED_SECONDS)}
+    after = {pod["metadata"]["name"] for pod in await namespace.until_ready_workers(house.fleet, 2, HANGS_SECONDS)}
     assert victim not in after
     assert len(after - before) == 1
 

@@ -4,7 +4,7 @@ import json
 
 from e2e_cluster import Cluster, is_ready
 from e2e_house import FAST, OPERATOR, SYSTEM, House
-from e2e_waiting import eventually
+from e2e_waiting import HANGS_SECONDS, eventually
 
 READY_SECONDS = 30
 
@@ -18,7 +18,7 @@ async def test_two_operators_run_and_one_leads(system: Cluster) -> None:
         lease = await system.get("Lease", OPERATOR, SYSTEM)
         return str((lease or {}).get("spec", {}).get("holderIdentity", ""))
 
-    holder = await eventually(leader, 10, "an operator holds the Lease")
+    holder = await eventually(leader, HANGS_SECONDS, "an operator holds the Lease")
     pods = {pod["metadata"]["name"] for pod in await system.every("Pod", SYSTEM)}
     assert any(pod in holder for pod in pods)
 

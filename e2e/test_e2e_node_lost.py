@@ -10,11 +10,10 @@ from e2e_manifests import fleet, quota, secret
 from e2e_models import Models
 from e2e_namespace import Namespace
 from e2e_streams import Stream, assert_whole, open_stream, whole_answer
-from e2e_waiting import eventually
+from e2e_waiting import HANGS_SECONDS, eventually
 from openai import AsyncOpenAI
 
 TOKENS = 1000
-REPLACED_SECONDS = 30
 SAMPLED = {"temperature": 1, "seed": 11}
 """Sampled, since what a random model says greedily may repeat itself, which would hide tokens that repeat."""
 
@@ -33,10 +32,10 @@ async def test_streams_outlive_the_machine_of_their_worker(namespace: Namespace,
             assert_whole(stream, TOKENS)
         await _assert_moved(gateway, caught, victim["metadata"]["name"])
         await _assert_as_undisturbed(alice, [stream for stream in streams if stream.request_id in caught])
-    await eventually(lambda: _serve(namespace, 3, victim), REPLACED_SECONDS, "three workers serve again")
+    await eventually(lambda: _serve(namespace, 3, victim), HANGS_SECONDS, "three workers serve again")
     # Nobody is left on the machine to confirm the pod's end, until the cloud says that the machine is gone.
     await namespace.cluster.delete("Node", victim["spec"]["nodeName"])
-    await eventually(lambda: _is_gone(namespace, victim), REPLACED_SECONDS, "the lost worker's pod is gone")
+    await eventually(lambda: _is_gone(namespace, victim), HANGS_SECONDS, "the lost worker's pod is gone")
 
 
 async def test_streams_outlive_a_worker_killed_without_grace(namespace: Namespace, models: Models) -> None:
@@ -51,7 +50,7 @@ async def test_streams_outlive_a_worker_killed_without_grace(namespace: Namespac
             assert_whole(stream, TOKENS)
         await _assert_moved(gateway, caught, name)
         await _assert_as_undisturbed(alice, [stream for stream in streams if stream.request_id in caught])
-    await eventually(lambda: _serve(namespace, 2, victim), REPLACED_SECONDS, "two workers serve again")
+    await eventually(lambda: _serve(namespace, 2, victim), HANGS_SECONDS, "two workers serve again")
 
 
 async def test_the_only_worker_dies_and_the_stream_waits_for_the_next(namespace: Namespace, models: Models) -> None:
@@ -61,7 +60,7 @@ async def test_the_only_worker_dies_and_the_stream_waits_for_the_next(namespace:
         await stream.until(20)
         (victim,) = await namespace.workers("stream")
         await namespace.delete("Pod", victim["metadata"]["name"], grace_s=0)
-        assert_whole(await stream.end(REPLACED_SECONDS), TOKENS)
+        assert_whole(await stream.end(HANGS_SECONDS), TOKENS)
         await _assert_as_undisturbed(alice, [stream])
 
 

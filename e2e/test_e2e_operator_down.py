@@ -7,10 +7,8 @@ from e2e_gateway import reach
 from e2e_house import KEYS, OPERATOR, SYSTEM, House
 from e2e_manifests import POOL
 from e2e_streams import assert_whole, open_stream
-from e2e_waiting import consistently, eventually
+from e2e_waiting import HANGS_SECONDS, consistently, eventually
 
-TAKEOVER_SECONDS = 30
-REPAIRED_SECONDS = 25
 TOKENS = 1000
 
 
@@ -21,13 +19,13 @@ async def test_the_leader_killed_while_scaling(house: House) -> None:
     leader = await _leader(cluster)
     await namespace.kubectl("scale", "wp", f"{house.fleet}-{POOL}", "--replicas=4")
     await cluster.delete("Pod", leader, SYSTEM, grace_s=0)
-    grown = await namespace.until_ready_workers(house.fleet, 4, TAKEOVER_SECONDS)
+    grown = await namespace.until_ready_workers(house.fleet, 4, HANGS_SECONDS)
     names = [pod["metadata"]["name"] for pod in grown]
     assert len(set(names)) == 4
     await consistently(lambda: _worker_names(house), 2, "the workers after the takeover")
     assert await _leader(cluster) != leader
     await namespace.kubectl("scale", "wp", f"{house.fleet}-{POOL}", "--replicas=2")
-    await namespace.until_ready_workers(house.fleet, 2, TAKEOVER_SECONDS)
+    await namespace.until_ready_workers(house.fleet, 2, HANGS_SECONDS)
     await _scale_operator(cluster, 2)
 
 
@@ -48,7 +46,7 @@ async def test_without_an_operator_streams_still_survive(house: House) -> None:
         assert len(await _worker_names(house)) == 1
         assert_whole(await open_stream(alice, house.fleet, "and now?", 10).end(), 10)
     await _scale_operator(cluster, 2)
-    await namespace.until_ready_workers(house.fleet, 2, REPAIRED_SECONDS)
+    await namespace.until_ready_workers(house.fleet, 2, HANGS_SECONDS)
     await namespace.until_ready(house.fleet)
 
 
@@ -65,7 +63,7 @@ async def _leader(cluster: Cluster) -> str:
         pods = [pod["metadata"]["name"] for pod in await cluster.every("Pod", SYSTEM)]
         return next((pod for pod in pods if pod in holder), "")
 
-    return await eventually(look, TAKEOVER_SECONDS, "an operator leads")
+    return await eventually(look, HANGS_SECONDS, "an operator leads")
 
 
 async def _scale_operator(cluster: Cluster, replicas: int) -> None:
@@ -76,4 +74,4 @@ async def _scale_operator(cluster: Cluster, replicas: int) -> None:
         pods = await cluster.every("Pod", SYSTEM)
         return len(pods) == replicas == int(deployment["status"].get("readyReplicas", 0))
 
-    await eventually(settled, TAKEOVER_SECONDS, f"{replicas} operators run")
+    await eventually(settled, HANGS_SECONDS, f"{replicas} operators run")

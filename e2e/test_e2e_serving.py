@@ -12,7 +12,7 @@ import pytest_asyncio
 from e2e_gateway import Gateway
 from e2e_house import FAST, KEYS, SLOW, UNSERVED, House
 from e2e_streams import assert_whole, open_stream, whole_answer
-from e2e_waiting import eventually
+from e2e_waiting import HANGS_SECONDS, eventually
 from openai import AsyncOpenAI
 
 from tierline.api.names import HEADER_TIER
@@ -71,7 +71,7 @@ async def test_a_batch_is_answered_in_the_fleet_as_its_operator_made_it(house: H
     async def completed() -> bool:
         return (await alice.batches.retrieve(batch.id)).status == "completed"
 
-    await eventually(completed, 30, "the batch is completed")
+    await eventually(completed, HANGS_SECONDS, "the batch is completed")
     done = await alice.batches.retrieve(batch.id)
     assert done.output_file_id is not None
     (answer,) = (await alice.files.content(done.output_file_id)).text.splitlines()

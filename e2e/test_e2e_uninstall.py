@@ -7,10 +7,10 @@ from e2e_manifests import fleet
 from e2e_models import Models
 from e2e_namespace import Namespace
 from e2e_streams import assert_whole, open_stream
+from e2e_waiting import HANGS_SECONDS
 
 from tierline.api.names import FINALIZER
 
-GONE_SECONDS = 30
 TOKENS = 2000
 
 
@@ -29,13 +29,13 @@ async def test_uninstall_and_install_again(system: Cluster, house: House, namesp
     assert await _pods(house) == before
 
     await namespace.delete("LLMFleet", "orphan")
-    await namespace.until_gone("orphan", GONE_SECONDS)
+    await namespace.until_gone("orphan", HANGS_SECONDS)
 
     await install(system)
     await house.namespace.until_ready(house.fleet)
     assert await _pods(house) == before
     await house.namespace.delete("Pod", next(iter(before)))
-    await house.namespace.until_ready_workers(house.fleet, 2, 30)
+    await house.namespace.until_ready_workers(house.fleet, 2, HANGS_SECONDS)
 
 
 async def _pods(house: House) -> set[str]:

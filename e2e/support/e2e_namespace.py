@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from e2e_cluster import Cluster, Json, condition_of, is_ready
-from e2e_waiting import eventually
+from e2e_waiting import HANGS_SECONDS, eventually
 
 from tierline.api.names import LABEL_COMPONENT, LABEL_FLEET, LABEL_POOL
 from tierline_devcluster.agent.apiserver.client import MERGE, ApiError
 from tierline_operator.kinds import FLEET_CHILDREN
-
-CREATE_SECONDS = 10
-FLEET_READY_SECONDS = 40
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class Namespace:
     async def create(self, *objects: Mapping[str, Any]) -> None:
         """Create; retried while the namespace is still being furnished by the controllers."""
         for obj in objects:
-            await eventually(lambda obj=obj: self._try(obj), CREATE_SECONDS, f"{obj['kind']} is created")  # type: ignore[misc]
+            await eventually(lambda obj=obj: self._try(obj), HANGS_SECONDS, f"{obj['kind']} is created")  # type: ignore[misc]
 
     async def _try(self, obj: Mapping[str, Any]) -> bool:
         try:
@@ -90,7 +87,7 @@ class Namespace:
 
         return await eventually(look, within_s, f"{count} ready workers of {fleet}") or []
 
-    async def until_ready(self, fleet: str, within_s: float = FLEET_READY_SECONDS) -> Json:
+    async def until_ready(self, fleet: str, within_s: float = HANGS_SECONDS) -> Json:
         """Return the fleet once its condition Ready is true for its present spec."""
 
         async def look() -> Json | None:
@@ -104,7 +101,9 @@ class Namespace:
             told = (await self.found("LLMFleet", fleet)).get("status", {}).get("conditions")
             raise AssertionError(f"{error}; conditions: {told}") from None
 
-    async def until_condition(self, kind: str, name: str, wanted: str, status: str, within_s: float = 10) -> Json:
+    async def until_condition(
+        self, kind: str, name: str, wanted: str, status: str, within_s: float = HANGS_SECONDS
+    ) -> Json:
         """Return the condition once it has that status for the object's present spec."""
 
         async def look() -> Json | None:
@@ -124,7 +123,7 @@ class Namespace:
 
         return await eventually(look, within_s, f"fleet {fleet} is not available: {reason}") or {}
 
-    async def until_event(self, reason: str, about: str, within_s: float = 10) -> Json:
+    async def until_event(self, reason: str, about: str, within_s: float = HANGS_SECONDS) -> Json:
         """Return an Event of that reason about the object of that name."""
 
         async def look() -> list[Json]:

@@ -4,12 +4,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from e2e_waiting import eventually
+from e2e_waiting import HANGS_SECONDS, eventually
 from openai import APIError, AsyncOpenAI
 
 from tierline.api.names import HEADER_REQUEST_ID
-
-END_SECONDS = 60
 
 
 @dataclass
@@ -24,7 +22,7 @@ class Stream:
     completion_tokens: int | None = None
     _reading: asyncio.Task[None] | None = None
 
-    async def until(self, tokens: int, within_s: float = 20) -> None:
+    async def until(self, tokens: int, within_s: float = HANGS_SECONDS) -> None:
         """Wait until so many tokens have arrived; a stream that breaks raises what broke it."""
 
         async def enough() -> bool:
@@ -34,7 +32,7 @@ class Stream:
 
         await eventually(enough, within_s, f"{tokens} tokens of {self.request_id}")
 
-    async def end(self, within_s: float = END_SECONDS) -> "Stream":
+    async def end(self, within_s: float = HANGS_SECONDS) -> "Stream":
         """Wait for the regular end; raises what the client got instead."""
         assert self._reading is not None
         await asyncio.wait_for(self._reading, within_s)

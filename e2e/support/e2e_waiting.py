@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+HANGS_SECONDS = 60
+"""For waits that bound nothing that Tierline promises: they find what never comes, on machines of any speed."""
+
 _POLL_S = 0.1
 
 
