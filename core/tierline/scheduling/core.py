@@ -160,11 +160,12 @@ class SchedulerCore:
         if len(plan.slots):
             self._learn(flight, result)
             self._last_iteration_ms = result.elapsed_ms
-            self.token_limit.committed(plan.tokens, result.out_of_memory)
+            # How many they were matters only when they did not fit.
+            self.token_limit.committed(plan.tokens if result.out_of_memory else 0, result.out_of_memory)
         # Indexing with the plan's 32 bits costs two to four times as much.
         rows = plan.slots.astype(np.intp)
-        here = self.slots.phase[rows] != Phase.ENDED if self.slots.ended else True
-        delivered = (plan.samples & here).nonzero()[0]
+        sampled = plan.samples & (self.slots.phase[rows] != Phase.ENDED) if self.slots.ended else plan.samples
+        delivered = sampled.nonzero()[0]
         self.memory.committed(plan.iteration)
         if self.drafting is not None:
             self.drafting.accept(plan, result, delivered, self.counters)

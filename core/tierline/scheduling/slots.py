@@ -222,6 +222,7 @@ class SlotTable:
     def restore(self, snapshot: SlotsSnapshot) -> None:
         """Take over a snapshot of a table of the same size."""
         self._free = list(snapshot.free)
+        self.changes += 1
         for name, values in snapshot.progress.items():
             getattr(self, name)[:] = values
         self.block_keys = [list(keys) for keys in snapshot.block_keys]

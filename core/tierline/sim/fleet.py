@@ -23,6 +23,7 @@ from tierline.scheduling.queueing.queued import QueuedRequest
 from tierline.scheduling.routing.choice import WorkerView, choose_worker, fastest_alone_ms
 from tierline.sim.clock import VirtualClock
 from tierline.sim.ladder import Policy
+from tierline.sim.receiving import Receiving
 from tierline.sim.requests import SimulatedRequest
 from tierline.sim.setup import FleetRun, FleetSetup
 from tierline.sim.worker import NewTokens, SimulatedWorker
@@ -70,7 +71,7 @@ class FleetSimulation:
         self._refused = frozenset(self._requests[index].request_id for index in refused)
         self._unfinished = len(self._requests)
         self._moved: dict[str, tuple[str, ...]] = {}
-        self._receiving: dict[str, tuple[tuple[str, ...], list[SimulatedRequest]]] = {}
+        self._receiving: dict[str, Receiving] = {}
         self._events: list[_Event] = []
         self._numbers = itertools.count()
         self._schedule_known()
@@ -222,33 +223,25 @@ class FleetSimulation:
 
     def _deliver(self, worker: SimulatedWorker, tokens: NewTokens) -> None:
         now_ms = self._clock.now_ms
-        unpaid: dict[str, int] = {}
-        requests = self._receivers(worker, tokens)
-        for request in requests:
-            token_ms = request.token_ms
-            token_ms.append(now_ms)
-            received = len(token_ms)
-            if received == 1:
-                self._desk.first_token(request.request_id, now_ms)
-            if received > request.prepaid_tokens:
-                tenant = request.planned.tenant
-                unpaid[tenant] = unpaid.get(tenant, 0) + 1
-            elif received == request.prepaid_tokens:
-                self._charge(request, received)
-        for tenant, count in unpaid.items():
+        receiving = self._receivers(worker, tokens)
+        for request in receiving.take(now_ms):
+            self._charge(request, request.prepaid_tokens)
+        for tenant, count in receiving.unpaid.items():
             self._desk.queue.charge_output("", tenant, count, self._setup.tenants[tenant].weight)
+        while receiving.beginning:
+            self._desk.first_token(receiving.beginning.pop(0).request_id, now_ms)
         if self._metered:
-            counts = Counter(request.planned.tenant for request in requests)
+            counts = Counter(request.planned.tenant for request in receiving.requests)
             for tenant in self._metered.intersection(counts):
                 self._usage[tenant].generated(counts[tenant], now_ms)
 
-    def _receivers(self, worker: SimulatedWorker, tokens: NewTokens) -> list[SimulatedRequest]:
+    def _receivers(self, worker: SimulatedWorker, tokens: NewTokens) -> Receiving:
         """Return the requests that get the tokens; they are looked up anew only when others go on than last time."""
-        request_ids, requests = self._receiving.get(worker.name, ((), []))
-        if tokens.request_ids is not request_ids:
+        receiving = self._receiving.get(worker.name)
+        if receiving is None or tokens.request_ids is not receiving.request_ids:
             requests = [self._by_id[request_id] for request_id in tokens.request_ids]
-            self._receiving[worker.name] = (tokens.request_ids, requests)
-        return requests
+            receiving = self._receiving[worker.name] = Receiving(tokens.request_ids, requests)
+        return receiving
 
     def _charge(self, request: SimulatedRequest, tokens: int) -> None:
         """Charge tokens that were paid for in advance; only their sum matters, so it is done once."""

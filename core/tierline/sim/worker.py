@@ -36,6 +36,15 @@ class _Running(msgspec.Struct, frozen=True):
     elapsed_ms: float
 
 
+class _Sampled(msgspec.Struct):
+    """What a plan sampled; after so many `turns` more of the same rows the first of them ends."""
+
+    slots: NDArray[np.int32]
+    given: tuple[str, ...]
+    stopped: NDArray[np.bool_]
+    turns: int
+
+
 class SimulatedWorker:
     """One worker with one gateway; an answer ends by itself, at a length that only the device knows.
 
@@ -66,7 +75,7 @@ class SimulatedWorker:
         # By slot: how many tokens prompt and answer have when the answer ends.
         self._end_tokens: NDArray[np.int64] = np.zeros(limits.max_running_requests, np.int64)
         self._ids = [""] * limits.max_running_requests
-        self._sampling: tuple[NDArray[np.int32] | None, tuple[str, ...]] = (None, ())
+        self._last = _Sampled(np.empty(0, np.int32), (), np.empty(0, np.bool_), 0)
         self._truth = truth
         self._core = SchedulerCore(limits, LatencyModel(truth), planner)
         self._account = CreditAccount()
@@ -158,8 +167,7 @@ class SimulatedWorker:
         self._running = None
         self.busy_ms += running.elapsed_ms
         plan = running.plan
-        stopped = plan.samples & (plan.starts + plan.counts + 1 >= self._end_tokens[plan.slots])
-        given = self._given(plan)
+        given, stopped = self._sampled(plan)
         committed = self._core.commit(IterationResult(plan.iteration, stopped, running.elapsed_ms))
         ended = tuple([finished.request_id for finished in committed.finished])
         self.outstanding.difference_update(ended)
@@ -186,13 +194,23 @@ class SimulatedWorker:
         self.outstanding.clear()
         return lost
 
-    def _given(self, plan: BatchPlan) -> tuple[str, ...]:
-        """Return whose tokens a plan samples; plans that decode the same requests have their slots in common."""
-        slots, given = self._sampling
-        if plan.slots is not slots:
-            given = tuple([self._ids[slot] for slot in plan.slots[plan.samples].tolist()])
-            self._sampling = (plan.slots, given)
-        return given
+    def _sampled(self, plan: BatchPlan) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+        """Return whose tokens a plan samples, and which rows end by it.
+
+        Plans that decode the same requests have their slots in common; until the first of them ends nothing changes.
+        """
+        last = self._last
+        if plan.slots is last.slots and last.turns > 1:
+            last.turns -= 1
+            return last.given, last.stopped
+        left = self._end_tokens[plan.slots] - (plan.starts + plan.counts)
+        stopped = plan.samples & (left <= 1)
+        if plan.slots is last.slots:
+            return last.given, stopped
+        given = tuple([self._ids[slot] for slot in plan.slots[plan.samples].tolist()])
+        turns = int(left.min()) - 1 if len(given) == len(left) else 0
+        self._last = _Sampled(plan.slots, given, stopped, turns)
+        return given, stopped
 
     def _forget_view(self) -> None:
         if self.silent_since_ms is None:

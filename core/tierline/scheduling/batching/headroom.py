@@ -39,6 +39,8 @@ class Headroom:
         self._adapters = adapters
         self._preemptor = preemptor
         self.feed = Feed(limits)
+        # The pace promised to those here, and as of which change of them.
+        self._pace = (-1, np.inf)
         self.closed = False
 
     def close(self) -> None:
@@ -96,19 +98,28 @@ class Headroom:
     def rooms(self) -> tuple[tuple[int, int, int], ...]:
         """What credits cannot tell when they run short: rows (priority, requests, blocks), the room of a request above
         that priority, for each priority here."""
+        if self._slots.all_decode and self._suffices(self._grantable(0, 0), self._unclaimed_blocks()):
+            return ()
         lacking, owed = self._lacking_tokens(), self._owed_blocks()
         grantable = self._grantable(int(np.count_nonzero(lacking)), int(np.add.reduce(lacking)))
         free_blocks = self._unclaimed_blocks() - int(np.add.reduce(owed))
-        if grantable and free_blocks >= self._limits.blocks_per_request:
+        if self._suffices(grantable, free_blocks):
             return ()
         here = sorted(set(self._slots.priority[self._present].tolist()))
         victims = self._preemptor.victims(self._preemptor.guaranteed())
         return tuple((each, *self._room(each + 1, lacking, owed, victims)) for each in here)
 
+    def _suffices(self, grantable: int, free_blocks: int) -> bool:
+        """Say whether credits tell all: one request of any length more finds room."""
+        return grantable > 0 and free_blocks >= self._limits.blocks_per_request
+
     @property
     def pace_budget_ms(self) -> float:
         """The tightest time per token that a request here was promised, 0 when none was."""
-        tightest_ms = float(np.minimum.reduce(self._slots.tpot_ms[self._present], initial=np.inf))
+        changes, tightest_ms = self._pace
+        if changes != self._slots.changes:
+            tightest_ms = float(np.minimum.reduce(self._slots.tpot_ms[self._present], initial=np.inf))
+            self._pace = self._slots.changes, tightest_ms
         return tightest_ms if tightest_ms < np.inf else 0.0
 
     @property
