@@ -19,7 +19,7 @@ from tierline.scheduling.batching.shedding import TokenLimit
 from tierline.scheduling.counters import EngineCounters
 from tierline.scheduling.latency import LatencyModel
 from tierline.scheduling.memory.adapter_room import AdapterRoom
-from tierline.scheduling.memory.adapters import NONE, AdapterResidency
+from tierline.scheduling.memory.adapters import AdapterResidency
 from tierline.scheduling.memory.blocks import MemoryManager
 from tierline.scheduling.memory.offload import OffloadModel
 from tierline.scheduling.memory.parking import Parking
@@ -80,7 +80,7 @@ class SchedulerCore:
             drafting=self.drafting,
         )
         self._last_iteration_ms = 0.0
-        self._columns = DecodeColumns()
+        self._columns = DecodeColumns(limits.max_running_requests)
         self.headroom = Headroom(limits, self.slots, self.memory, self.saved, self.adapters, preemptor=self.preemptor)
 
     def submit(self, request: EngineRequest) -> NackReason | None:
@@ -174,7 +174,7 @@ class SchedulerCore:
             finished = self._deliver(rows, result.stopped)
         else:
             finished = self._deliver(rows[delivered], result.stopped[delivered])
-        self._vacate(plan)
+        self._vacate(rows, plan.iteration)
         return Committed(tuple(delivered.tolist()), finished)
 
     def transferred(self, result: TransferResult) -> None:
@@ -238,7 +238,6 @@ class SchedulerCore:
             chunks = np.array(batch.chunks, np.int32)
             slots, starts = np.concatenate((slots, chunks[:, 0])), np.concatenate((starts, chunks[:, 1]))
             counts, samples = np.concatenate((counts, chunks[:, 2])), np.concatenate((samples, chunks[:, 3] != 0))
-        with_adapter = counts[self.adapters.of_slot[slots] != NONE] if self.limits.max_adapters else counts[:0]
         plan = BatchPlan(
             batch.iteration,
             slots,
@@ -250,7 +249,7 @@ class SchedulerCore:
             tuple(batch.admitted),
             copies=np.array(batch.copies, np.int32) if batch.copies else NO_COPIES,
             adapters=tuple(batch.adapters),
-            adapter_tokens=int(with_adapter.sum()) if len(with_adapter) else 0,
+            adapter_tokens=self.adapters.tokens_of(slots, counts),
             transfers=self.saved.take_transfers(batch.iteration),
         )
         return with_drafts(plan, batch.drafts) if len(batch.drafts) else plan
@@ -293,9 +292,9 @@ class SchedulerCore:
         if not self.in_flight or barrier < self.in_flight[0].plan.iteration:
             self.slots.vacate(slot)
 
-    def _vacate(self, plan: BatchPlan) -> None:
+    def _vacate(self, rows: NDArray[np.intp], iteration: int) -> None:
         if not self.slots.ended:
             return
-        ended = plan.slots[self.slots.phase[plan.slots] == Phase.ENDED]
-        for slot in ended[self.slots.last_planned[ended] <= plan.iteration].tolist():
+        ended = rows[self.slots.phase[rows] == Phase.ENDED]
+        for slot in ended[self.slots.last_planned[ended] <= iteration].tolist():
             self.slots.vacate(slot)

@@ -47,13 +47,14 @@ class InFlight(msgspec.Struct, frozen=True):
 class DecodeColumns:
     """What a plan says of rows that decode: slot, one token, sampled; the same arrays while the same rows go on."""
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int) -> None:
         self._decodes = np.empty(0, np.int64)
-        self._columns = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.bool_)
+        self._ones, self._all = np.ones(slots, np.int32), np.ones(slots, np.bool_)
+        self._columns = np.empty(0, np.int32), self._ones[:0], self._all[:0]
 
     def of(self, decodes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
         """Return slots, counts and samples of `decodes`; nobody may write into them."""
         if decodes is not self._decodes:
             self._decodes, rows = decodes, len(decodes)
-            self._columns = decodes.astype(np.int32), np.ones(rows, np.int32), np.ones(rows, np.bool_)
+            self._columns = decodes.astype(np.int32), self._ones[:rows], self._all[:rows]
         return self._columns

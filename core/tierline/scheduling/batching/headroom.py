@@ -142,10 +142,13 @@ class Headroom:
         return owed
 
     def _lacking_tokens(self) -> NDArray[np.int64]:
-        """Return by slot how many tokens of its context are not computed yet, 0 where it is all but the last."""
+        """Return by slot how many tokens of its context are not computed yet, 0 where it is all but the last.
+
+        A slot that nobody holds knows no tokens.
+        """
         slots = self._slots
         left = slots.known - np.maximum(slots.computed + slots.reusable, self._saved.end)
-        lacking: NDArray[np.int64] = left * (self._present & (left > 1))
+        lacking: NDArray[np.int64] = left * (left > 1)
         return lacking
 
     def _backlog(self) -> tuple[int, int]:

@@ -125,10 +125,10 @@ class BatchPlanner:
         starved = decodes[memory.owned[decodes] * self._limits.block_tokens <= slots.computed[decodes]]
         if not len(starved):
             return decodes, []
-        fed = starved
-        if len(starved) > memory.free:
-            self._adapters.spare(len(starved) - memory.free)
-        if len(starved) > memory.free:
+        fed, lacking = starved, len(starved) - memory.free
+        if lacking > 0:
+            self._adapters.spare(lacking)
+        if lacking > 0 and len(starved) > memory.free:
             fed = self._preemptor.make_room(starved)
             going = (slots.phase[decodes] == Phase.RUNNING) & ~np.isin(decodes, np.setdiff1d(starved, fed))
             decodes = decodes[going]

@@ -113,6 +113,10 @@ class AdapterResidency:
         """Return the size of a known adapter; 0 for none."""
         return self._at(self._place_of[key]).pages if key else 0
 
+    def tokens_of(self, slots: NDArray[np.int32], counts: NDArray[np.int32]) -> int:
+        """Return how many of the tokens of a plan's rows are computed with an adapter."""
+        return int(counts[self.of_slot[slots] != NONE].sum()) if self.limit else 0
+
     def assign(self, slot: int, key: str) -> None:
         """Note the adapter of a slot's new request."""
         self.of_slot[slot] = self._place_of[key] if key else NONE
