@@ -29,8 +29,9 @@ class AdapterRoom:
             if not adapters.make_place(slot, kept_places):
                 return False
         lacking = self._preemptor.lacking(slot, adapters.missing_pages(slot))
-        if lacking > 0:
-            adapters.make_room(lacking, slot)
+        if lacking <= 0:
+            return True
+        adapters.make_room(lacking, slot)
         return self._preemptor.lacking(slot, adapters.missing_pages(slot)) <= 0
 
     def claim(self, slot: int, needed: int) -> None:
