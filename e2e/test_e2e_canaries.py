@@ -11,7 +11,7 @@ from e2e_manifests import POOL, fleet, quota, secret
 from e2e_models import Models
 from e2e_namespace import Namespace
 from e2e_streams import assert_whole, whole_answer
-from e2e_waiting import eventually
+from e2e_waiting import HANGS_SECONDS, eventually
 
 from tierline.api.names import LABEL_REVISION
 
@@ -19,7 +19,7 @@ NAME = "trying"
 MakeNamespace = Callable[[str], Awaitable[Namespace]]
 
 AT_ONCE, TOKENS = 4, 8
-DECIDED_SECONDS = 60
+DECIDED_SECONDS = 2 * HANGS_SECONDS
 ROLLOUT = {"canaryPercent": 50, "holdSeconds": 0, "analysis": {"minRequests": 10}}
 
 
