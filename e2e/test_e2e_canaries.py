@@ -24,13 +24,14 @@ ROLLOUT = {"canaryPercent": 50, "holdSeconds": 0, "analysis": {"minRequests": 10
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def namespace(make_namespace: MakeNamespace, models: Models) -> Namespace:
+async def namespace(make_namespace: MakeNamespace, models: Models) -> AsyncIterator[Namespace]:
     """Where a fleet tries its changes, with a model whose KV cache Float16 does not hold."""
     room = await make_namespace("e2e-canaries")
     declared = fleet(NAME, models.loud, (FAST,), rollout=ROLLOUT)
     await room.create(secret("alice", KEYS["alice"]), quota("alice", (FAST,)), declared)
     await room.until_ready(NAME)
-    return room
+    yield room
+    await room.cluster.delete("Namespace", room.name)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

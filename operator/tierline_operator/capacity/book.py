@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tierline.fleet.observed import Manifest
 from tierline.fleet.placement.planner import PlacementView
 from tierline.fleet.placement.prices import PriceTable
 from tierline.fleet.placement.room import NodeRoom
@@ -28,11 +29,13 @@ class FleetReport:
 class CapacityBook:
     """Written by the planning loop only; every field holds a value that is replaced as a whole.
 
+    `rooms` are of the nodes that took workers at the last survey, `surveyed` all nodes as they were then, by name.
     `held` are pools (namespace, name) whose workers are on their way to another pool: their loops wait. `models` says
     where each model is, by source: `weights` the other way round.
     """
 
     rooms: tuple[NodeRoom, ...] = ()
+    surveyed: Mapping[str, Manifest] = field(default_factory=dict)
     prices: PriceTable = field(default_factory=PriceTable)
     history: SpotHistory = field(default_factory=SpotHistory)
     emptying: str = ""

@@ -6,8 +6,8 @@ from dataclasses import replace
 from tierline.api.pool import WorkerPool
 from tierline.fleet.observed import Manifest
 from tierline.fleet.placement.planner import PlacedPod, PoolPlacement, place
-from tierline.fleet.placement.room import Need, offers_of
-from tierline.fleet.placement.room_reading import placed_pod, read_need
+from tierline.fleet.placement.room import Need, NodeRoom, offers_of
+from tierline.fleet.placement.room_reading import placed_pod, read_need, takes_pods
 from tierline.fleet.placement.slot_pod import LABEL_HOSTNAME
 from tierline.fleet.pool_plan import PoolObservation, census_of
 from tierline.fleet.wanting import placement_terms
@@ -27,7 +27,8 @@ def place_pool(stores: Stores, book: CapacityBook, live: Manifest, view: PoolVie
     warm = warm_nodes(book, pool, need)
     speeds = book.speeds_of(pool.spec.model.source)
     # Going through all nodes costs more than the rest of a look, and kube-scheduler does it for a pool that is free.
-    offers = () if terms.is_free else offers_of(book.rooms, book.prices, need, terms, speeds, warm_nodes=warm)
+    rooms = () if terms.is_free else open_rooms(stores, book, view.seen.now_ms)
+    offers = offers_of(rooms, book.prices, need, terms, speeds, warm_nodes=warm)
     moves = pool.spec.placement.consolidation != "Never"
     around = replace(book.view(view.seen.now_ms), offers=offers, emptying=book.emptying if moves else "")
     placement = place(terms, _staying(stores, view.seen, view.pods), around)
@@ -38,6 +39,20 @@ def start_time_ms(book: CapacityBook, live: Manifest, view: PoolView) -> int:
     """Return how long the pool's next worker takes to serve, nearly always."""
     need = read_need(view.template) if view.template else Need()
     return round(1e3 * expected_start(book, read_declared(WorkerPool, live), need).time.bound_seconds)
+
+
+def open_rooms(stores: Stores, book: CapacityBook, now_ms: int) -> list[NodeRoom]:
+    """Return the rooms of the last survey whose nodes still take workers.
+
+    A notice wakes the pools at once, before the next survey: they must not send the replacement to where it came from.
+    """
+    return [room for room in book.rooms if _is_open(stores[NODE].get("", room.name), book, now_ms)]
+
+
+def _is_open(node: Manifest | None, book: CapacityBook, now_ms: int) -> bool:
+    if node is None:
+        return False
+    return node is book.surveyed.get(node["metadata"]["name"]) or takes_pods(node, now_ms)
 
 
 def _host_name(stores: Stores, node: str) -> str:

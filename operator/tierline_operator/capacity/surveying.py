@@ -42,12 +42,13 @@ class Surveyor:
         for remembered in (self._nodes, self._rooms, self._placed):
             remembered.turn()
         pods_on = self._pods_by_node()
-        nodes = {node["metadata"]["name"]: self._node(node) for node in self.stores[NODE].all()}
+        surveyed = {node["metadata"]["name"]: node for node in self.stores[NODE].all()}
+        nodes = {name: self._node(node) for name, node in surveyed.items()}
         rooms = tuple(
             self._room(node, pods_on.get(name, ())) for name, node in nodes.items() if takes_pods(node, now_ms)
         )
         before = (self.book.history.preempted, self.book.emptying)
-        self.book.rooms = rooms
+        self.book.rooms, self.book.surveyed = rooms, surveyed
         self._watch_spot(nodes, pods_on, now_ms)
         self._consolidate(pods_on, rooms, now_ms)
         return before != (self.book.history.preempted, self.book.emptying)

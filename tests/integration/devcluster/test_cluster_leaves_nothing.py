@@ -23,6 +23,9 @@ from tierline_devcluster.supervising.state import StateDir
 pytestmark = pytest.mark.controlplane
 
 NOBODY = 65534
+HANGS_S = 60.0
+"""Waits that bound no promise: they find hangs, on machines of any speed."""
+
 POD = {
     "metadata": {"name": "sleeper"},
     "spec": {
@@ -102,7 +105,7 @@ def _start_pod(state):
     assert processes_living_in(state.pods)
 
 
-def _await(condition, timeout_s=20.0):
+def _await(condition, timeout_s=HANGS_S):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "condition not met in time"
@@ -110,7 +113,7 @@ def _await(condition, timeout_s=20.0):
 
 
 def _nothing_left(state):
-    left = wait_until_gone([*state.processes(), *processes_living_in(state.pods)], timeout_s=15)
+    left = wait_until_gone([*state.processes(), *processes_living_in(state.pods)], timeout_s=HANGS_S)
     return left == [] and processes_living_in(state.pods) == []
 
 
@@ -155,7 +158,7 @@ def test_a_plain_user_gets_a_cluster_and_ctrl_c_ends_it(control_plane, environme
             owners = {Path(f"/proc/{record.pid}").stat().st_uid for record in state.processes()}
             assert owners == {NOBODY}
         held.send_signal(signal.SIGINT)
-        assert held.wait(20) == 0
+        assert held.wait(HANGS_S) == 0
         assert _nothing_left(state)
     assert _answers(control_plane)
 
