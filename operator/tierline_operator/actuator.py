@@ -19,6 +19,9 @@ from tierline_operator.stores import Stores
 log = logging.getLogger(__name__)
 
 EVENT_MESSAGE_LIMIT = 1000
+NO_VERSION = "1"
+"""No object ever has it: etcd's first write makes revision 2. An apply compares versions only with what is there."""
+
 _WORKERS_NEED = frozenset({WORKER_POOL.kind, CONTROLLER_REVISION.kind, POD.kind, NODE.kind})
 
 
@@ -32,9 +35,14 @@ class Actuator:
         self._identity = identity
         self._lanes = Lanes()
 
-    async def apply(self, manifest: Manifest) -> None:
-        """Make the object say what the manifest says; what others added stays."""
+    async def apply(self, manifest: Manifest, only_new: bool = False) -> None:
+        """Make the object say what the manifest says; what others added stays.
+
+        With `only_new` an object that is there already is left as it is, and the call raises a conflict (409).
+        """
         kind, metadata = BY_KIND[manifest["kind"]], manifest["metadata"]
+        if only_new:
+            manifest = {**manifest, "metadata": {**metadata, "resourceVersion": NO_VERSION}}
         path = kind.path(metadata["namespace"], metadata["name"])
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         await self._write(kind, Call("PATCH", path, query, manifest, APPLY))

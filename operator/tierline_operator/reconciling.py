@@ -1,11 +1,10 @@
 """One look at a fleet or a pool: observe, plan, carry out, tell."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
-from tierline.fleet.fleet_plan import ChildKey, FleetObservation, FleetPlan, owns, plan_fleet
+from tierline.fleet.fleet_plan import FleetObservation, FleetPlan, plan_fleet
 from tierline.fleet.fleet_status import fleet_status, fleet_verdicts
 from tierline.fleet.observed import Manifest
 from tierline.fleet.scaling.status import PLANNING_CONDITIONS, standing_verdicts
@@ -13,7 +12,8 @@ from tierline.fleet.verdicts import Verdict
 from tierline.fleet.wanted import Images
 from tierline_operator.actuator import Actuator
 from tierline_operator.capacity.book import CapacityBook
-from tierline_operator.kinds import BY_KIND, DEPLOYMENT, ROLE_BINDING, WORKER_POOL
+from tierline_operator.claims import Claims
+from tierline_operator.kinds import DEPLOYMENT, ROLE_BINDING, WORKER_POOL
 from tierline_operator.looping import NotYet, Refused
 from tierline_operator.observing import find_fleet, observe_fleet
 from tierline_operator.stores import Stores
@@ -54,6 +54,7 @@ class Reconciler:
         self._actuator = actuator
         self._images = images
         self._clock = clock
+        self._claims = Claims(actuator)
         self._teller = Teller(actuator, status_seconds)
 
     async def fleet(self, namespace: str, name: str) -> float | None:
@@ -64,31 +65,26 @@ class Reconciler:
         if "deletionTimestamp" in live["metadata"]:
             return None
         changes, seen = self._stores.changes, observe_fleet(self._stores, live, self._images)
-        strangers = await self._strangers(seen)
-        seen = replace(seen, strangers=strangers)
-        refusal = await first_refusal(self._fleet_writes(namespace, plan_fleet(seen)))
+        seen = replace(seen, strangers=await self._claims.ask_again(seen))
+        refusal = await first_refusal(self._fleet_writes(seen, plan_fleet(seen)))
+        seen = replace(seen, strangers=self._claims.taken(seen))
         now, seen = (live, seen) if self._stores.changes == changes else self._afresh(seen)
         left = await self._tell_fleet(now, seen, refusal) if now is not None else None
         if refusal:
             raise Refused(refusal)
-        return left or (NAME_TAKEN_SECONDS if strangers else None)
+        return left or (NAME_TAKEN_SECONDS if seen.strangers else None)
 
-    async def _strangers(self, seen: FleetObservation) -> frozenset[ChildKey]:
-        """The stores hold labelled objects only, and an apply would take over whatever else bears a child's name."""
-        keys = [key for key in seen.absent() if BY_KIND[key.kind].selector]
-        asked = (self._actuator.find(BY_KIND[key.kind], seen.fleet.namespace, key.name) for key in keys)
-        found = zip(keys, await asyncio.gather(*asked), strict=True)
-        return frozenset(key for key, live in found if live is not None and not owns(seen.fleet, live))
-
-    def _fleet_writes(self, namespace: str, plan: FleetPlan) -> Iterable[Sequence[Awaitable[None]]]:
+    def _fleet_writes(self, seen: FleetObservation, plan: FleetPlan) -> Iterable[Sequence[Awaitable[None]]]:
         """Yield stage after stage: the pools come first, since their workers take longest to start."""
-        applied = plan.applies
+        applied, namespace = plan.applies, seen.fleet.namespace
         pools = {it["metadata"]["name"]: it for it in applied if it["kind"] == WORKER_POOL.kind}
         sizes = {it.name: it.replicas for it in plan.scales}
         names = dict.fromkeys((*pools, *sizes))
         yield [self._write_pool(namespace, name, pools.get(name), sizes.get(name)) for name in names]
-        yield [self._actuator.apply(it) for it in applied if it["kind"] not in {WORKER_POOL.kind, *_LATER}]
-        yield [self._actuator.apply(it) for it in applied if it["kind"] in _LATER]
+        yield [self._claims.apply(seen, it) for it in applied if it["kind"] not in {WORKER_POOL.kind, *_LATER}]
+        if self._claims.taken(seen):
+            return
+        yield [self._claims.apply(seen, it) for it in applied if it["kind"] in _LATER]
         yield [self._actuator.delete(it) for it in plan.deletes]
 
     async def _write_pool(self, namespace: str, name: str, manifest: Manifest | None, replicas: int | None) -> None:

@@ -44,7 +44,10 @@ def made(server):
     }
 
 
-@pytest.mark.parametrize("kind", ["Service", "ServiceAccount", "Role", "RoleBinding", "Deployment"])
+KINDS = ("ServiceAccount", "Role", "Service", "RoleBinding", "Deployment")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_users_own_object_is_left_alone_and_named(server, kind):
     _, stores, actuator = wired(server)
     reconciler = Reconciler(stores, actuator, IMAGES, book=CapacityBook())
@@ -53,8 +56,11 @@ async def test_a_users_own_object_is_left_alone_and_named(server, kind):
 
     assert await reconciler.fleet("demo", "chat") == NAME_TAKEN_SECONDS
     assert server.objects[path] == theirs
-    assert made(server) == set()
     assert (accepted(server)["reason"], f"{kind} chat-gateway" in accepted(server)["message"]) == ("NameTaken", True)
+
+    server.calls.clear()
+    assert await reconciler.fleet("demo", "chat") == NAME_TAKEN_SECONDS
+    assert made(server) == set(), "nothing more is made while a name is taken"
 
     del server.objects[path]
     assert await reconciler.fleet("demo", "chat") is None
@@ -62,10 +68,27 @@ async def test_a_users_own_object_is_left_alone_and_named(server, kind):
     assert path in made(server)
 
 
-async def test_a_child_of_ours_that_lost_its_label_gets_it_back(server):
+@pytest.mark.parametrize("kind", KINDS[:3])
+async def test_no_gateway_runs_beside_what_a_user_has_made_under_its_name(server, kind):
     _, stores, actuator = wired(server)
-    server.put(unlabelled("Service", {"kind": "LLMFleet", "name": "chat", "uid": "fleet-uid", "controller": True}))
+    server.put(unlabelled(kind))
+    await Reconciler(stores, actuator, IMAGES, book=CapacityBook()).fleet("demo", "chat")
+    assert server.of_kind("Deployment") == server.of_kind("RoleBinding") == []
+
+
+async def test_nobody_is_asked_who_bears_free_names_but_of_services(server):
+    """Servers of 1.20 to 1.22 refuse an apply with a condition for a Service that is not there."""
+    _, stores, actuator = wired(server)
+    await Reconciler(stores, actuator, IMAGES, book=CapacityBook()).fleet("demo", "chat")
+    asked = [call.path for call in server.calls if call.method == "GET"]
+    assert asked == [BY_KIND["Service"].path("demo", "chat-gateway")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_child_of_ours_that_lost_its_label_gets_it_back(server, kind):
+    _, stores, actuator = wired(server)
+    server.put(unlabelled(kind, {"kind": "LLMFleet", "name": "chat", "uid": "fleet-uid", "controller": True}))
     assert await Reconciler(stores, actuator, IMAGES, book=CapacityBook()).fleet("demo", "chat") is None
-    service = server.objects[BY_KIND["Service"].path("demo", "chat-gateway")]
-    assert service["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+    child = server.objects[BY_KIND[kind].path("demo", "chat-gateway")]
+    assert child["metadata"]["labels"]["app.kubernetes.io/managed-by"]
     assert accepted(server)["status"] == "True"

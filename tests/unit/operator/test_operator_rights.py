@@ -11,6 +11,7 @@ import pytest
 import yaml
 from api_server_in_memory import wired
 from crashing_operator import CrashWorld
+from fleet_builders import IMAGES
 
 from tierline.fleet.placement.market import Market
 from tierline.fleet.placement.spot_history import MarketRecord, SpotHistory
@@ -18,6 +19,7 @@ from tierline.fleet.rollout.canary import CanaryFigures, TierFigures
 from tierline.fleet.scaling.learned import Learned
 from tierline.fleet.wanted import Images
 from tierline_operator.adapter_reconciling import AdapterSights
+from tierline_operator.capacity.book import CapacityBook
 from tierline_operator.capacity.keeping import Keeper
 from tierline_operator.cluster import APPLY, ApiError
 from tierline_operator.drill_reconciling import DrillReconciler
@@ -26,6 +28,7 @@ from tierline_operator.faults import Faults
 from tierline_operator.flooding import Floods
 from tierline_operator.kinds import FLEET_DRILL, LLM_FLEET, NODE, POD, SLO_TIER, TENANT_QUOTA, WATCHED, WORKER_POOL
 from tierline_operator.policy_status import PolicyStatus
+from tierline_operator.reconciling import Reconciler
 from tierline_operator.settings import Settings
 
 CHART = Path(__file__).parents[3] / "charts/tierline/templates"
@@ -69,6 +72,17 @@ def charts_rules():
     return yaml.safe_load(block[1])
 
 
+async def find_names_taken(world):
+    """A user has made everything that bears a gateway's name, without our label: no store knows of it."""
+    world.put("LLMFleet", "theirs", {**copy.deepcopy(FLEET), "pools": [{**FLEET["pools"][0], "name": "third"}]})
+    _, stores, actuator = wired(world.server)
+    for kind in ("ServiceAccount", "Role", "Service", "RoleBinding", "Deployment"):
+        world.server.put({"kind": kind, "metadata": {"name": "theirs-gateway", "namespace": "demo"}, "rules": []})
+    reconciler = Reconciler(stores, actuator, IMAGES, book=CapacityBook())
+    for _ in range(2):
+        await reconciler.fleet("demo", "theirs")
+
+
 @pytest.fixture
 async def lives():
     """Several things that happen to a fleet, and everything that was asked of the API server meanwhile."""
@@ -94,6 +108,7 @@ async def lives():
     await DrillReconciler(stores, actuator, Faults(stores, actuator, Floods(), lambda _: None), "a").drill(
         "demo", "kill"
     )
+    await find_names_taken(world)
     await PolicyStatus(stores, actuator, AdapterSights(), "ops/operator").look()
     return world
 
