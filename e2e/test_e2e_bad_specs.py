@@ -25,8 +25,8 @@ PATH = "/models/tiny"
         ({"gateway": {"replicas": "two"}}, "spec.gateway.replicas"),
     ],
 )
-async def test_the_schema_refuses(namespace: Namespace, wrong: Json, named: str) -> None:
-    refused = await refusal(namespace.create(fleet("wrong", PATH, (FAST,), **wrong)))
+async def test_the_schema_refuses(house: House, wrong: Json, named: str) -> None:
+    refused = await refusal(house.namespace.create(fleet("wrong", PATH, (FAST,), **wrong)))
     # The old server writes no index of a list.
     assert named.replace("[0]", "") in refused.replace("[0]", "")
 
@@ -96,7 +96,7 @@ async def test_a_tier_deleted_under_a_running_fleet(house: House, system: Cluste
 
 
 async def test_models_that_cannot_be_loaded(namespace: Namespace, models: Models) -> None:
-    """A path that leads nowhere and a damaged GGUF: the fleet's condition names the field and the fix."""
+    """A path that leads nowhere, a damaged GGUF: the condition names the field and the fix; no new pods in a hurry."""
     sources = {"nowhere": models.missing, "damaged": models.damaged}
     await namespace.create(*(fleet(name, source, (FAST,), workers=1) for name, source in sources.items()))
     nowhere = await namespace.until_unavailable("nowhere", "WorkersFailing", HANGS_SECONDS)
@@ -110,15 +110,10 @@ async def test_models_that_cannot_be_loaded(namespace: Namespace, models: Models
         assert condition_of(await namespace.found("LLMFleet", name), "Ready")["status"] == "False"
         await namespace.until_event("WorkersFailing", name)
 
+    async def workers() -> list[str]:
+        return [pod["metadata"]["name"] for name in sources for pod in await namespace.workers(name)]
 
-async def test_a_fleet_that_cannot_start_makes_no_pods_in_a_hurry(namespace: Namespace, models: Models) -> None:
-    await namespace.create(fleet("stuck", models.missing, (FAST,), workers=1))
-    await namespace.until_unavailable("stuck", "WorkersFailing", HANGS_SECONDS)
-
-    async def names() -> list[str]:
-        return [pod["metadata"]["name"] for pod in await namespace.workers("stuck")]
-
-    await consistently(names, 3, "the workers of a fleet that cannot start")
+    await consistently(workers, 3, "the workers of fleets that cannot start")
 
 
 async def test_a_key_that_comes_later_is_known_then(house: House) -> None:

@@ -19,6 +19,9 @@ NAME = "trying"
 MakeNamespace = Callable[[str], Awaitable[Namespace]]
 
 AT_ONCE, TOKENS = 4, 8
+PAUSE_SECONDS = 0.2
+"""Between one round of questions and the next: without one, clients take the processors of workers that start."""
+
 DECIDED_SECONDS = 2 * HANGS_SECONDS
 ROLLOUT = {"canaryPercent": 50, "holdSeconds": 0, "analysis": {"minRequests": 10}}
 
@@ -75,6 +78,7 @@ async def _decided_under_requests(namespace: Namespace, gateway: Gateway) -> Jso
             for answer in await asyncio.gather(*(whole_answer(alice, NAME, it, TOKENS) for it in questions)):
                 assert_whole(answer, TOKENS)
             asked += AT_ONCE
+            await asyncio.sleep(PAUSE_SECONDS)
     assert asked >= ROLLOUT["analysis"]["minRequests"]
     return told
 

@@ -49,7 +49,9 @@ async def test_a_fleet_deleted_at_once_leaves_nothing(namespace: Namespace, mode
     await namespace.until_gone("brief", GONE_SECONDS)
 
 
-async def test_a_fleet_of_the_same_name_can_follow(namespace: Namespace, models: Models) -> None:
+async def test_a_fleet_of_the_same_name_can_follow_and_go_with_its_namespace(
+    namespace: Namespace, models: Models
+) -> None:
     await namespace.create(fleet("again", models.tiny, (FAST,), workers=1))
     await namespace.until_ready("again")
     await namespace.delete("LLMFleet", "again")
@@ -57,11 +59,6 @@ async def test_a_fleet_of_the_same_name_can_follow(namespace: Namespace, models:
     # It waits for what still bears the names of its children.
     await namespace.until_ready("again", GONE_SECONDS)
     assert len(await namespace.workers("again")) == 1
-
-
-async def test_a_namespace_with_a_live_fleet_can_be_deleted(namespace: Namespace, models: Models) -> None:
-    await namespace.create(fleet("tenant", models.tiny, (FAST,), workers=1))
-    await namespace.until_ready("tenant")
     await namespace.cluster.delete("Namespace", namespace.name)
 
     async def gone() -> bool:

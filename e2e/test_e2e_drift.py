@@ -27,7 +27,7 @@ async def test_a_deleted_worker_is_replaced_under_a_new_name(house: House) -> No
     ("kind", "change"),
     [
         ("Deployment", {"spec": {"template": {"spec": {"containers": [POKED]}}}}),
-        ("Deployment", {"spec": {"replicas": 3}}),
+        ("Deployment", {"spec": {"replicas": 2}}),
         ("Deployment", {"metadata": {"labels": {"tierline.dev/fleet": None}}}),
         ("Role", {"rules": []}),
         ("Role", {"rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}]}),

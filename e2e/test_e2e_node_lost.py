@@ -1,28 +1,43 @@
 """Machines that die without notice, in the middle of streams."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+import pytest_asyncio
 from e2e_cluster import Json, is_ready
 from e2e_gateway import Gateway, reach
 from e2e_house import FAST, KEYS, SYSTEM
-from e2e_manifests import fleet, quota, secret
+from e2e_manifests import POOL, fleet, quota, secret
 from e2e_models import Models
 from e2e_namespace import Namespace
 from e2e_streams import Stream, assert_whole, open_stream, whole_answer
 from e2e_waiting import HANGS_SECONDS, eventually
 from openai import AsyncOpenAI
 
-TOKENS = 1000
+NAME, WORKERS = "stream", 3
+MakeNamespace = Callable[[str], Awaitable[Namespace]]
+
+TOKENS = 400
 SAMPLED = {"temperature": 1, "seed": 11}
 """Sampled, since what a random model says greedily may repeat itself, which would hide tokens that repeat."""
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def namespace(make_namespace: MakeNamespace, models: Models) -> AsyncIterator[Namespace]:
+    """Where a fleet on spot machines loses its workers."""
+    room = await make_namespace("e2e-node-lost")
+    declared = fleet(NAME, models.tiny, (FAST,), workers=WORKERS, placement={"spot": {"policy": "SpotOnly"}})
+    await room.create(secret("alice", KEYS["alice"]), quota("alice", (FAST,)), declared)
+    await room.until_ready(NAME)
+    yield room
+    await room.cluster.delete("Namespace", room.name)
+
+
 @pytest.mark.virtualnodes
-async def test_streams_outlive_the_machine_of_their_worker(namespace: Namespace, models: Models) -> None:
-    await _furnish(namespace, models, workers=3, placement={"spot": {"policy": "SpotOnly"}})
-    async with reach(namespace, "stream") as gateway, gateway.client(KEYS["alice"]) as alice:
-        streams = [open_stream(alice, "stream", f"story {n}", TOKENS, **SAMPLED) for n in range(6)]
+async def test_streams_outlive_the_machine_of_their_worker(namespace: Namespace) -> None:
+    async with reach(namespace, NAME) as gateway, gateway.client(KEYS["alice"]) as alice:
+        streams = [open_stream(alice, NAME, f"story {n}", TOKENS, **SAMPLED) for n in range(6)]
         system = await namespace.cluster.every("Pod", SYSTEM)
         spared = {gateway.node, *(str(pod["spec"].get("nodeName")) for pod in system)}
         victim = await _busy_worker(namespace, gateway, streams, spared)
@@ -32,16 +47,15 @@ async def test_streams_outlive_the_machine_of_their_worker(namespace: Namespace,
             assert_whole(stream, TOKENS)
         await _assert_moved(gateway, caught, victim["metadata"]["name"])
         await _assert_as_undisturbed(alice, [stream for stream in streams if stream.request_id in caught])
-    await eventually(lambda: _serve(namespace, 3, victim), HANGS_SECONDS, "three workers serve again")
+    await eventually(lambda: _serve_without(namespace, victim), HANGS_SECONDS, "as many workers serve again")
     # Nobody is left on the machine to confirm the pod's end, until the cloud says that the machine is gone.
     await namespace.cluster.delete("Node", victim["spec"]["nodeName"])
     await eventually(lambda: _is_gone(namespace, victim), HANGS_SECONDS, "the lost worker's pod is gone")
 
 
-async def test_streams_outlive_a_worker_killed_without_grace(namespace: Namespace, models: Models) -> None:
-    await _furnish(namespace, models, workers=2)
-    async with reach(namespace, "stream") as gateway, gateway.client(KEYS["alice"]) as alice:
-        streams = [open_stream(alice, "stream", f"story {n}", TOKENS, **SAMPLED) for n in range(4)]
+async def test_streams_outlive_a_worker_killed_without_grace(namespace: Namespace) -> None:
+    async with reach(namespace, NAME) as gateway, gateway.client(KEYS["alice"]) as alice:
+        streams = [open_stream(alice, NAME, f"story {n}", TOKENS, **SAMPLED) for n in range(4)]
         victim = await _busy_worker(namespace, gateway, streams, set())
         name = victim["metadata"]["name"]
         caught = await _streams_on(gateway, name)
@@ -50,30 +64,26 @@ async def test_streams_outlive_a_worker_killed_without_grace(namespace: Namespac
             assert_whole(stream, TOKENS)
         await _assert_moved(gateway, caught, name)
         await _assert_as_undisturbed(alice, [stream for stream in streams if stream.request_id in caught])
-    await eventually(lambda: _serve(namespace, 2, victim), HANGS_SECONDS, "two workers serve again")
+    await eventually(lambda: _serve_without(namespace, victim), HANGS_SECONDS, "as many workers serve again")
 
 
-async def test_the_only_worker_dies_and_the_stream_waits_for_the_next(namespace: Namespace, models: Models) -> None:
-    await _furnish(namespace, models, workers=1)
-    async with reach(namespace, "stream") as gateway, gateway.client(KEYS["alice"]) as alice:
-        stream = open_stream(alice, "stream", "all alone", TOKENS, **SAMPLED)
+async def test_the_only_worker_dies_and_the_stream_waits_for_the_next(namespace: Namespace) -> None:
+    await namespace.patch("LLMFleet", NAME, {"spec": {"scaling": {"mode": "External"}}})
+    await namespace.until_ready(NAME)
+    await namespace.kubectl("scale", "wp", f"{NAME}-{POOL}", "--replicas=1")
+    (victim,) = await namespace.until_ready_workers(NAME, 1, HANGS_SECONDS)
+    async with reach(namespace, NAME) as gateway, gateway.client(KEYS["alice"]) as alice:
+        stream = open_stream(alice, NAME, "all alone", TOKENS, **SAMPLED)
         await stream.until(20)
-        (victim,) = await namespace.workers("stream")
         await namespace.delete("Pod", victim["metadata"]["name"], grace_s=0)
         assert_whole(await stream.end(HANGS_SECONDS), TOKENS)
         await _assert_as_undisturbed(alice, [stream])
 
 
-async def _furnish(namespace: Namespace, models: Models, workers: int, **spec: object) -> None:
-    tenant = (secret("alice", KEYS["alice"]), quota("alice", (FAST,)))
-    await namespace.create(*tenant, fleet("stream", models.tiny, (FAST,), workers=workers, **spec))
-    await namespace.until_ready("stream")
-
-
-async def _serve(namespace: Namespace, count: int, victim: Json) -> bool:
+async def _serve_without(namespace: Namespace, victim: Json) -> bool:
     """Whether as many workers serve besides the lost one; the load of the streams may have called for one more."""
-    others = [pod for pod in await namespace.workers("stream") if pod["metadata"]["uid"] != victim["metadata"]["uid"]]
-    return len(list(filter(is_ready, others))) >= count
+    others = [pod for pod in await namespace.workers(NAME) if pod["metadata"]["uid"] != victim["metadata"]["uid"]]
+    return len(list(filter(is_ready, others))) >= WORKERS
 
 
 async def _is_gone(namespace: Namespace, pod: Json) -> bool:
@@ -84,7 +94,7 @@ async def _busy_worker(namespace: Namespace, gateway: Gateway, streams: list[Str
     """Return a worker with streams mid-decode that is not on a spared machine."""
     await asyncio.gather(*(stream.until(20) for stream in streams))
     names = {request["worker"] for request in await gateway.requests()}
-    pods = [pod for pod in await namespace.workers("stream") if pod["metadata"]["name"] in names]
+    pods = [pod for pod in await namespace.workers(NAME) if pod["metadata"]["name"] in names]
     return next(pod for pod in pods if pod["spec"]["nodeName"] not in spared)
 
 
@@ -101,6 +111,6 @@ async def _assert_moved(gateway: Gateway, request_ids: list[str], worker: str) -
 
 async def _assert_as_undisturbed(client: AsyncOpenAI, streams: list[Stream]) -> None:
     """Ask for the same again, with nothing in the way: the ids have to be the same."""
-    again = await asyncio.gather(*(whole_answer(client, "stream", it.prompt, TOKENS, **SAMPLED) for it in streams))
+    again = await asyncio.gather(*(whole_answer(client, NAME, it.prompt, TOKENS, **SAMPLED) for it in streams))
     for disturbed, undisturbed in zip(streams, again, strict=True):
         assert disturbed.ids == undisturbed.ids

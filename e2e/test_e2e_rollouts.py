@@ -14,7 +14,7 @@ ROLLED_SECONDS = 60
 LAG_SECONDS = 0.5
 """So old may a client's picture of the ready gateways be, as with any load balancer."""
 
-LONG = 1500
+LONG = 1000
 SAMPLED = {"temperature": 1, "seed": 5}
 
 
@@ -43,7 +43,7 @@ async def test_a_worker_is_drained_without_a_failed_request(house: House, gatewa
     namespace = house.namespace
     await namespace.until_ready(house.fleet)
     async with gateway.client(KEYS["alice"]) as alice:
-        streams = [open_stream(alice, house.fleet, f"saga {n}", LONG, **SAMPLED) for n in range(4)]
+        streams = [open_stream(alice, house.fleet, f"saga {n}", LONG, **SAMPLED) for n in range(2)]
         await asyncio.gather(*(stream.until(20) for stream in streams))
         victim = (await gateway.requests())[0]["worker"]
         await namespace.delete("Pod", victim)
