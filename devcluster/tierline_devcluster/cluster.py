@@ -44,7 +44,8 @@ class ClusterOptions:
 
     `state_dir` is emptied by the start; None means `<cache>/devcluster/<name>`. Without `nodes` there is no agent.
     `detach` lets the cluster outlive the calling process. `runs_processes=False` makes nodes that only pretend.
-    Nodes give a sign of life every `heartbeat_seconds`, and are lost when five are missing.
+    Nodes give a sign of life every `heartbeat_seconds`, and are lost when five are missing; their status is written
+    every `node_status_seconds`. Pods that only pretend may get addresses of another /16 than loopback's: `pod_network`.
     """
 
     name: str = "dev"
@@ -54,6 +55,8 @@ class ClusterOptions:
     detach: bool = False
     runs_processes: bool = True
     heartbeat_seconds: float = 1.0
+    node_status_seconds: float = 10.0
+    pod_network: str = ""
     cache_dir: Path = field(default_factory=lambda: default_cache_dir(os.environ).absolute())
 
     @property
@@ -228,6 +231,8 @@ def _agent(options: ClusterOptions, blueprint: Blueprint, discovery_port: int, k
         cache_dir=str(options.cache_dir),
         runs_processes=options.runs_processes,
         lease_seconds=options.heartbeat_seconds,
+        status_seconds=options.node_status_seconds,
+        pod_network=options.pod_network,
     ).save(state.agent_config)
     return agent_component(state.agent_config, discovery_port, _agent_environment(options))
 

@@ -27,7 +27,8 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `kubectl logs` and `exec` reach on `kubelet_port`; `control_socket` is a Unix socket that takes faults;
     `lease_seconds` is the time between two signs of life. A crashed container is restarted after
     `restart_backoff_seconds`, doubling up to the limit. `runs_processes=False` makes nodes that report pods as
-    running without starting anything.
+    running without starting anything. A node's status is told every `status_seconds`. Pods get addresses of the /16
+    `pod_network`, loopback ones where it is empty.
     """
 
     kubeconfig: str
@@ -42,6 +43,8 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nodes: tuple[NodeSpec, ...]
     cache_dir: str
     lease_seconds: float = 1.0
+    status_seconds: float = 10.0
+    pod_network: str = ""
     restart_backoff_seconds: float = 1.0
     restart_backoff_limit_seconds: float = 30.0
     runs_processes: bool = True

@@ -69,7 +69,7 @@ async def serve_nodes(config: AgentConfig, stop: asyncio.Event) -> None:
         allocatable = {node.name: capacity(node) for node in config.nodes}
         host = Host(api, runtime, EventPoster(api), http, allocatable)
         backoff = Backoff(config.restart_backoff_seconds, config.restart_backoff_limit_seconds)
-        pods = PodKeeper(host, AddressPool(network), backoff, set(allocatable))
+        pods = PodKeeper(host, AddressPool(config.pod_network or network), backoff, set(allocatable))
         await _Agent(config, api, table, pods, pod_root).run(stop)
     table.kill_everything(agent_id)
 
@@ -96,8 +96,9 @@ class _Agent:
         nodes = Reflector(self.api, NODES, machines.node_seen, lambda _: None)
         bound = {"fieldSelector": "spec.nodeName!="}
         pods = Reflector(self.api, "/api/v1/pods", self.pods.present, self.pods.gone, bound)
-        for node in self.config.nodes:
-            keeper = NodeKeeper(self.api, node, self.config.kubelet_port, self.config.lease_seconds)
+        config = self.config
+        for node in config.nodes:
+            keeper = NodeKeeper(self.api, node, config.kubelet_port, config.lease_seconds, config.status_seconds)
             self._heartbeats[node.name] = asyncio.create_task(keeper.run())
         loops = [nodes.run(), pods.run(), self.pods.host.events.run(), self._sweep()]
         tasks = [asyncio.create_task(each) for each in loops]

@@ -1,6 +1,7 @@
 """The parts of the operator's benchmark that need no cluster."""
 
 import asyncio
+import ipaddress
 import json
 import os
 import time
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from tierline.api.fleet import LLMFleet
 from tierline.api.parsing import parse
+from tierline_cli.bench.operator.command import POD_NETWORK
 from tierline_cli.bench.operator.fleets import fleet
 from tierline_cli.bench.operator.phases import OperatorSizes
 from tierline_cli.bench.operator.process import OperatorProcess
@@ -90,3 +92,9 @@ def test_a_process_is_seen_from_outside():
     assert this.lives
     assert this.memory_mb() > 1
     assert this.cpu_seconds() > 0
+
+
+def test_pods_have_addresses_that_endpoints_take_and_to_which_nothing_leaves_the_machine():
+    address = ipaddress.ip_address(POD_NETWORK)
+    assert address.is_multicast
+    assert address not in ipaddress.ip_network("224.0.0.0/24"), "link-local multicast is refused"

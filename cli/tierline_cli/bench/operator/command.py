@@ -26,6 +26,11 @@ from tierline_operator.cluster import Cluster
 
 HEARTBEAT_SECONDS = 10.0
 """As kubelets do it: 500 nodes that tell every second that they live would be most of the API server's work."""
+NODE_STATUS_SECONDS = 300.0
+"""As kubelets do it while nothing of a node changes: their leases say that they live."""
+POD_NETWORK = "239.20.0.0"
+"""Endpoints refuse loopback addresses, and their controller tries again. Nobody listens at these, which are multicast:
+to connect to one fails at once, and nothing leaves the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ def run_operator_bench(options: OperatorBenchOptions, console: Console) -> int:
             prometheus=False,
             runs_processes=False,
             heartbeat_seconds=HEARTBEAT_SECONDS,
+            node_status_seconds=NODE_STATUS_SECONDS,
+            pod_network=POD_NETWORK,
             cache_dir=options.cache_dir,
         )
         with start(cluster) as running:

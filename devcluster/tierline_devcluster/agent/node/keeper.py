@@ -10,7 +10,6 @@ from tierline_devcluster.agent.node.objects import LEASES, NODES, lease_object, 
 from tierline_devcluster.nodes import NodeSpec
 
 _LOG = logging.getLogger(__name__)
-_STATUS_PERIOD_S = 10.0
 _CONFLICT = 409
 _NOT_FOUND = 404
 
@@ -23,6 +22,7 @@ class NodeKeeper:
     node: NodeSpec
     kubelet_port: int
     lease_period_s: float
+    status_period_s: float
     _status_due_s: float = 0.0
     _uid: str = ""
 
@@ -48,7 +48,7 @@ class NodeKeeper:
     async def _report(self) -> None:
         body = node_status(self.node, self.kubelet_port, time.time())
         await self.api.patch(f"{NODES}/{self.node.name}/status", body)
-        self._status_due_s = time.time() + _STATUS_PERIOD_S
+        self._status_due_s = time.time() + self.status_period_s
 
     async def _register(self) -> None:
         body = node_object(self.node, self.kubelet_port, time.time())
