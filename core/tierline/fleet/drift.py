@@ -40,6 +40,8 @@ def has_drifted(live: Manifest | None, wanted: Manifest) -> bool:
 
 
 def _covers(live: Any, wanted: Any, field: str) -> bool:
+    if live == wanted:
+        return True
     if isinstance(wanted, Mapping):
         return isinstance(live, Mapping) and all(
             _covers(live.get(key), value, field if field in _QUANTITIES else key) for key, value in wanted.items()
@@ -47,8 +49,8 @@ def _covers(live: Any, wanted: Any, field: str) -> bool:
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
         return isinstance(live, Sequence) and _covers_list(live, wanted, field)
     if field in _QUANTITIES:
-        return live == wanted or (amount(live) is not None and amount(live) == amount(wanted))
-    return bool(live == wanted)
+        return amount(live) is not None and amount(live) == amount(wanted)
+    return False
 
 
 def _covers_list(live: Sequence[Any], wanted: Sequence[Any], field: str) -> bool:
