@@ -15,6 +15,7 @@ from tierline_operator.kinds import BY_KIND, CONTROLLER_REVISION, EVENT, NODE, P
 from tierline_operator.lanes import Lane, Lanes
 from tierline_operator.metrics import Metrics
 from tierline_operator.stores import Stores
+from tierline_operator.wakes import WakeKey
 
 log = logging.getLogger(__name__)
 
@@ -142,9 +143,17 @@ class Actuator:
                 raise
 
     async def write_status(
-        self, owner: ObjectIdentity, live: Manifest, status: Mapping[str, Any], fenced: bool = False
+        self,
+        owner: ObjectIdentity,
+        live: Manifest,
+        status: Mapping[str, Any],
+        fenced: bool = False,
+        ends_look: bool = False,
     ) -> None:
-        """Write a status whose meaning has changed. `fenced` refuses (409) when our view of the object is old."""
+        """Write a status whose meaning has changed. `fenced` refuses (409) when our view of the object is old.
+
+        With `ends_look` the owner is looked at again only if the answer says more than what was written and seen.
+        """
         if live.get("status") == status:
             return
         kind = BY_KIND[owner.kind]
@@ -157,7 +166,10 @@ class Actuator:
         query = {"fieldManager": STATUS_FIELD_MANAGER, "force": "true"}
         path = kind.path(owner.namespace, owner.name, "status")
         # What is fenced is recorded before workers are made or moved, and they wait for it.
-        await self._write(kind, Call("PATCH", path, query, body, APPLY), Lane.WORKERS if fenced else Lane.WORDS)
+        lane = Lane.WORKERS if fenced else Lane.WORDS
+        answer = await self._send(kind, Call("PATCH", path, query, body, APPLY), lane)
+        known = ends_look and answer.get("status") == status and _declared(answer) == _declared(live)
+        self._stores.note(answer, WakeKey(kind.kind, owner.namespace, owner.name) if known else None)
 
     async def post_event(self, owner: ObjectIdentity, notice: Notice) -> None:
         """Post an Event; losing one is not worth failing for."""
@@ -196,9 +208,18 @@ class Actuator:
         return False
 
     async def _write(self, kind: ResourceKind, call: Call, lane: Lane | None = None) -> None:
-        """Make a write in its lane, which follows from its kind unless one is given."""
+        self._stores.note(await self._send(kind, call, lane))
+
+    async def _send(self, kind: ResourceKind, call: Call, lane: Lane | None = None) -> Manifest:
+        """Make a write in its lane, which follows from its kind unless one is given; returns the answer."""
         usual = Lane.WORKERS if kind.kind in _WORKERS_NEED else Lane.CHILDREN
         async with self._lanes.turn(usual if lane is None else lane):
             answer = await self._cluster.request(call)
         self._metrics.writes.labels(call.method.lower(), kind.kind).inc()
-        self._stores.note(answer)
+        return answer
+
+
+def _declared(live: Manifest) -> Manifest:
+    """Return an object without its status and what each write to it changes."""
+    metadata = {name: it for name, it in live["metadata"].items() if name not in {"managedFields", "resourceVersion"}}
+    return {"spec": live.get("spec"), "metadata": metadata}

@@ -4,11 +4,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 from tierline.api.names import GROUP
 from tierline.fleet.guests import guests_of
 from tierline.fleet.observed import ObservedNode
-from tierline.fleet.reading import read_node
+from tierline.fleet.reading import read_node, read_pod
 from tierline_operator.cluster import Cluster
 from tierline_operator.feed import Feed
 from tierline_operator.heartbeats import without_heartbeats
@@ -42,6 +43,7 @@ class Stores:
     def __init__(self, cluster: Cluster, namespaces: tuple[str, ...], wakes: Wakes) -> None:
         self._wakes = wakes
         self.changes = 0
+        self._known_to: WakeKey | None = None
         self._served_by: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._stores = {kind.kind: Store(partial(self._changed, kind)) for kind in WATCHED}
         self._feeds = tuple(
@@ -53,10 +55,12 @@ class Stores:
     def __getitem__(self, kind: ResourceKind) -> Store:
         return self._stores[kind.kind]
 
-    def note(self, obj: Object) -> None:
-        """Take over the server's answer to one of our writes."""
+    def note(self, obj: Object, known_to: WakeKey | None = None) -> None:
+        """Take over the server's answer to one of our writes. `known_to` looked at all that it says: it sleeps on."""
         if obj.get("kind") in self._stores:
+            self._known_to = known_to
             self._stores[obj["kind"]].note(obj)
+            self._known_to = None
 
     def hosts(self, namespace: str, fleet: str) -> tuple[str, ...]:
         """Return the fleets whose gateways serve this one, too."""
@@ -76,17 +80,23 @@ class Stores:
             for feed in self._feeds:
                 group.create_task(feed.run())
 
-    def _wake_adapters(self, namespace: str, pod: Object) -> None:
-        """A worker that has got ready may be given adapters."""
-        for owner in pod["metadata"].get("ownerReferences", ()):
+    def _wake_adapters(self, namespace: str, before: Object | None, now: Object | None) -> None:
+        """A worker that has got ready, or started anew, may be given adapters."""
+        changed = _takes_adapters(before) != _takes_adapters(now)
+        for owner in (now or before or {})["metadata"].get("ownerReferences", ()) if changed else ():
             pool = self[WORKER_POOL].get(namespace, owner["name"])
             if pool is not None:
                 self._wakes.wake(WakeKey(ADAPTERS, namespace, pool["spec"].get("fleetRef", "")))
 
+    def _wake_governed(self, namespace: str, before: Object | None, now: Object | None) -> None:
+        self._wakes.wake(POLICY_KEY)
+        if (before or {}).get("spec") != (now or {}).get("spec"):
+            self._wakes.wake_kind(LLM_FLEET.kind, namespace or None)
+
     def _changed(self, kind: ResourceKind, before: Object | None, now: Object | None) -> None:
         obj = now if now is not None else before
-        self.changes += not _is_heartbeat(kind.kind, before, now)
-        if obj is not None:
+        if obj is not None and not _is_heartbeat(kind.kind, before, now):
+            self.changes += 1
             self._route(kind.kind, obj, before, now)
 
     def _route(self, kind: str, obj: Object, before: Object | None, now: Object | None) -> None:
@@ -101,13 +111,12 @@ class Stores:
                 self._wakes.wake(WakeKey(ADAPTERS, namespace, fleet))
             return
         if kind == POD.kind:
-            self._wake_adapters(namespace, obj)
+            self._wake_adapters(namespace, before, now)
         if kind in POLICY_KINDS:
-            self._wakes.wake(POLICY_KEY)
-            self._wakes.wake_kind("LLMFleet", namespace or None)
+            self._wake_governed(namespace, before, now)
             return
         # A former owner too: a child that was taken away from it has to be taken back.
-        for key in {*_concerned(kind, obj), *_concerned(kind, before or obj)}:
+        for key in {*_concerned(kind, obj), *_concerned(kind, before or obj)} - {self._known_to}:
             self._wakes.wake(key)
         if kind == LLM_FLEET.kind and (before or {}).get("spec") != (now or {}).get("spec"):
             self._note_guests(namespace, obj["metadata"]["name"], before, now)
@@ -136,6 +145,15 @@ def _is_heartbeat(kind: str, before: Object | None, now: Object | None) -> bool:
     if kind != "Node" or before is None or now is None:
         return False
     return without_heartbeats(before) == without_heartbeats(now)
+
+
+def _takes_adapters(pod: Object | None) -> tuple[Any, ...]:
+    """Return what tells one ready worker process from another; nothing while a pod is none."""
+    if pod is None or not (seen := read_pod(pod)).ready or seen.terminating:
+        return ()
+    status, owners = pod["status"], pod["metadata"].get("ownerReferences", ())
+    starts = [it.get("restartCount", 0) for it in status.get("containerStatuses", ())]
+    return (seen.uid, status.get("podIP", ""), starts, [it["uid"] for it in owners])
 
 
 def _fleets_of(adapter: Object | None) -> tuple[str, ...]:

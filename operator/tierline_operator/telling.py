@@ -36,7 +36,7 @@ class Teller:
         if left > 0:
             return left
         self.told(owner.uid)
-        await self._actuator.write_status(owner, live, status)
+        await self._actuator.write_status(owner, live, status, ends_look=True)
         for notice in notices_of(owner, verdicts):
             await self._actuator.post_event(owner, notice)
         return None

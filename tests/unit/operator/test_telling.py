@@ -14,7 +14,7 @@ class Written:
     def __init__(self):
         self.statuses, self.events = [], []
 
-    async def write_status(self, _owner, _live, status):
+    async def write_status(self, _owner, _live, status, **_how):
         self.statuses.append(status["replicas"])
 
     async def post_event(self, _owner, notice):
