@@ -18,7 +18,10 @@ TELL_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class OperatorSizes:
-    """How much is there, how many changes are measured, at which rate they come, and what counts as quiet."""
+    """How much is there, how many changes are measured, at which rate they come, and what counts as quiet.
+
+    Nobody listens at the pods' addresses: after `patience_seconds` the operator has found out, and asks seldom.
+    """
 
     fleets: int = 1000
     pods_per_fleet: int = 5
@@ -27,10 +30,11 @@ class OperatorSizes:
     changes_per_second: float = 10.0
     settle_seconds: float = 10.0
     idle_seconds: float = 30.0
+    patience_seconds: float = 60.0
 
     @classmethod
     def small(cls) -> "OperatorSizes":
-        return cls(fleets=40, nodes=10, changes=20, settle_seconds=3, idle_seconds=10)
+        return cls(fleets=40, nodes=10, changes=20, settle_seconds=3, idle_seconds=10, patience_seconds=0)
 
     def but(self, **counts: int | None) -> "OperatorSizes":
         """Return other sizes; None leaves one as it is."""
@@ -99,6 +103,7 @@ class Bench:
     async def rest(self, operator: OperatorProcess) -> None:
         """Let time pass when nothing happens."""
         await self.until_quiet(operator)
+        await asyncio.sleep(self.sizes.patience_seconds)
         spent = self._spent(operator)
         await asyncio.sleep(self.sizes.idle_seconds)
         after = self._spent(operator)
