@@ -12,11 +12,11 @@ from tierline.fleet.verdicts import Verdict
 from tierline.fleet.wanted import Images
 from tierline_operator.actuator import Actuator
 from tierline_operator.capacity.book import CapacityBook
-from tierline_operator.claims import Claims
 from tierline_operator.kinds import DEPLOYMENT, ROLE_BINDING, WORKER_POOL
 from tierline_operator.looping import NotYet, Refused
 from tierline_operator.observing import find_fleet, observe_fleet
 from tierline_operator.stores import Stores
+from tierline_operator.taken_names import TakenNames
 from tierline_operator.telling import Teller
 from tierline_operator.together import first_refusal
 
@@ -54,7 +54,7 @@ class Reconciler:
         self._actuator = actuator
         self._images = images
         self._clock = clock
-        self._claims = Claims(actuator)
+        self._names = TakenNames(actuator)
         self._teller = Teller(actuator, status_seconds)
 
     async def fleet(self, namespace: str, name: str) -> float | None:
@@ -65,9 +65,9 @@ class Reconciler:
         if "deletionTimestamp" in live["metadata"]:
             return None
         changes, seen = self._stores.changes, observe_fleet(self._stores, live, self._images)
-        seen = replace(seen, strangers=await self._claims.ask_again(seen))
+        seen = replace(seen, strangers=await self._names.ask_again(seen))
         refusal = await first_refusal(self._fleet_writes(seen, plan_fleet(seen)))
-        seen = replace(seen, strangers=self._claims.taken(seen))
+        seen = replace(seen, strangers=self._names.taken(seen))
         now, seen = (live, seen) if self._stores.changes == changes else self._afresh(seen)
         left = await self._tell_fleet(now, seen, refusal) if now is not None else None
         if refusal:
@@ -81,10 +81,10 @@ class Reconciler:
         sizes = {it.name: it.replicas for it in plan.scales}
         names = dict.fromkeys((*pools, *sizes))
         yield [self._write_pool(namespace, name, pools.get(name), sizes.get(name)) for name in names]
-        yield [self._claims.apply(seen, it) for it in applied if it["kind"] not in {WORKER_POOL.kind, *_LATER}]
-        if self._claims.taken(seen):
+        yield [self._names.apply(seen, it) for it in applied if it["kind"] not in {WORKER_POOL.kind, *_LATER}]
+        if self._names.taken(seen):
             return
-        yield [self._claims.apply(seen, it) for it in applied if it["kind"] in _LATER]
+        yield [self._names.apply(seen, it) for it in applied if it["kind"] in _LATER]
         yield [self._actuator.delete(it) for it in plan.deletes]
 
     async def _write_pool(self, namespace: str, name: str, manifest: Manifest | None, replicas: int | None) -> None:

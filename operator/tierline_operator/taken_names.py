@@ -17,7 +17,7 @@ _UNCONDITIONAL = frozenset({SERVICE.kind})
 """Older servers (1.20, say) take no condition with a Service that is not there: they are asked before each."""
 
 
-class Claims:
+class TakenNames:
     """Applies children of fleets unless their names are taken, and remembers of which fleets some are."""
 
     def __init__(self, actuator: Actuator) -> None:
