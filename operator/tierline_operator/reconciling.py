@@ -65,7 +65,7 @@ class Reconciler:
         if "deletionTimestamp" in live["metadata"]:
             return None
         changes, seen = self._stores.changes, observe_fleet(self._stores, live, self._images)
-        seen = replace(seen, strangers=await self._names.ask_again(seen))
+        seen = replace(seen, strangers=await self._names.ask(seen))
         refusal = await first_refusal(self._fleet_writes(seen, plan_fleet(seen)))
         seen = replace(seen, strangers=self._names.taken(seen))
         now, seen = (live, seen) if self._stores.changes == changes else self._afresh(seen)

@@ -1,8 +1,9 @@
 """Names of children that somebody else's objects bear.
 
-The stores hold labelled objects only, and an apply would take over whatever else bears a child's name. So what they do
-not know is applied on the condition that it is not there; the server is asked who bears a name only where that fails,
-and before anything else is written once that has been found of a fleet.
+The stores hold labelled objects only, and an apply would take over whatever else bears a child's name. Before anything
+is written the server is asked for a Service of that name: it is what users have, and older servers (1.20, say) take no
+condition with one that is not there. The other children are applied on the condition that they are not there; where
+that fails the server is asked who bears the name, and from then on it is asked for all of the fleet's first.
 """
 
 import asyncio
@@ -12,9 +13,6 @@ from tierline.fleet.observed import Manifest
 from tierline_operator.actuator import Actuator
 from tierline_operator.cluster import ApiError
 from tierline_operator.kinds import BY_KIND, SERVICE
-
-_UNCONDITIONAL = frozenset({SERVICE.kind})
-"""Older servers (1.20, say) take no condition with a Service that is not there: they are asked before each."""
 
 
 class TakenNames:
@@ -28,31 +26,28 @@ class TakenNames:
         """Return the names that were found taken when they were last tried."""
         return self._taken.get(seen.fleet.uid, frozenset())
 
-    async def ask_again(self, seen: FleetObservation) -> frozenset[ChildKey]:
-        """Return the names that are taken still; nothing is asked of a fleet of which none was."""
-        if not self.taken(seen):
-            return frozenset()
-        keys = [key for key in seen.absent() if BY_KIND[key.kind].selector]
+    async def ask(self, seen: FleetObservation) -> frozenset[ChildKey]:
+        """Return the names that are taken, as far as that has to be known before anything is written."""
+        suspected = bool(self.taken(seen))
+        asked = (key for key in seen.absent() if BY_KIND[key.kind].selector)
+        keys = [key for key in asked if suspected or key.kind == SERVICE.kind]
         strange = await asyncio.gather(*(self._is_strange(seen, key) for key in keys))
-        still = frozenset(key for key, it in zip(keys, strange, strict=True) if it)
-        self._taken.pop(seen.fleet.uid)
-        self._note(seen, still)
-        return still
+        self._taken.pop(seen.fleet.uid, None)
+        self._note(seen, frozenset(key for key, it in zip(keys, strange, strict=True) if it))
+        return self.taken(seen)
 
     async def apply(self, seen: FleetObservation, manifest: Manifest) -> None:
         """Apply a child; one that is not ours is left as it is, and its name is taken from now on."""
         key = ChildKey(manifest["kind"], manifest["metadata"]["name"])
-        known = key in seen.children
-        if not known and await self._was_made(manifest):
+        asked = key in seen.children or key.kind == SERVICE.kind
+        if not asked and await self._was_made(manifest):
             return
-        if not known and await self._is_strange(seen, key):
+        if not asked and await self._is_strange(seen, key):
             self._note(seen, frozenset({key}))
         else:
             await self._actuator.apply(manifest)
 
     async def _was_made(self, manifest: Manifest) -> bool:
-        if manifest["kind"] in _UNCONDITIONAL:
-            return False
         try:
             await self._actuator.apply(manifest, only_new=True)
         except ApiError as error:

@@ -56,6 +56,7 @@ async def test_a_users_own_object_is_left_alone_and_named(server, kind):
 
     assert await reconciler.fleet("demo", "chat") == NAME_TAKEN_SECONDS
     assert server.objects[path] == theirs
+    assert kind != "Service" or made(server) == set(), "a Service is asked for before anything is made"
     assert (accepted(server)["reason"], f"{kind} chat-gateway" in accepted(server)["message"]) == ("NameTaken", True)
 
     server.calls.clear()
