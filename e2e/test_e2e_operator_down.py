@@ -9,7 +9,7 @@ from e2e_manifests import POOL
 from e2e_streams import assert_whole, open_stream
 from e2e_waiting import HANGS_SECONDS, consistently, eventually
 
-TOKENS = 400
+TOKENS = 1000
 
 
 async def test_the_leader_killed_while_scaling(house: House) -> None:

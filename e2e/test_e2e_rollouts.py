@@ -14,7 +14,7 @@ ROLLED_SECONDS = 60
 LAG_SECONDS = 0.5
 """So old may a client's picture of the ready gateways be, as with any load balancer."""
 
-LONG = 1000
+LONG = 1500
 SAMPLED = {"temperature": 1, "seed": 5}
 
 

@@ -14,6 +14,10 @@ from tierline_operator.actuator import Actuator
 from tierline_operator.cluster import ApiError
 from tierline_operator.kinds import BY_KIND, SERVICE
 
+_NOT_MADE = frozenset({404, 409, 412})
+"""What a condition that does not hold is answered with: 409 where the object is there; what a server says to a
+condition about one that is not there is its own affair."""
+
 
 class TakenNames:
     """Applies children of fleets unless their names are taken, and remembers of which fleets some are."""
@@ -51,7 +55,7 @@ class TakenNames:
         try:
             await self._actuator.apply(manifest, only_new=True)
         except ApiError as error:
-            if error.status != 409:
+            if error.status not in _NOT_MADE:
                 raise
             return False
         return True

@@ -4,7 +4,9 @@ import pytest
 from api_server_in_memory import ApiServerInMemory, wired
 from fleet_builders import IMAGES
 
+from tierline_operator.actuator import NO_VERSION
 from tierline_operator.capacity.book import CapacityBook
+from tierline_operator.cluster import ApiError
 from tierline_operator.kinds import BY_KIND
 from tierline_operator.reconciling import NAME_TAKEN_SECONDS, Reconciler
 
@@ -93,3 +95,22 @@ async def test_a_child_of_ours_that_lost_its_label_gets_it_back(server, kind):
     child = server.objects[BY_KIND[kind].path("demo", "chat-gateway")]
     assert child["metadata"]["labels"]["app.kubernetes.io/managed-by"]
     assert accepted(server)["status"] == "True"
+
+
+class StrictServer(ApiServerInMemory):
+    """Has no name for a version that no object has: an apply with a version finds nothing to compare with."""
+
+    async def request(self, call):
+        version = ((call.body or {}).get("metadata") or {}).get("resourceVersion")
+        if call.method == "PATCH" and version == NO_VERSION and call.path not in self.objects:
+            raise ApiError(404, "NotFound", f"{call.path} not found")
+        return await super().request(call)
+
+
+async def test_a_server_that_refuses_the_condition_where_nothing_is_costs_a_question_more():
+    server = StrictServer()
+    for obj in (TIER, FLEET):
+        server.put({"apiVersion": VERSION, **obj})
+    _, stores, actuator = wired(server)
+    assert await Reconciler(stores, actuator, IMAGES, book=CapacityBook()).fleet("demo", "chat") is None
+    assert {BY_KIND[kind].path("demo", "chat-gateway") for kind in KINDS} <= set(server.objects)
