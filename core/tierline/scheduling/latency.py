@@ -5,7 +5,8 @@
 P are prefill tokens, N_decode decoding rows, KV_read the sum of the contexts of all rows (a chunk reads its own once),
 V verified and D drafted tokens, A tokens computed with an adapter. The coefficients start from a roofline
 and follow the device by recursive least squares with exponential forgetting (Haykin, Adaptive Filter Theory, ch. 10)
-on the relative error, so that a 2 ms decode counts as much as a 200 ms prefill; they never become negative.
+on the relative error, so that a 2 ms decode counts as much as a 200 ms prefill; they never become negative. What they
+say is raised to the mean of what iterations take (`mean_level`).
 """
 
 import math
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tierline.scheduling.mean_level import MeanLevel
 from tierline.scheduling.tail_margin import MAX_MARGIN, TailMargin
 
 FORGETTING = 0.995
@@ -148,6 +150,7 @@ class LatencyModel:
         self._outliers = 0
         self._margin = COLD_MARGIN
         self._beside_decodes = TailMargin()
+        self._mean, self._level = MeanLevel(), 1.0
         self.coefficients = Coefficients(*self._prior.tolist())
         self.samples = 0
 
@@ -155,17 +158,21 @@ class LatencyModel:
         """Learn from one iteration; a lone outlier (a pause of the collector, a graph capture) is only counted."""
         if not (elapsed_ms > 0 and math.isfinite(elapsed_ms)):
             return
-        error_ms = elapsed_ms - self.coefficients.predict_ms(features)
+        predicted_ms = self.coefficients.predict_ms(features)
+        fitted_ms, error_ms = predicted_ms / self._level, elapsed_ms - predicted_ms
         self.samples += 1
+        if self.samples > WARM_SAMPLES:
+            self._mean.add(fitted_ms, elapsed_ms)
         self._errors_ms.append(abs(error_ms))
         self._relative_errors.append(abs(error_ms) / elapsed_ms)
         if self.samples % MEASURED_SAMPLES == 0:
             self._margin = min(_p95(self._relative_errors), MAX_MARGIN)
-        if self._is_outlier(error_ms / elapsed_ms):
+            self._raise_to(self._mean.level())
+        if self._is_outlier((elapsed_ms - fitted_ms) / elapsed_ms):
             return
         if features.prefill_tokens and features.decodes:
             self._beside_decodes.add(error_ms / elapsed_ms)
-        if abs(error_ms) <= EXACT * elapsed_ms:
+        if abs(elapsed_ms - fitted_ms) <= EXACT * elapsed_ms:
             return
         self._update(np.array((1.0, *features)) * self._prior / elapsed_ms)
 
@@ -217,7 +224,15 @@ class LatencyModel:
         if covariance.trace() < _MAX_TRACE:
             covariance /= FORGETTING
         self._covariance = covariance
-        self.coefficients = Coefficients(*(self._factors * self._prior).tolist())
+        self._tell()
+
+    def _raise_to(self, level: float) -> None:
+        if level != self._level:
+            self._level = level
+            self._tell()
+
+    def _tell(self) -> None:
+        self.coefficients = Coefficients(*(self._factors * self._prior * self._level).tolist())
 
 
 def _p95(errors: Sequence[float]) -> float:
