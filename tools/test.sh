@@ -35,7 +35,8 @@ finished() { # LANE LOG
 
 exhaustive=(-m "not exhaustive")
 [ -n "${TIERLINE_EXHAUSTIVE:-}" ] && exhaustive=()
-pytest=("$bin/python" -m pytest -q "${exhaustive[@]}")
+# Where the time goes is said each time: the slowest tests of each suite.
+pytest=("$bin/python" -m pytest -q --durations 15 --durations-min 2 "${exhaustive[@]}")
 integration=tests/integration
 same_answers=$integration/worker/test_smollm2_equals_transformers.py
 on_the_cluster=$integration/gateway/test_gateway_kubernetes.py

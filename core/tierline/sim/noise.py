@@ -1,10 +1,10 @@
 """How much an iteration takes longer or shorter than the latency model says: no device is as regular as its model.
 
-    elapsed = predicted * exp(N(0, sigma))          sigma = percent / 100
+    elapsed = predicted * exp(N(-sigma^2 / 2, sigma))          sigma = percent / 100
 
 Inputs: percent and seed, one generator for each device, so that what one device does changes nothing on another.
-Bounds: none but that times stay positive; the median is the model's. Not for: devices that change their speed, which is
-a slowdown (`faults`).
+Bounds: none but that times stay positive; the mean is the model's, which predicts means. Not for: devices that change
+their speed, which is a slowdown (`faults`).
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ class Noise:
         if not self._sigma:
             return 1.0
         if not self._drawn:
-            self._drawn = np.exp(self._rng.normal(0.0, self._sigma, _DRAWN_AT_ONCE)).tolist()
+            self._drawn = np.exp(self._rng.normal(-(self._sigma**2) / 2, self._sigma, _DRAWN_AT_ONCE)).tolist()
         return self._drawn.pop()
 
 
