@@ -44,7 +44,7 @@ NODES = (
     NodeSpec("spot-c-0", "zone-c", "spot"),
     NodeSpec("spot-c-1", "zone-c", "spot"),
 )
-NAMESPACE_GONE_SECONDS = 60
+NAMESPACE_GONE_SECONDS = 180
 
 MakeNamespace = Callable[[str], Awaitable[Namespace]]
 

@@ -135,7 +135,8 @@ class Worker:
         _LOG.info("draining for up to %d s", seconds)
         engine_loop.post(DrainRequested(seconds * 1000, "the worker was told to end"))
         try:
-            await asyncio.wait_for(self._drained.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._drained.wait()
         except TimeoutError:
             _LOG.warning("the drain deadline passed, gateways continue the remaining streams elsewhere")
 

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
+from tierline_gateway.cancellation import heeding
 from tierline_gateway.deferred.redis_scripts import FORGET, PURGE, READ, RENEW, TAKE, WRITE
 from tierline_gateway.deferred.store import Record, StoreUnavailable, Usage
 
@@ -111,7 +112,7 @@ class RedisRecords:
 
     async def _answer(self, call: Awaitable[T]) -> T:
         try:
-            return await call
+            return await heeding(call)
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"the store of answers: {type(error).__name__}: {error}") from error
 

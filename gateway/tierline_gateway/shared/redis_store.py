@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from tierline.scheduling.admission.spending import HOURS
+from tierline_gateway.cancellation import heeding
 from tierline_gateway.shared.store import Exchange, Note, Shared, Spent, StoreUnavailable
 
 DEADLINE_S: Final = 0.25
@@ -115,7 +116,7 @@ class RedisStore:
             *(msgspec.json.encode([_booked(row) for row in exchange.spent]), exchange.spent_version),
         ]
         try:
-            born, merged, told, news, version = await self._merge(keys=self._keys, args=arguments)
+            born, merged, told, news, version = await heeding(self._merge(keys=self._keys, args=arguments))
             return Shared(bytes(born).decode(), _counters(merged), _notes(told), _spent(news), int(version))
         except (RedisError, OSError, msgspec.MsgspecError, ValueError) as error:
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error

@@ -68,7 +68,9 @@ def _command(*arguments, user=None):
         reading = "+dac_read_search"
         as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
         as_user += [f"--inh-caps={reading}", f"--ambient-caps={reading}"]
-    return [*as_user, sys.executable, "-m", "tierline_devcluster.main", *arguments]
+    # A shell lets what it starts in the background ignore Ctrl-C, and so would this.
+    hearing = ["env", "--default-signal=INT"]
+    return [*as_user, *hearing, sys.executable, "-m", "tierline_devcluster.main", *arguments]
 
 
 def _run(*arguments, environment):

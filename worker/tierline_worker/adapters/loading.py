@@ -120,7 +120,8 @@ class AdapterLoader:
 
         self._post(message(reply))
         try:
-            return await asyncio.wait_for(answer, ENGINE_PATIENCE_S)
+            async with asyncio.timeout(ENGINE_PATIENCE_S):
+                return await answer
         except TimeoutError as error:
             raise AdapterRefused(f"The engine gave no answer for {ENGINE_PATIENCE_S:g} s; try again.", 503) from error
 

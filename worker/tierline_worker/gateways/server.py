@@ -62,7 +62,8 @@ class GatewayServer:
         for connection in list(self._connections.values()):
             connection.close()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._all_left.wait(), _CLOSE_SECONDS)
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._all_left.wait()
 
     def deliver(self, outgoing: list[Outgoing]) -> None:
         """Send the engine's frames; those for gateways that are gone are dropped."""

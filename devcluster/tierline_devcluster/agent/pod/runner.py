@@ -248,7 +248,8 @@ class PodRunner:
         if self._silent or self.state.removed:
             return
         try:
-            await asyncio.wait_for(self._publisher.flushed(), _FLUSH_TIMEOUT_S)
+            async with asyncio.timeout(_FLUSH_TIMEOUT_S):
+                await self._publisher.flushed()
         except TimeoutError:
             _LOG.warning("%s: its final status could not be written", self.pod.label)
         while not self._silent and not self.state.removed:
