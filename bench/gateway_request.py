@@ -20,7 +20,7 @@ from pathlib import Path
 
 import uvloop
 
-from tierline.artifacts import resolve
+from tierline.artifacts import default_cache_dir, resolve
 from tierline_cli.bench.gateway.contenders import Cores
 from tierline_cli.bench.gateway.loads import SteadyLoad, run_steady
 from tierline_cli.bench.gateway.processes import BenchProcess, own
@@ -36,7 +36,7 @@ Gateway = tuple[BenchProcess, int]
 
 def main() -> None:
     pythons = sys.argv[1:] or [sys.executable]
-    model = str(resolve(SOURCE, Path.home() / ".cache" / "tierline"))
+    model = str(resolve(SOURCE, default_cache_dir(os.environ)))
     cores = Cores.of_this_process()
     os.sched_setaffinity(0, cores.others)
     with ExitStack() as stack:
